@@ -1,0 +1,4 @@
+//! Everything that happens on the control node: reading playbooks and inventories, planning, connecting, reporting.
+
+pub mod error;
+pub mod source;

@@ -1,0 +1,97 @@
+//! Bytes to meaning with positions. Every position that a message shows is born here and never thrown away.
+
+pub mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+/// A place in a source file: byte offsets, end exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Span {
+    /// Which file of the [`SourceMap`].
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+/// A file in a [`SourceMap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u32);
+
+/// One file as it was read.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// The path as a person would type it (relative to the working directory where it lies below it).
+    pub path: PathBuf,
+    /// The whole text.
+    pub text: String,
+    line_starts: Vec<u32>,
+}
+
+/// Line and column, both from 1; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+}
+
+/// All files that were read in this run; shared, append-only.
+#[derive(Debug, Clone, Default)]
+pub struct SourceMap {
+    files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
+}
+
+impl SourceMap {
+    /// Reads a file into the map.
+    ///
+    /// # Errors
+    /// The operating system's, where the file cannot be read or is not UTF-8.
+    pub fn load(&self, path: &Path) -> std::io::Result<FileId> {
+        let text = std::fs::read_to_string(path)?;
+        Ok(self.add(path, text))
+    }
+
+    /// Adds text under a name, for `-e`, `-i` lists and tests.
+    pub fn add(&self, path: &Path, text: String) -> FileId {
+        let shown = std::env::current_dir()
+            .ok()
+            .and_then(|dir| path.strip_prefix(dir).ok().map(Path::to_path_buf))
+            .unwrap_or_else(|| path.to_path_buf());
+        let line_starts =
+            std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1)).collect();
+        let mut files = self.files.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        files.push(Arc::new(SourceFile { path: shown, text, line_starts }));
+        FileId(files.len() as u32 - 1)
+    }
+
+    /// The file of an id that this map gave out.
+    #[must_use]
+    pub fn file(&self, id: FileId) -> Arc<SourceFile> {
+        let files = self.files.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(&files[id.0 as usize])
+    }
+
+    /// Where a span begins, as `path:line:column`.
+    #[must_use]
+    pub fn place(&self, span: Span) -> String {
+        let file = self.file(span.file);
+        let position = file.position(span.start);
+        format!("{}:{}:{}", file.path.display(), position.line, position.column)
+    }
+}
+
+impl SourceFile {
+    /// Line and column of a byte offset.
+    #[must_use]
+    pub fn position(&self, offset: u32) -> Position {
+        let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.line_starts[line - 1] as usize;
+        let end = (offset as usize).min(self.text.len());
+        let column = self.text.get(start..end).map_or(0, |before| before.chars().count());
+        Position { line: line as u32, column: column as u32 + 1 }
+    }
+}
