@@ -61,10 +61,20 @@ impl SourceMap {
             .ok()
             .and_then(|dir| path.strip_prefix(dir).ok().map(Path::to_path_buf))
             .unwrap_or_else(|| path.to_path_buf());
-        let line_starts =
-            std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at as u32 + 1)).collect();
+        let line_starts = std::iter::once(0)
+            .chain(
+                text.bytes()
+                    .enumerate()
+                    .filter(|(_, byte)| *byte == b'\n')
+                    .map(|(at, _)| at as u32 + 1),
+            )
+            .collect();
         let mut files = self.files.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        files.push(Arc::new(SourceFile { path: shown, text, line_starts }));
+        files.push(Arc::new(SourceFile {
+            path: shown,
+            text,
+            line_starts,
+        }));
         FileId(files.len() as u32 - 1)
     }
 
@@ -92,6 +102,9 @@ impl SourceFile {
         let start = self.line_starts[line - 1] as usize;
         let end = (offset as usize).min(self.text.len());
         let column = self.text.get(start..end).map_or(0, |before| before.chars().count());
-        Position { line: line as u32, column: column as u32 + 1 }
+        Position {
+            line: line as u32,
+            column: column as u32 + 1,
+        }
     }
 }
