@@ -148,7 +148,7 @@ impl Value {
     fn fmt_nested(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Str(text) => write!(f, "{text:?}"),
-            other => other.fmt(f),
+            other => fmt::Display::fmt(other, f),
         }
     }
 }
