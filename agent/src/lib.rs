@@ -1,6 +1,13 @@
 //! Everything that happens on a machine: the resources, the worlds they act in, and the frames by which the
 //! orchestrator speaks to the agent that it pushes there. No async runtime, no YAML, no templates, no terminal.
 
+pub mod diff;
+pub mod param;
+pub mod path;
+pub mod resource;
+pub mod secret;
+pub mod system;
 pub mod value;
+pub mod wire;
 
 pub use value::Value;

@@ -1,0 +1,341 @@
+//! What a kind of thing is, and the one way in which any of them is brought to its desired state.
+//!
+//! Check and apply are one function over different worlds, so no kind can forget check mode: none knows of it.
+
+use crate::diff::Change;
+use crate::param::{ParamError, Params, Spec};
+use crate::system::{Answer, System, SystemError};
+use crate::value::Map;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt::Debug;
+
+/// A kind of thing that can be inspected and brought to a desired state.
+///
+/// Laws, tested for every kind in every world: *idempotence* (apply, then check, shows nothing), *fidelity* (what check
+/// predicted is what apply produced), *silence* (a secret's bytes reach their destination and nothing else).
+pub trait Resource: Params + Serialize + DeserializeOwned + Debug + Clone + Send + Sync {
+    /// The names in playbooks, the short one first, then the full ones (`ansible.builtin.copy`).
+    const NAMES: &'static [&'static str];
+    /// The parameter that free-form text goes to (`command: echo hi`).
+    const FREE_FORM: Option<&'static str> = None;
+    /// An example as a person would write it in a playbook.
+    const EXAMPLE: &'static str;
+    /// What a plan knows of it, in a sentence.
+    const PREDICTS: &'static str;
+    /// What it acts in: a machine, or an HTTP interface.
+    type World: ?Sized;
+    /// What can be seen of it.
+    type State: View;
+
+    /// Refuses arguments that contradict each other, before anything is contacted.
+    ///
+    /// # Errors
+    /// One sentence for each contradiction.
+    fn check(&self) -> Result<(), Vec<String>> {
+        Ok(())
+    }
+
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// When it cannot be seen; [`SystemError::Unknown`] makes the step unknown until applied.
+    fn inspect(&self, world: &Self::World) -> Result<Self::State, ResourceError>;
+
+    /// What should be there. Pure.
+    ///
+    /// # Errors
+    /// When what is there cannot be brought to what is asked for.
+    fn desire(&self, now: &Self::State) -> Result<Self::State, ResourceError>;
+
+    /// Brings it there. What it returns is added to the step's result (`stdout`, `rc`, …).
+    ///
+    /// # Errors
+    /// When the machine refuses; nothing is torn then.
+    fn apply(&self, now: &Self::State, want: &Self::State, world: &Self::World) -> Result<Map, ResourceError>;
+
+    /// What `register` holds of a state besides `changed` (`dest`, `stat`, …).
+    fn result(&self, _state: &Self::State) -> Map {
+        Map::new()
+    }
+
+    /// Sentences that the plan shows beside the diff.
+    fn notes(&self, _now: &Self::State, _want: &Self::State) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A state that can be compared and shown.
+pub trait View: Serialize + Debug {
+    /// What has to change from `self` to `want`; nothing when they are the same.
+    fn changes(&self, want: &Self) -> Vec<Change>;
+}
+
+/// How a step ended well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What became of it.
+    pub status: Status,
+    /// What changes or changed.
+    pub diff: Vec<Change>,
+    /// What `register` holds besides `changed`.
+    pub result: Map,
+    /// Sentences for the report.
+    pub notes: Vec<String>,
+    /// A hash of what was seen; the same state gives the same number. `None` where the state was partly promised.
+    pub fingerprint: Option<u64>,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// It was as desired.
+    Same,
+    /// It changed, or would.
+    Changed,
+    /// In a plan: not known until applied, and why.
+    Unknown(String),
+}
+
+/// A step that failed, with everything that a person needs to see.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Failure {
+    /// One sentence.
+    pub message: String,
+    /// The command that failed.
+    pub argv: Vec<String>,
+    /// How it ended.
+    pub answer: Option<Answer>,
+    /// The service's last journal lines.
+    pub journal: Vec<String>,
+    /// What stayed as it was ("the old configuration is in place and running").
+    pub kept: String,
+    /// The diff that did it.
+    pub diff: Vec<Change>,
+    /// What `register` holds (`rc`, `stdout`, …).
+    pub result: Map,
+    /// The host had moved since the plan: nothing was touched.
+    pub stale: bool,
+    /// The machine does not answer any more.
+    pub lost: bool,
+}
+
+/// What keeps a resource from being brought to its state.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ResourceError {
+    /// A verb failed.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// A command ended badly.
+    #[error("{}", .0.message)]
+    Failed(Box<Failure>),
+}
+
+impl ResourceError {
+    /// A failure that is said in one sentence.
+    #[must_use]
+    pub fn message(message: impl Into<String>) -> Self {
+        ResourceError::Failed(Box::new(Failure {
+            message: message.into(),
+            ..Failure::default()
+        }))
+    }
+
+    /// A command that ended badly.
+    #[must_use]
+    pub fn command(message: impl Into<String>, argv: &[String], answer: &Answer) -> Self {
+        ResourceError::Failed(Box::new(Failure {
+            message: message.into(),
+            argv: argv.to_vec(),
+            answer: Some(answer.clone()),
+            ..Failure::default()
+        }))
+    }
+}
+
+impl From<SystemError> for Failure {
+    fn from(error: SystemError) -> Self {
+        let message = error.to_string();
+        match error {
+            SystemError::Refused { argv, answer, path } => Failure {
+                message,
+                argv,
+                answer: Some(answer),
+                kept: format!("{path} is as it was"),
+                ..Failure::default()
+            },
+            SystemError::Command { argv, .. } | SystemError::Timeout { argv, .. } => Failure {
+                message,
+                argv,
+                ..Failure::default()
+            },
+            SystemError::Lost(_) => Failure {
+                message,
+                lost: true,
+                ..Failure::default()
+            },
+            _ => Failure {
+                message,
+                ..Failure::default()
+            },
+        }
+    }
+}
+
+/// Inspects, compares, and applies what differs: the one way for every kind, in every world.
+///
+/// `expect` is a fingerprint from a plan: where the state is another one, nothing is touched.
+///
+/// # Errors
+/// What the machine refused, or a state that moved since the plan.
+pub fn converge<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+    match steps(resource, world, expect) {
+        Ok(outcome) => Ok(outcome),
+        Err(ResourceError::System(SystemError::Unknown(reason))) => Ok(Outcome {
+            status: Status::Unknown(reason),
+            diff: Vec::new(),
+            result: Map::new(),
+            notes: Vec::new(),
+            fingerprint: None,
+        }),
+        Err(ResourceError::System(error)) => Err(Box::new(error.into())),
+        Err(ResourceError::Failed(failure)) => Err(failure),
+    }
+}
+
+fn steps<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>) -> Result<Outcome, ResourceError> {
+    let now = resource.inspect(world)?;
+    let fingerprint = fingerprint(&now);
+    let want = resource.desire(&now)?;
+    let diff = now.changes(&want);
+    if diff.is_empty() {
+        let result = resource.result(&now);
+        return Ok(Outcome {
+            status: Status::Same,
+            diff,
+            result,
+            notes: Vec::new(),
+            fingerprint,
+        });
+    }
+    if expect.is_some() && expect != fingerprint {
+        return Err(ResourceError::Failed(Box::new(Failure {
+            message: "the host has moved since the plan; nothing was touched".to_owned(),
+            kept: "this step's things are as they were found".to_owned(),
+            diff,
+            stale: true,
+            ..Failure::default()
+        })));
+    }
+    let added = resource
+        .apply(&now, &want, world)
+        .map_err(|error| with_diff(error, &diff))?;
+    let mut result = resource.result(&want);
+    result.extend(added);
+    let notes = resource.notes(&now, &want);
+    Ok(Outcome {
+        status: Status::Changed,
+        diff,
+        result,
+        notes,
+        fingerprint,
+    })
+}
+
+fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
+    match error {
+        ResourceError::System(error @ SystemError::Unknown(_)) => ResourceError::System(error),
+        ResourceError::System(error) => {
+            let failure = Failure::from(error);
+            ResourceError::Failed(Box::new(Failure {
+                diff: diff.to_vec(),
+                ..failure
+            }))
+        }
+        ResourceError::Failed(mut failure) => {
+            if failure.diff.is_empty() {
+                failure.diff = diff.to_vec();
+            }
+            ResourceError::Failed(failure)
+        }
+    }
+}
+
+fn fingerprint<S: Serialize>(state: &S) -> Option<u64> {
+    let bytes = postcard::to_stdvec(state).ok()?;
+    let digest = Sha256::digest(&bytes);
+    digest.first_chunk::<8>().map(|first| u64::from_le_bytes(*first))
+}
+
+/// What documentation and decoding know of a kind.
+#[derive(Debug)]
+pub struct KindInfo {
+    /// Its names, the short one first.
+    pub names: &'static [&'static str],
+    /// Its parameters.
+    pub spec: &'static Spec,
+    /// Where free-form text goes.
+    pub free_form: Option<&'static str>,
+    /// An example.
+    pub example: &'static str,
+    /// What a plan knows of it.
+    pub predicts: &'static str,
+}
+
+/// Lists every kind once: the modules, the enum that goes over the wire, the table for documentation, the decoder.
+macro_rules! registry {
+    ($($module:ident :: $kind:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// Any resource, as it goes over the wire.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub enum Kind { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
+
+        /// Every kind there is.
+        pub const KINDS: &[KindInfo] = &[$(KindInfo {
+            names: <$module::$kind as Resource>::NAMES,
+            spec: &<$module::$kind as Params>::SPEC,
+            free_form: <$module::$kind as Resource>::FREE_FORM,
+            example: <$module::$kind as Resource>::EXAMPLE,
+            predicts: <$module::$kind as Resource>::PREDICTS,
+        }),*];
+
+        impl Kind {
+            /// Makes a resource from its name in a playbook and its rendered arguments; `None` where no kind has the name.
+            #[must_use]
+            pub fn decode(name: &str, args: &Map) -> Option<Result<Kind, Vec<ParamError>>> {
+                $(if <$module::$kind as Resource>::NAMES.contains(&name) {
+                    return Some(<$module::$kind as Params>::decode(args).map(|kind| Kind::$kind(Box::new(kind))));
+                })*
+                None
+            }
+
+            /// See [`Resource::check`].
+            ///
+            /// # Errors
+            /// One sentence for each contradiction.
+            pub fn check(&self) -> Result<(), Vec<String>> {
+                match self { $(Kind::$kind(kind) => kind.check()),* }
+            }
+
+            /// The short name.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Kind::$kind(_) => <$module::$kind as Resource>::NAMES[0]),* }
+            }
+
+            /// See [`converge`].
+            ///
+            /// # Errors
+            /// As [`converge`].
+            pub fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+                match self { $(Kind::$kind(kind) => converge(kind.as_ref(), world, expect)),* }
+            }
+        }
+    };
+}
+
+registry! {
+    file::File,
+}

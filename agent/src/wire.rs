@@ -1,0 +1,195 @@
+//! What orchestrator and agent say to each other. Both are the same build, or the agent is replaced: there is no
+//! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body.
+
+use crate::resource::{Failure, Kind, Outcome};
+use crate::secret::Secrets;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+
+/// Names the build: equal on both sides, or the agent is replaced.
+pub const BUILD: &str = env!("OKD_PLAY_BUILD");
+
+/// No frame is longer than this, in bytes.
+pub const FRAME_LIMIT: usize = 256 << 20;
+
+const COMPRESS_ABOVE: usize = 1024;
+
+/// From the orchestrator to the agent. Several may be under way; the agent works in order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Request {
+    /// A step to plan or to apply.
+    Task(Box<Task>),
+    /// Secrets that later steps name by placeholder.
+    Secrets(Secrets),
+    /// Files on the host that a plan must take for gone or unknown are forgotten; the predictions start anew.
+    Forget,
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    /// Names the step in its answer.
+    pub id: u64,
+    /// Steps of this link that have to have ended well; otherwise this one is [`Reply::Held`].
+    pub after: Vec<u64>,
+    /// What to bring about.
+    pub kind: Kind,
+    /// In which world.
+    pub pass: Pass,
+    /// The fingerprint of a plan; where the state is another one, nothing is touched.
+    pub expect: Option<u64>,
+    /// Further environment for the commands of this step.
+    pub env: Vec<(String, String)>,
+    /// Inspect again after applying, and fail when something still differs.
+    pub verify: bool,
+}
+
+/// In which world a step acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pass {
+    /// In the predicted one, which keeps what earlier steps will have done.
+    Plan,
+    /// On the machine.
+    Apply,
+}
+
+/// From the agent to the orchestrator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Response {
+    /// The first frame.
+    Hello {
+        /// [`BUILD`] of the agent.
+        build: String,
+        /// The user that it runs as.
+        uid: u32,
+    },
+    /// A step's end.
+    Done {
+        /// Which.
+        id: u64,
+        /// How.
+        reply: Reply,
+    },
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Well.
+    Outcome(Box<Outcome>),
+    /// Badly.
+    Failed(Box<Failure>),
+    /// Not begun, because a step before it had failed.
+    Held,
+}
+
+/// Encodes a message as one frame.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] above [`FRAME_LIMIT`].
+pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let body = postcard::to_stdvec(message).map_err(invalid)?;
+    let (flag, body) = if body.len() > COMPRESS_ABOVE {
+        (1, lz4_flex::compress_prepend_size(&body))
+    } else {
+        (0, body)
+    };
+    if body.len() > FRAME_LIMIT {
+        return Err(invalid(format!(
+            "a message of {} bytes; at most {FRAME_LIMIT} are sent",
+            body.len()
+        )));
+    }
+    let mut frame = Vec::with_capacity(body.len() + 5);
+    frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    frame.push(flag);
+    frame.extend_from_slice(&body);
+    Ok(frame)
+}
+
+/// A frame's body length and encoding from its first five bytes.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] for what cannot be a frame.
+pub fn header(bytes: [u8; 5]) -> io::Result<(usize, u8)> {
+    let [a, b, c, d, flag] = bytes;
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    if length > FRAME_LIMIT || flag > 1 {
+        return Err(invalid(
+            "not a frame: the other side does not speak this protocol".to_owned(),
+        ));
+    }
+    Ok((length, flag))
+}
+
+/// Decodes a frame's body.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] for a body of another build.
+pub fn decode<T: DeserializeOwned>(flag: u8, body: &[u8]) -> io::Result<T> {
+    if flag == 0 {
+        return postcard::from_bytes(body).map_err(invalid);
+    }
+    let size = body
+        .first_chunk::<4>()
+        .map_or(0, |first| u32::from_le_bytes(*first) as usize);
+    if size > FRAME_LIMIT {
+        return Err(invalid(format!(
+            "a message of {size} bytes; at most {FRAME_LIMIT} are taken"
+        )));
+    }
+    let plain = lz4_flex::decompress_size_prepended(body).map_err(invalid)?;
+    postcard::from_bytes(&plain).map_err(invalid)
+}
+
+/// Writes one frame.
+///
+/// # Errors
+/// As [`encode`], and the writer's.
+pub fn send<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
+    writer.write_all(&encode(message)?)?;
+    writer.flush()
+}
+
+/// Reads one frame; `None` at the end of the stream.
+///
+/// # Errors
+/// As [`decode`], and the reader's; an end inside a frame is [`io::ErrorKind::UnexpectedEof`].
+pub fn receive<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>> {
+    let mut first = [0; 5];
+    let mut filled = 0;
+    while filled < first.len() {
+        match reader.read(&mut first[filled..])? {
+            0 if filled == 0 => return Ok(None),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => filled += count,
+        }
+    }
+    let (length, flag) = header(first)?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    decode(flag, &body).map(Some)
+}
+
+fn invalid(error: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn frames_survive_the_trip_and_strangers_are_refused() {
+        let long = "x".repeat(5000);
+        let frame = encode(&long).unwrap();
+        assert!(frame.len() < 200);
+        let mut reader = frame.as_slice();
+        assert_eq!(receive::<String>(&mut reader).unwrap(), Some(long));
+        assert_eq!(receive::<String>(&mut reader).unwrap(), None);
+        assert!(receive::<String>(&mut &frame[..20]).is_err());
+        assert!(receive::<String>(&mut &b"Last login: today\n"[..]).is_err());
+    }
+}
