@@ -1,5 +1,12 @@
 //! Bytes to meaning with positions. Every position that a message shows is born here and never thrown away.
 
+mod compose;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+pub(crate) mod golden;
+mod hint;
+mod offsets;
+mod scalar;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};
