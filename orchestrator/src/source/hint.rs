@@ -23,6 +23,7 @@ pub(super) fn explain(text: &str, file: FileId, at: usize, info: &str) -> Diagno
     }
     site.tab(info)
         .or_else(|| site.template())
+        .or_else(|| site.bracket(info))
         .or_else(|| site.alias(info))
         .or_else(|| site.reserved(info))
         .or_else(|| site.quotes(info))
@@ -137,6 +138,38 @@ impl<'t> Site<'t> {
         })
     }
 
+    /// The last line above this one that says something.
+    fn above(&self) -> Option<Site<'t>> {
+        let (last, _) = self.text[..self.line_start].trim_end().char_indices().next_back()?;
+        Some(Site::new(self.text, self.file, last))
+    }
+
+    /// A bracket that the line above opens and does not close.
+    fn bracket(&self, info: &str) -> Option<Diagnostic> {
+        let signs = [
+            "mapping values are not allowed",
+            "illegal placement of ':'",
+            "expected ','",
+        ];
+        if !signs.iter().any(|sign| info.contains(sign)) {
+            return None;
+        }
+        let above = self.above()?;
+        let count = |c: char| above.line.matches(c).count();
+        let (open, close) = [('[', ']'), ('{', '}')]
+            .into_iter()
+            .find(|(open, close)| count(*open) > count(*close))?;
+        let at = above.line_start + above.line.rfind(open)?;
+        Some(
+            Diagnostic::new("yaml-syntax", format!("the `{open}` is not closed by a `{close}`"))
+                .at(self.span(at, at + 1), "opened here")
+                .at(
+                    self.rest_of_line(),
+                    "a comma or the closing bracket is missing before this",
+                ),
+        )
+    }
+
     fn alias(&self, info: &str) -> Option<Diagnostic> {
         let quote = "a value that begins with `*` is an alias, one with `&` an anchor: quote it if it is meant as text";
         if info.contains("unknown anchor") {
@@ -168,7 +201,12 @@ impl<'t> Site<'t> {
     }
 
     fn quotes(&self, info: &str) -> Option<Diagnostic> {
-        if info.contains("unexpected end of stream") || info.contains("document indicator") {
+        let unclosed = [
+            "unexpected end of stream",
+            "document indicator",
+            "indentation in quoted",
+        ];
+        if unclosed.iter().any(|part| info.contains(part)) {
             return Some(Diagnostic::new("yaml-syntax", "this quote is never closed").at(self.here(), "opened here"));
         }
         if info.contains("escape") {
@@ -214,9 +252,11 @@ impl<'t> Site<'t> {
             });
         }
         let missing = info.contains("simple key") || info.contains("':' must be followed");
+        let paired = |line: &str| line.contains(": ") || line.trim_end().ends_with(':');
+        let above = self.above().filter(|above| paired(self.line) && !paired(above.line));
         missing.then(|| {
             Diagnostic::new("yaml-syntax", "this line has no `: ` between a key and a value")
-                .at(self.rest_of_line(), "")
+                .at(above.as_ref().unwrap_or(self).rest_of_line(), "")
                 .help("a mapping's line reads `key: value`, with a space behind the colon")
         })
     }

@@ -388,14 +388,14 @@ mod tests {
             match parse(&sources, file) {
                 Ok(node) => {
                     prop_assert!(all_inside(&sources, &node));
-                    node.to_value();
+                    prop_assert!(!node.to_value().to_string().is_empty() || node.as_str() == Some(""));
                 }
                 Err(mistakes) => {
                     prop_assert!(!mistakes.is_empty());
                     for label in mistakes.0.iter().flat_map(|one| &one.labels) {
                         prop_assert!(inside(&sources, label.span), "{:?} of {:?}", label, text);
                     }
-                    mistakes.render(&sources, false);
+                    prop_assert!(mistakes.render(&sources, false).starts_with("error["));
                 }
             }
         }
