@@ -1,6 +1,7 @@
 //! Bytes to meaning with positions. Every position that a message shows is born here and never thrown away.
 
 mod compose;
+pub mod decode;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod golden;
@@ -9,6 +10,7 @@ mod offsets;
 mod scalar;
 pub mod yaml;
 
+use crate::error::Diagnostic;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -60,6 +62,23 @@ impl SourceMap {
     pub fn load(&self, path: &Path) -> std::io::Result<FileId> {
         let text = std::fs::read_to_string(path)?;
         Ok(self.add(path, text))
+    }
+
+    /// Reads a file into the map, or says why not.
+    ///
+    /// # Errors
+    /// `unreadable-file`, with the place that asked for the file where there is one.
+    pub fn read(&self, path: &Path, asked: Option<Span>) -> Result<FileId, Diagnostic> {
+        self.load(path).map_err(|error| {
+            let why = match error.kind() {
+                std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+                std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+                _ => error.to_string(),
+            };
+            Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", path.display()))
+                .at_some(asked, "asked for here")
+        })
     }
 
     /// Adds text under a name, for `-e`, `-i` lists and tests.
