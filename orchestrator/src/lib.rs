@@ -1,4 +1,6 @@
 //! Everything that happens on the control node: reading playbooks and inventories, planning, connecting, reporting.
 
+pub mod actions;
 pub mod error;
+pub mod playbook;
 pub mod source;

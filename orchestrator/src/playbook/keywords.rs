@@ -113,9 +113,11 @@ impl Keywords {
                 return Ok(true);
             }
             "become_flags" | "become_exe" => {
-                return Err(Diagnostic::new("unsupported", format!("`{name}` is not supported; become uses sudo"))
-                    .at(key.span, "")
-                    .help("the user's rights belong in sudoers"));
+                return Err(
+                    Diagnostic::new("unsupported", format!("`{name}` is not supported; become uses sudo"))
+                        .at(key.span, "")
+                        .help("the user's rights belong in sudoers"),
+                );
             }
             "become" => &mut self.r#become,
             "become_user" => &mut self.become_user,
@@ -217,9 +219,14 @@ pub fn variable_name(key: &Node) -> Result<String, Diagnostic> {
     if valid {
         return Ok(name);
     }
-    Err(Diagnostic::new("bad-name", format!("`{name}` cannot be a variable's name"))
-        .at(key.span, "letters, digits and underscores only")
-        .help(format!("`{}` would be one", name.replace(|letter: char| !letter.is_alphanumeric(), "_"))))
+    Err(
+        Diagnostic::new("bad-name", format!("`{name}` cannot be a variable's name"))
+            .at(key.span, "letters, digits and underscores only")
+            .help(format!(
+                "`{}` would be one",
+                name.replace(|letter: char| !letter.is_alphanumeric(), "_")
+            )),
+    )
 }
 
 /// A scalar as text.
@@ -247,7 +254,11 @@ pub fn names(node: &Node, what: &str) -> Result<Vec<String>, Diagnostic> {
             let nested: Result<Vec<Vec<String>>, Diagnostic> = list.iter().map(|item| names(item, what)).collect();
             Ok(nested?.into_iter().flatten().collect())
         }
-        _ => Ok(text(node, what)?.split(',').map(|name| name.trim().to_owned()).filter(|n| !n.is_empty()).collect()),
+        _ => Ok(text(node, what)?
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|n| !n.is_empty())
+            .collect()),
     }
 }
 

@@ -228,5 +228,8 @@ impl Task {
 /// A module's name without Ansible's own collection.
 #[must_use]
 pub fn short(module: &str) -> &str {
-    module.strip_prefix("ansible.builtin.").or_else(|| module.strip_prefix("ansible.legacy.")).unwrap_or(module)
+    module
+        .strip_prefix("ansible.builtin.")
+        .or_else(|| module.strip_prefix("ansible.legacy."))
+        .unwrap_or(module)
 }

@@ -5,17 +5,43 @@ use super::{Block, Item, Need, Place, Repeat, Task, short};
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics, nearest};
 use crate::source::Span;
-use crate::source::yaml::{Node, NodeKind, Style};
+use crate::source::yaml::{Node, NodeKind};
 use std::sync::Arc;
 
 const TASK_KEYS: &[&str] = &[
-    "name", "args", "action", "local_action", "register", "loop", "loop_control", "until", "retries", "delay",
-    "changed_when", "failed_when", "notify", "listen", "needs", "async", "poll", "predicts",
+    "name",
+    "args",
+    "action",
+    "local_action",
+    "register",
+    "loop",
+    "loop_control",
+    "until",
+    "retries",
+    "delay",
+    "changed_when",
+    "failed_when",
+    "notify",
+    "listen",
+    "needs",
+    "async",
+    "poll",
+    "predicts",
 ];
 const BLOCK_KEYS: &[&str] = &["name", "block", "rescue", "always", "parallel", "notify", "transaction"];
 const LOOPS: &[&str] = &[
-    "with_items", "with_list", "with_dict", "with_fileglob", "with_nested", "with_together", "with_sequence", "with_subelements",
-    "with_first_found", "with_indexed_items", "with_flattened", "with_lines",
+    "with_items",
+    "with_list",
+    "with_dict",
+    "with_fileglob",
+    "with_nested",
+    "with_together",
+    "with_sequence",
+    "with_subelements",
+    "with_first_found",
+    "with_indexed_items",
+    "with_flattened",
+    "with_lines",
 ];
 
 /// A list of tasks and blocks.
@@ -28,7 +54,11 @@ pub fn items(node: &Node, what: &str, place: &Arc<Place>, errors: &mut Diagnosti
         NodeKind::Seq(list) => list.iter().filter_map(|entry| item(entry, place, errors)).collect(),
         _ => {
             let message = format!("`{what}` is a list of tasks");
-            errors.0.push(Diagnostic::new("wrong-type", message).at(node.span, "").help("each task begins with `- `"));
+            errors.0.push(
+                Diagnostic::new("wrong-type", message)
+                    .at(node.span, "")
+                    .help("each task begins with `- `"),
+            );
             Vec::new()
         }
     }
@@ -40,7 +70,9 @@ fn item(node: &Node, place: &Arc<Place>, errors: &mut Diagnostics) -> Option<Ite
         errors.0.push(found.at(node.span, "this is not a mapping"));
         return None;
     };
-    let is_block = entries.iter().any(|(key, _)| matches!(key_text(key), "block" | "rescue" | "always"));
+    let is_block = entries
+        .iter()
+        .any(|(key, _)| matches!(key_text(key), "block" | "rescue" | "always"));
     let result = if is_block {
         block(node.span, entries, place, errors).map(|block| Item::Block(Arc::new(block)))
     } else {
@@ -56,7 +88,12 @@ fn key_text(node: &Node) -> &str {
     }
 }
 
-fn block(span: Span, entries: &[(Node, Node)], place: &Arc<Place>, errors: &mut Diagnostics) -> Result<Block, Diagnostic> {
+fn block(
+    span: Span,
+    entries: &[(Node, Node)],
+    place: &Arc<Place>,
+    errors: &mut Diagnostics,
+) -> Result<Block, Diagnostic> {
     let mut block = Block {
         span,
         name: None,
@@ -80,13 +117,20 @@ fn block(span: Span, entries: &[(Node, Node)], place: &Arc<Place>, errors: &mut 
             "parallel" => block.parallel = boolean(value, "parallel")?,
             "notify" => block.notify = list_of(value),
             "transaction" => {
-                return Err(Diagnostic::new("unsupported", "`transaction` on a block is not supported yet")
-                    .at(key.span, "")
-                    .help("named, dhcpd, haproxy and nginx are transactions by themselves"));
+                return Err(
+                    Diagnostic::new("unsupported", "`transaction` on a block is not supported yet")
+                        .at(key.span, "")
+                        .help("named, dhcpd, haproxy and nginx are transactions by themselves"),
+                );
             }
             name => {
                 if !block.keywords.take(key, name, value)? {
-                    return Err(unknown(key, name, "a block", BLOCK_KEYS.iter().chain(keywords::NAMES).copied()));
+                    return Err(unknown(
+                        key,
+                        name,
+                        "a block",
+                        BLOCK_KEYS.iter().chain(keywords::NAMES).copied(),
+                    ));
                 }
             }
         }
@@ -117,7 +161,12 @@ fn task(span: Span, entries: &[(Node, Node)], place: &Arc<Place>) -> Result<Task
         name: None,
         module: String::new(),
         module_span: span,
-        args: Node { span, defined: None, tag: None, kind: NodeKind::Map(Vec::new()) },
+        args: Node {
+            span,
+            defined: None,
+            tag: None,
+            kind: NodeKind::Map(Vec::new()),
+        },
         place: Arc::clone(place),
         keywords: Keywords::default(),
         register: None,
@@ -161,7 +210,7 @@ fn task(span: Span, entries: &[(Node, Node)], place: &Arc<Place>) -> Result<Task
 
 fn action<'a>(task: &mut Task, key: &'a Node, name: &str, value: &'a Node) -> Result<Found<'a>, Diagnostic> {
     if name == "local_action" {
-        task.keywords.delegate_to = Some(plain("localhost", key.span));
+        task.keywords.delegate_to = Some(Node::str("localhost", key.span));
     }
     let module = match &value.kind {
         NodeKind::Str(text, _) => text.split_whitespace().next().unwrap_or_default().to_owned(),
@@ -176,7 +225,11 @@ fn action<'a>(task: &mut Task, key: &'a Node, name: &str, value: &'a Node) -> Re
     if module.is_empty() {
         return Err(Diagnostic::new("missing-key", format!("`{name}` needs a module")).at(value.span, ""));
     }
-    Ok(Found { key, name: module, value })
+    Ok(Found {
+        key,
+        name: module,
+        value,
+    })
 }
 
 /// A keyword of tasks; `Ok(false)` where it is none, so that it has to be the module.
@@ -207,21 +260,32 @@ fn one_module<'a>(span: Span, mut modules: Vec<Found<'a>>) -> Result<Found<'a>, 
         let module = modules.swap_remove(at);
         return match modules.first() {
             None => Ok(module),
-            Some(other) if known(other) => {
-                Err(Diagnostic::new("two-modules", format!("a task has one module, here are `{}` and `{}`", module.name, other.name))
-                    .at(other.key.span, "this would be a second one")
-                    .at(module.key.span, ""))
-            }
-            Some(other) => Err(unknown(other.key, &other.name, "a task", TASK_KEYS.iter().chain(keywords::NAMES).copied())),
+            Some(other) if known(other) => Err(Diagnostic::new(
+                "two-modules",
+                format!("a task has one module, here are `{}` and `{}`", module.name, other.name),
+            )
+            .at(other.key.span, "this would be a second one")
+            .at(module.key.span, "")),
+            Some(other) => Err(unknown(
+                other.key,
+                &other.name,
+                "a task",
+                TASK_KEYS.iter().chain(keywords::NAMES).copied(),
+            )),
         };
     }
     let Some(first) = modules.into_iter().next() else {
-        return Err(Diagnostic::new("no-module", "this task has no module").at(span, "").help("`okd-play doc` lists the modules"));
+        return Err(Diagnostic::new("no-module", "this task has no module")
+            .at(span, "")
+            .help("`okd-play doc` lists the modules"));
     };
     let all = actions::module_names();
     let keys = TASK_KEYS.iter().chain(keywords::NAMES).copied();
     let near = nearest(short(&first.name), all.iter().copied().chain(keys));
-    let found = Diagnostic::new("unknown-module", format!("there is no module or keyword `{}`", first.name));
+    let found = Diagnostic::new(
+        "unknown-module",
+        format!("there is no module or keyword `{}`", first.name),
+    );
     Err(match near {
         Some(near) => found.at(first.key.span, format!("did you mean `{near}`?")),
         None => found.at(first.key.span, "").help("`okd-play doc` lists the modules"),
@@ -232,9 +296,11 @@ fn one_module<'a>(span: Span, mut modules: Vec<Found<'a>>) -> Result<Found<'a>, 
 fn arguments(found: &Found<'_>, args: Option<&Node>) -> Result<Node, Diagnostic> {
     let mut entries = match &found.value.kind {
         NodeKind::Null => Vec::new(),
-        NodeKind::Map(entries) => {
-            entries.iter().filter(|(key, _)| !(key_text(key) == "module" && key_text(found.key).contains("action"))).cloned().collect()
-        }
+        NodeKind::Map(entries) => entries
+            .iter()
+            .filter(|(key, _)| !(key_text(key) == "module" && key_text(found.key).contains("action")))
+            .cloned()
+            .collect(),
         NodeKind::Str(text, _) => {
             let text = match key_text(found.key) {
                 "action" | "local_action" => text.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim()),
@@ -242,22 +308,38 @@ fn arguments(found: &Found<'_>, args: Option<&Node>) -> Result<Node, Diagnostic>
             };
             free_form(short(&found.name), text, found.value)
         }
-        _ => vec![(plain("_raw_params", found.value.span), found.value.clone())],
+        _ => vec![(Node::str("_raw_params", found.value.span), found.value.clone())],
     };
     match args.map(|args| &args.kind) {
         Some(NodeKind::Map(more)) => entries.extend(more.iter().cloned()),
         Some(_) => {
-            return Err(Diagnostic::new("wrong-type", "`args` is a mapping").at(args.map_or(found.value.span, |a| a.span), ""));
+            return Err(
+                Diagnostic::new("wrong-type", "`args` is a mapping").at(args.map_or(found.value.span, |a| a.span), "")
+            );
         }
         None => {}
     }
-    Ok(Node { span: found.value.span, defined: None, tag: None, kind: NodeKind::Map(entries) })
+    Ok(Node {
+        span: found.value.span,
+        defined: None,
+        tag: None,
+        kind: NodeKind::Map(entries),
+    })
 }
 
 /// `k=v` words become parameters where the module has them; the rest is free-form text.
 fn free_form(module: &str, text: &str, node: &Node) -> Vec<(Node, Node)> {
     let raw_only = matches!(module, "command" | "shell" | "raw" | "script");
-    let known = ["chdir", "creates", "removes", "executable", "warn", "stdin", "stdin_add_newline", "strip_empty_ends"];
+    let known = [
+        "chdir",
+        "creates",
+        "removes",
+        "executable",
+        "warn",
+        "stdin",
+        "stdin_add_newline",
+        "strip_empty_ends",
+    ];
     let (mut entries, mut rest) = (Vec::new(), Vec::new());
     for word in words(text) {
         match word.split_once('=') {
@@ -266,16 +348,19 @@ fn free_form(module: &str, text: &str, node: &Node) -> Vec<(Node, Node)> {
                     && !key.is_empty()
                     && key.chars().all(|letter| letter.is_alphanumeric() || letter == '_') =>
             {
-                entries.push((plain(key, node.span), plain(unquoted(value), node.span)));
+                entries.push((Node::str(key, node.span), Node::str(unquoted(value), node.span)));
             }
             _ => rest.push(word),
         }
     }
     if raw_only && entries.is_empty() {
-        return vec![(plain("_raw_params", node.span), node.clone())];
+        return vec![(Node::str("_raw_params", node.span), node.clone())];
     }
     if !rest.is_empty() {
-        entries.push((plain("_raw_params", node.span), plain(&rest.join(" "), node.span)));
+        entries.push((
+            Node::str("_raw_params", node.span),
+            Node::str(&rest.join(" "), node.span),
+        ));
     }
     entries
 }
@@ -311,12 +396,6 @@ fn unquoted(value: &str) -> &str {
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
 }
 
-/// A scalar that stands nowhere by itself but belongs to a place.
-#[must_use]
-pub fn plain(text: &str, span: Span) -> Node {
-    Node { span, defined: None, tag: None, kind: NodeKind::Str(text.to_owned(), Style::Folded) }
-}
-
 fn list_of(value: &Node) -> Vec<Node> {
     match &value.kind {
         NodeKind::Seq(list) => list.clone(),
@@ -330,7 +409,15 @@ fn list_of(value: &Node) -> Vec<Node> {
 /// # Errors
 /// When an entry is not text.
 pub fn needs(value: &Node) -> Result<Vec<Need>, Diagnostic> {
-    list_of(value).iter().map(|node| Ok(Need { name: text(node, "a task's or a play's name")?, span: node.span })).collect()
+    list_of(value)
+        .iter()
+        .map(|node| {
+            Ok(Need {
+                name: text(node, "a task's or a play's name")?,
+                span: node.span,
+            })
+        })
+        .collect()
 }
 
 fn repeat(lookup: Option<&str>, over: &Node) -> Repeat {
