@@ -2,5 +2,6 @@
 
 pub mod actions;
 pub mod error;
+pub mod graph;
 pub mod playbook;
 pub mod source;

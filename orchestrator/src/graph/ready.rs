@@ -62,6 +62,7 @@ pub enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
+    PutOff,
     Queued,
     Started,
     Sent,
@@ -99,7 +100,13 @@ impl Ready {
 
     fn push(&mut self, join: Option<Join>, lane: Option<u32>) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(Node { join, lane, state: State::Waiting, before: Vec::new(), behind: Vec::new() });
+        self.nodes.push(Node {
+            join,
+            lane,
+            state: State::Waiting,
+            before: Vec::new(),
+            behind: Vec::new(),
+        });
         self.unsettled += 1;
         id
     }
@@ -143,7 +150,11 @@ impl Ready {
     /// Every edge, for pictures and for the search of cycles.
     pub fn edges(&self) -> impl Iterator<Item = (NodeId, NodeId, Edge)> + '_ {
         let indexed = self.nodes.iter().enumerate();
-        indexed.flat_map(|(from, node)| node.behind.iter().map(move |(to, edge)| (NodeId(from as u32), *to, *edge)))
+        indexed.flat_map(|(from, node)| {
+            node.behind
+                .iter()
+                .map(move |(to, edge)| (NodeId(from as u32), *to, *edge))
+        })
     }
 
     /// How many nodes there are.
@@ -167,7 +178,10 @@ impl Ready {
     }
 
     fn firm(&self, id: NodeId) -> bool {
-        self.node(id).before.iter().all(|(before, _)| matches!(self.node(*before).state, State::Settled(_)))
+        self.node(id)
+            .before
+            .iter()
+            .all(|(before, _)| matches!(self.node(*before).state, State::Settled(_)))
     }
 
     /// The node is under way.
@@ -187,17 +201,10 @@ impl Ready {
 
     /// The node cannot be considered before everything before it has settled.
     pub fn defer(&mut self, id: NodeId) {
-        self.node_mut(id).state = State::Waiting;
-        let open: Vec<NodeId> = self.open_before(id).collect();
-        match open.first() {
-            Some(first) => self.wakes.entry(*first).or_default().push(id),
-            None => self.queue_up(id),
+        self.node_mut(id).state = State::PutOff;
+        if self.firm(id) {
+            self.queue_up(id);
         }
-    }
-
-    fn open_before(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let before = self.node(id).before.iter().map(|(before, _)| *before);
-        before.filter(|before| !matches!(self.node(*before).state, State::Settled(_)))
     }
 
     /// The node needs something that `other` will give: it is considered again when that has settled.
@@ -205,7 +212,7 @@ impl Ready {
         if matches!(self.node(other).state, State::Settled(_)) {
             self.queue_up(id);
         } else {
-            self.node_mut(id).state = State::Waiting;
+            self.node_mut(id).state = State::PutOff;
             self.wakes.entry(other).or_default().push(id);
         }
     }
@@ -242,13 +249,11 @@ impl Ready {
         }
     }
 
-    /// A node that was put off: another unsettled one before it is waited for, or it is considered again.
+    /// A node that waited for something another one gave is considered anew.
     fn wake(&mut self, id: NodeId, work: &mut Vec<(NodeId, End)>) {
-        if self.node(id).state == State::Waiting {
+        if self.node(id).state == State::PutOff {
+            self.node_mut(id).state = State::Waiting;
             self.consider(id, work);
-            if self.node(id).state == State::Waiting && !work.iter().any(|(other, _)| *other == id) {
-                self.defer(id);
-            }
         }
     }
 
@@ -267,11 +272,14 @@ impl Ready {
     /// Queues a waiting node that may run, or finds how it ends without running.
     fn consider(&mut self, id: NodeId, work: &mut Vec<(NodeId, End)>) {
         let node = self.node(id);
-        if !matches!(node.state, State::Waiting) {
+        if !matches!(node.state, State::Waiting | State::PutOff) {
             return;
         }
-        let ends: Vec<(NodeId, Edge, State)> =
-            node.before.iter().map(|(before, edge)| (*before, *edge, self.node(*before).state)).collect();
+        let ends: Vec<(NodeId, Edge, State)> = node
+            .before
+            .iter()
+            .map(|(before, edge)| (*before, *edge, self.node(*before).state))
+            .collect();
         let firm = ends.iter().all(|(_, _, state)| matches!(state, State::Settled(_)));
         match node.join {
             Some(join) if firm => work.push((id, self.gathered(join, &ends))),
@@ -280,12 +288,8 @@ impl Ready {
                 Some(end) => work.push((id, end)),
                 None => self.queue_up(id),
             },
-            None => {
-                let put_off = self.wakes.values().any(|waiting| waiting.contains(&id));
-                if !put_off && self.soft(id, &ends) {
-                    self.queue_up(id);
-                }
-            }
+            None if self.node(id).state == State::Waiting && self.soft(id, &ends) => self.queue_up(id),
+            None => {}
         }
     }
 
@@ -436,31 +440,51 @@ mod tests {
         ready.edge(start, always, Edge::Order);
         let always_end = ready.join(Join::Part { start });
         ready.edge(always, always_end, Edge::After);
-        let end = ready.join(Join::Block { body: body_end, rescue: Some(rescue_end), always: Some(always_end) });
+        let end = ready.join(Join::Block {
+            body: body_end,
+            rescue: Some(rescue_end),
+            always: Some(always_end),
+        });
         for id in [body_end, rescue_end, always_end] {
             ready.edge(id, end, Edge::After);
         }
         let after = ready.add(None);
         ready.edge(end, after, Edge::Order);
         ready.enter((0..ready.len() as u32).map(NodeId).collect::<Vec<_>>());
-        Blocks { ready, before, body, rescue, always, after }
+        Blocks {
+            ready,
+            before,
+            body,
+            rescue,
+            always,
+            after,
+        }
     }
 
     #[test]
     fn a_rescue_runs_exactly_when_its_block_failed() {
         let mut well = block();
         let order = run(&mut well.ready, &[]);
-        assert_eq!(order, [well.before, well.body[0], well.body[1], well.always, well.after]);
+        assert_eq!(
+            order,
+            [well.before, well.body[0], well.body[1], well.always, well.after]
+        );
         assert_eq!(well.ready.end(well.rescue), Some(End::Passed));
 
         let mut saved = block();
         let order = run(&mut saved.ready, &[saved.body[0]]);
-        assert_eq!(order, [saved.before, saved.body[0], saved.rescue, saved.always, saved.after]);
+        assert_eq!(
+            order,
+            [saved.before, saved.body[0], saved.rescue, saved.always, saved.after]
+        );
         assert_eq!(saved.ready.end(saved.body[1]), Some(End::Blocked(saved.body[0])));
 
         let mut lost = block();
         let order = run(&mut lost.ready, &[lost.body[1], lost.rescue]);
-        assert_eq!(order, [lost.before, lost.body[0], lost.body[1], lost.rescue, lost.always]);
+        assert_eq!(
+            order,
+            [lost.before, lost.body[0], lost.body[1], lost.rescue, lost.always]
+        );
         assert!(matches!(lost.ready.end(lost.after), Some(End::Blocked(_))));
 
         let mut outside = block();
