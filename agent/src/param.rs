@@ -217,6 +217,83 @@ impl FromParam for Mode {
     }
 }
 
+/// Bytes: text in a playbook, or what the orchestrator read from a file or made from a template.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Bytes(pub Vec<u8>);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl FromParam for Bytes {
+    const KIND: ParamKind = ParamKind::Str;
+    fn from_param(value: &Value) -> Result<Self, Vec<ParamError>> {
+        String::from_param(value).map(|text| Bytes(text.into_bytes()))
+    }
+}
+
+/// Where a file goes: a path that a `/` at its end marks as the folder to put it into.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Destination {
+    path: AbsPath,
+    folder: bool,
+}
+
+impl Destination {
+    /// The path, without the `/` at its end.
+    #[must_use]
+    pub fn path(&self) -> &AbsPath {
+        &self.path
+    }
+
+    /// Whether it was written with a `/` at its end.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.folder
+    }
+}
+
+impl FromParam for Destination {
+    const KIND: ParamKind = ParamKind::Path;
+    fn from_param(value: &Value) -> Result<Self, Vec<ParamError>> {
+        let path = AbsPath::from_param(value)?;
+        let folder = String::from_param(value)?.ends_with('/');
+        Ok(Destination { path, folder })
+    }
+}
+
+/// Permission bits of a file that is copied.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum FileMode {
+    /// Those of the source: `preserve`.
+    Preserve,
+    /// These.
+    Bits(Mode),
+}
+
+impl FileMode {
+    /// The bits that were asked for, where they do not depend on the source.
+    #[must_use]
+    pub fn bits(&self) -> Option<&Mode> {
+        match self {
+            FileMode::Preserve => None,
+            FileMode::Bits(mode) => Some(mode),
+        }
+    }
+}
+
+impl FromParam for FileMode {
+    const KIND: ParamKind = ParamKind::Mode;
+    fn from_param(value: &Value) -> Result<Self, Vec<ParamError>> {
+        match value.as_str() {
+            Some("preserve") => Ok(FileMode::Preserve),
+            _ => Mode::from_param(value).map(FileMode::Bits),
+        }
+    }
+}
+
 impl FromParam for Value {
     const KIND: ParamKind = ParamKind::Any;
     fn from_param(value: &Value) -> Result<Self, Vec<ParamError>> {

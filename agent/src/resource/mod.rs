@@ -2,6 +2,13 @@
 //!
 //! Check and apply are one function over different worlds, so no kind can forget check mode: none knows of it.
 
+pub mod checksum;
+pub mod content;
+pub mod pattern;
+mod run;
+pub mod wildcard;
+pub mod words;
+
 use crate::diff::Change;
 use crate::param::{ParamError, Params, Spec};
 use crate::system::{Answer, System, SystemError};
@@ -337,5 +344,10 @@ macro_rules! registry {
 }
 
 registry! {
+    command::Command,
+    copy::Copy,
     file::File,
+    line::LineInFile,
+    shell::Shell,
+    stat::Stat,
 }

@@ -1,0 +1,275 @@
+//! Whole files put in place: content that the orchestrator sends, or files and folders that are on the machine already.
+
+use super::checksum::Algorithm;
+use super::content::{self, Attributes, Content, Placing, READ_LIMIT, promised};
+use super::file::make_directories;
+use super::{Resource, ResourceError, View};
+use crate::diff::{Change, Sign};
+use crate::param::{Bytes, Destination, FileMode};
+use crate::params;
+use crate::path::{AbsPath, Mode};
+use crate::system::{Alter, FileKind, System};
+use crate::value::{Map, map};
+use serde::Serialize;
+
+params! {
+    /// Puts a file in place, whole: with content given here, from a file beside the playbook, or from the machine itself.
+    pub struct Copy {
+        /// Where; with a `/` at its end, or where a folder is, the file goes into that folder.
+        dest: Destination,
+        /// The content itself.
+        content: Option<Bytes>,
+        /// A file beside the playbook; with `remote_src` a file or folder on the machine.
+        src: Option<String>,
+        /// Whether `src` is on the machine.
+        remote_src: bool = "no",
+        /// The file's name where `dest` is a folder; set from `src`.
+        original_basename: Option<String> ["_original_basename"],
+        /// Permission bits, as `"0644"` or `u=rw,g=r`; `preserve` takes those of `src`.
+        mode: Option<FileMode>,
+        /// Owner's name or number.
+        owner: Option<String>,
+        /// Group's name or number.
+        group: Option<String>,
+        /// Permission bits of folders that have to be made.
+        directory_mode: Option<Mode>,
+        /// Replace a file that is there; `no` leaves it as it is.
+        force: bool ["thirsty"] = "yes",
+        /// Keep the old file beside the new one.
+        backup: bool = "no",
+        /// A command that checks the new file, `%s`, before it is put in place.
+        validate: Option<String>,
+        /// Where a link is at `dest`, write what it points to; `no` replaces the link.
+        follow: bool = "no",
+        /// SHA-1 that the content has to have.
+        checksum: Option<String>,
+    }
+}
+
+/// One file that should be there.
+#[derive(Debug, Clone, PartialEq)]
+struct Source {
+    path: AbsPath,
+    bytes: Vec<u8>,
+    mode: u32,
+}
+
+/// The files at the destination, and the folders that they need.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct State {
+    dest: AbsPath,
+    folders: Vec<(AbsPath, bool)>,
+    files: Vec<Content>,
+    #[serde(skip)]
+    sources: Vec<Source>,
+}
+
+impl View for State {
+    fn changes(&self, want: &Self) -> Vec<Change> {
+        let made = want.folders.iter().filter(|folder| !self.folders.contains(folder));
+        let item = |(path, _): &(AbsPath, bool)| Change::Item { sign: Sign::Added, text: format!("{path}/") };
+        let mut changes: Vec<Change> = made.map(item).collect();
+        changes.extend(self.files.iter().zip(&want.files).flat_map(|(now, want)| now.changes(want)));
+        changes
+    }
+}
+
+impl Copy {
+    fn attributes(&self) -> Attributes {
+        let mode = self.mode.as_ref().and_then(FileMode::bits);
+        Attributes::new(mode, self.owner.as_ref(), self.group.as_ref())
+    }
+
+    fn remote(&self) -> Option<&str> {
+        self.src.as_deref().filter(|_| self.remote_src)
+    }
+
+    /// The file's path where the destination may be a folder.
+    fn target(&self, name: Option<&str>, world: &dyn System) -> Result<(AbsPath, Option<AbsPath>), ResourceError> {
+        let dest = self.dest.path();
+        let kind = world.stat(&content::resolve(dest, world)?)?.map(|meta| meta.kind);
+        match (kind, name) {
+            (Some(FileKind::Directory), Some(name)) => Ok((dest.join(name), None)),
+            (None, Some(name)) if self.dest.is_folder() => Ok((dest.join(name), Some(dest.clone()))),
+            (Some(FileKind::Directory), None) => {
+                Err(ResourceError::message(format!("{dest} is a folder, and the file has no name of its own")))
+            }
+            (_, None) if self.dest.is_folder() => {
+                Err(ResourceError::message(format!("`dest: {dest}/` is a folder, and the file has no name of its own")))
+            }
+            _ => Ok((dest.clone(), None)),
+        }
+    }
+
+    fn given(&self, bytes: &Bytes, world: &dyn System) -> Result<State, ResourceError> {
+        let (path, folder) = self.target(self.original_basename.as_deref(), world)?;
+        let source = Source { path: path.clone(), bytes: bytes.as_ref().to_vec(), mode: content::NEW_MODE };
+        let folders = folder.into_iter().map(|folder| (folder, false)).collect();
+        Ok(State { dest: path, folders, files: Vec::new(), sources: vec![source] })
+    }
+
+    fn from_machine(&self, src: &str, world: &dyn System) -> Result<State, ResourceError> {
+        let path = AbsPath::new(src).map_err(|expected| ResourceError::message(format!("`src`: {expected}")))?;
+        let real = content::resolve(&path, world)?;
+        let Some(meta) = world.stat(&real)? else {
+            return Err(ResourceError::message(format!("there is no {path} on the machine to copy")));
+        };
+        let mut state =
+            State { dest: self.dest.path().clone(), folders: Vec::new(), files: Vec::new(), sources: Vec::new() };
+        if meta.kind == FileKind::Directory {
+            let into = if src.ends_with('/') { state.dest.clone() } else { state.dest.join(path.name()) };
+            self.tree(&real, &into, world, &mut state)?;
+        } else {
+            let (dest, folder) = self.target(Some(path.name()), world)?;
+            state.folders.extend(folder.map(|folder| (folder, false)));
+            let bytes = world.read(&real, READ_LIMIT)?.unwrap_or_default();
+            state.sources.push(Source { path: dest.clone(), bytes, mode: meta.mode });
+            state.dest = dest;
+        }
+        Ok(state)
+    }
+
+    fn tree(&self, from: &AbsPath, into: &AbsPath, world: &dyn System, state: &mut State) -> Result<(), ResourceError> {
+        state.folders.push((into.clone(), world.stat(&content::resolve(into, world)?)?.is_some()));
+        for entry in world.list(from)? {
+            let (below, dest) = (from.join(&entry.name), into.join(&entry.name));
+            let real = content::resolve(&below, world)?;
+            match world.stat(&real)? {
+                Some(meta) if meta.kind == FileKind::Directory => self.tree(&real, &dest, world, state)?,
+                Some(meta) if meta.kind == FileKind::File => {
+                    let bytes = world.read(&real, READ_LIMIT)?.unwrap_or_default();
+                    state.sources.push(Source { path: dest, bytes, mode: meta.mode });
+                }
+                _ => return Err(ResourceError::message(format!("{below} is neither a file nor a folder"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&self, source: &Source, world: &dyn System) -> Result<Content, ResourceError> {
+        let asked = self.attributes();
+        let now = Content::inspect(&source.path, &asked, world)?;
+        let through_link = now.path != source.path;
+        if through_link && !self.follow && now.bytes.as_ref() != Some(&source.bytes) {
+            return Ok(Content { note: format!("a link to {}", now.path), ..Content::absent(source.path.clone()) });
+        }
+        Ok(now)
+    }
+
+    fn wanted(&self, now: &Content, source: &Source) -> Content {
+        let mut want = now.with(source.bytes.clone(), &self.attributes());
+        if matches!(self.mode, Some(FileMode::Preserve)) {
+            want.mode = source.mode;
+        }
+        if !now.note.is_empty() {
+            want.note = format!("replaces {}", now.note);
+        }
+        want
+    }
+
+    fn check_sum(&self, state: &State) -> Result<(), ResourceError> {
+        let (Some(wanted), [source]) = (&self.checksum, state.sources.as_slice()) else { return Ok(()) };
+        let found = Algorithm::Sha1.of(&source.bytes);
+        if found.eq_ignore_ascii_case(wanted) {
+            return Ok(());
+        }
+        Err(ResourceError::message(format!("the content's SHA-1 is {found}, not {wanted}; nothing was written")))
+    }
+
+    fn make_folders(&self, now: &State, world: &dyn System) -> Result<(), ResourceError> {
+        for (folder, _) in now.folders.iter().filter(|(_, there)| !there) {
+            let mode = self.directory_mode.as_ref().map_or(0o755, |mode| mode.apply(0o755, true));
+            make_directories(folder, mode, world)?;
+            let change = Alter { owner: self.owner.clone(), group: self.group.clone(), ..Alter::default() };
+            if change != Alter::default() {
+                world.alter(folder, &change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Resource for Copy {
+    const NAMES: &'static [&'static str] = &["copy", "ansible.builtin.copy"];
+    const EXAMPLE: &'static str = "- name: Resolver\n  copy:\n    dest: /etc/resolv.conf\n    content: |\n      nameserver 192.0.2.53\n    owner: root\n    mode: \"0644\"\n";
+    const PREDICTS: &'static str = "everything: the content, as a diff, with mode, owner and group";
+    type World = dyn System;
+    type State = State;
+
+    fn check(&self) -> Result<(), Vec<String>> {
+        let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();
+        match (&self.content, &self.src) {
+            (None, None) => problems.push("`copy` needs `content` or `src`".to_owned()),
+            (Some(_), Some(_)) if self.remote_src => {
+                problems.push("`content` and `src` with `remote_src` exclude each other".to_owned());
+            }
+            (None, Some(src)) if self.remote_src && !src.starts_with('/') => {
+                problems.push("with `remote_src`, `src` is an absolute path on the machine".to_owned());
+            }
+            _ => {}
+        }
+        if matches!(self.mode, Some(FileMode::Preserve)) && !self.remote_src {
+            problems.push("`mode: preserve` needs `src`".to_owned());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
+        let mut state = match (self.remote(), &self.content) {
+            (Some(src), _) => self.from_machine(src, world)?,
+            (None, Some(bytes)) => self.given(bytes, world)?,
+            (None, None) => return Err(ResourceError::message("the content of `src` was not sent")),
+        };
+        self.check_sum(&state)?;
+        for source in &state.sources {
+            if state.folders.is_empty() {
+                content::need_parent(&source.path, world)?;
+            }
+            state.files.push(self.look(source, world)?);
+        }
+        if let [file] = state.files.as_mut_slice() {
+            let parent = file.path.parent();
+            let missing = parent.map(|parent| world.stat(&parent)).transpose()?.flatten().is_none();
+            if let Some(packages) = promised(world).filter(|_| missing && state.folders.is_empty()) {
+                file.note = format!("in a folder that {packages} will have brought");
+            }
+        }
+        Ok(state)
+    }
+
+    fn desire(&self, now: &State) -> Result<State, ResourceError> {
+        let mut want = now.clone();
+        want.folders.iter_mut().for_each(|(_, there)| *there = true);
+        want.files = now.files.iter().zip(&now.sources).map(|(file, source)| self.wanted(file, source)).collect();
+        if !self.force {
+            for (file, now) in want.files.iter_mut().zip(&now.files).filter(|(_, now)| now.bytes.is_some()) {
+                file.clone_from(now);
+            }
+        }
+        Ok(want)
+    }
+
+    fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
+        self.make_folders(now, world)?;
+        let placing = Placing::new(self.backup, self.validate.as_deref())?;
+        let mut result = Map::new();
+        for (file, wanted) in now.files.iter().zip(&want.files).filter(|(now, want)| !now.changes(want).is_empty()) {
+            result = file.place(wanted, &placing, world)?;
+        }
+        if want.files.len() == 1 { Ok(result) } else { Ok(Map::new()) }
+    }
+
+    fn result(&self, state: &State) -> Map {
+        let mut result = map([("dest", state.dest.as_str().into())]);
+        if let Some(src) = &self.src {
+            result.insert("src".to_owned(), src.as_str().into());
+        }
+        if let [file] = state.files.as_slice() {
+            result.extend(file.result());
+            if let Some(bytes) = &file.bytes {
+                result.insert("checksum".to_owned(), Algorithm::Sha1.of(bytes).into());
+            }
+        }
+        result
+    }
+}
