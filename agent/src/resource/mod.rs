@@ -343,11 +343,19 @@ macro_rules! registry {
     };
 }
 
+pub mod acting;
+pub mod packages;
+pub mod systemd;
+
 registry! {
+    apt::Apt,
     command::Command,
     copy::Copy,
+    dnf::Dnf,
     file::File,
     line::LineInFile,
+    package::Package,
+    service::Service,
     shell::Shell,
     stat::Stat,
 }
