@@ -5,3 +5,4 @@ pub mod error;
 pub mod graph;
 pub mod playbook;
 pub mod source;
+pub mod template;
