@@ -21,7 +21,7 @@ pub(super) fn to_native(value: &Value) -> Native {
         Value::Str(text) => Native::from(text.as_str()),
         Value::List(_) | Value::Map(_) if value.unknown().is_some() => Native::from_object(Tainted(value.clone())),
         Value::List(list) => list.iter().map(to_native).collect(),
-        Value::Map(map) => map.iter().map(|(key, item)| (key.as_str(), to_native(item))).collect(),
+        Value::Map(map) => Native::from_pairs(map.iter().map(|(key, item)| (key.as_str(), to_native(item)))),
     }
 }
 
@@ -46,7 +46,10 @@ pub(super) fn from_native(native: &Native) -> Result<Option<Value>, Error> {
             Value::Str(native.to_string())
         }
         kind => {
-            return Err(Error::new(ErrorKind::InvalidOperation, format!("the result is {kind}, which is no value")));
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                format!("the result is {kind}, which is no value"),
+            ));
         }
     };
     Ok(Some(value))

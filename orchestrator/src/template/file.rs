@@ -80,7 +80,9 @@ impl Engine {
         let engine = self.clone();
         let files = Arc::clone(files);
         env.set_loader(move |name| {
-            let Some(path) = find_inside(&folders, name) else { return Ok(None) };
+            let Some(path) = find_inside(&folders, name) else {
+                return Ok(None);
+            };
             let text = std::fs::read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
             let source = Source::new(&text, 0, false);
             let compiled = source.text.clone();
@@ -125,7 +127,9 @@ const HEADER: &str = "#jinja2:";
 
 /// The text after the `#jinja2:` line, and the settings with what that line says.
 fn header(text: &str, file: FileId) -> Result<(&str, SyntaxConfig), Diagnostic> {
-    let Some(rest) = text.strip_prefix(HEADER) else { return Ok((text, super::syntax())) };
+    let Some(rest) = text.strip_prefix(HEADER) else {
+        return Ok((text, super::syntax()));
+    };
     let (line, body) = rest.split_once('\n').unwrap_or((rest, ""));
     let span = Span {
         file,

@@ -14,17 +14,25 @@ use super::registry::{Call, Entry, carries, list, wrong};
 
 /// The functions with parameters of their own.
 pub(super) const ALL: &[Entry] = &[
-    carries(&["lookup", "ansible.builtin.lookup"], &["name", "*"], |_, call| lookups::lookup(call, false)),
-    carries(&["query", "q", "ansible.builtin.query"], &["name", "*"], |_, call| lookups::lookup(call, true)),
+    carries(&["lookup", "ansible.builtin.lookup"], &["name", "*"], |_, call| {
+        lookups::lookup(call, false)
+    }),
+    carries(&["query", "q", "ansible.builtin.query"], &["name", "*"], |_, call| {
+        lookups::lookup(call, true)
+    }),
     carries(&["now"], &["utc", "fmt"], now),
-    carries(&["cycler"], &["*"], |_, call| Ok(Native::from_object(Cycler::new(call.rest.clone())?))),
+    carries(&["cycler"], &["*"], |_, call| {
+        Ok(Native::from_object(Cycler::new(call.rest.clone())?))
+    }),
     carries(&["joiner"], &["sep"], |_, call| {
         Ok(Native::from_object(Joiner {
             separator: call.text_or("sep", ", ")?,
             used: AtomicUsize::new(0),
         }))
     }),
-    carries(&["zip"], &["*"], |_, call| super::filters::list::zip_lists(&call.rest, None)),
+    carries(&["zip"], &["*"], |_, call| {
+        super::filters::list::zip_lists(&call.rest, None)
+    }),
 ];
 
 /// The engine's own functions and the values that are always there.
@@ -120,7 +128,11 @@ pub(super) fn method(state: &mut State<'_, '_>, value: &Native, name: &str, args
         }
         (Some(text), "ljust" | "rjust") => {
             let width = args.first().and_then(Native::as_usize).unwrap_or(0).min(10_000);
-            Ok(Native::from(if name == "ljust" { format!("{text:<width$}") } else { format!("{text:>width$}") }))
+            Ok(Native::from(if name == "ljust" {
+                format!("{text:<width$}")
+            } else {
+                format!("{text:>width$}")
+            }))
         }
         (Some(text), "index") => match text.find(first_text(args)?) {
             Some(at) => Ok(Native::from(text[..at].chars().count())),
@@ -129,7 +141,9 @@ pub(super) fn method(state: &mut State<'_, '_>, value: &Native, name: &str, args
         (None, "index") => {
             let wanted = args.first().cloned().unwrap_or_default();
             let found = list(value, "index")?.iter().position(|item| *item == wanted);
-            found.map(Native::from).ok_or_else(|| wrong("the list has no such item"))
+            found
+                .map(Native::from)
+                .ok_or_else(|| wrong("the list has no such item"))
         }
         _ => minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args),
     }

@@ -21,7 +21,7 @@ type Answer = Result<Vec<Native>, Error>;
 type Body = fn(&Lookup) -> Answer;
 
 /// Every lookup by name; `docs/language-filters.md` lists them.
-pub(super) const ALL: &[(&str, Body)] = &[
+const ALL: &[(&str, Body)] = &[
     ("csvfile", csvfile),
     ("dict", dict),
     ("env", env),
@@ -42,11 +42,20 @@ pub(super) const ALL: &[(&str, Body)] = &[
     ("vars", vars),
 ];
 
+/// The names of all lookups.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|(name, _)| *name)
+}
+
 /// Ansible's lookups that are left out, and what to use.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("password", "make the password once and keep it in a vaulted variable"),
     ("url", "fetch it with the `uri` or `get_url` module"),
-    ("random_choice", "use the filter `random(seed=…)`: a run that is repeated must give the same result"),
+    (
+        "random_choice",
+        "use the filter `random(seed=…)`: a run that is repeated must give the same result",
+    ),
     ("config", "there is no Ansible configuration to read"),
     ("unvault", "vaulted files are read as they are; use `lookup('file', …)`"),
 ];
@@ -88,10 +97,18 @@ impl Lookup {
 pub(super) fn lookup(call: &Call, as_list: bool) -> Result<Native, Error> {
     let full = call.text_of("name")?;
     let name = full.strip_prefix("ansible.builtin.").unwrap_or(&full);
-    let Some((_, body)) = ALL.iter().find(|(own, _)| *own == name) else { return Err(unknown(name)) };
-    let options = |wanted: bool| move |(key, _): &&(String, Native)| matches!(key.as_str(), "wantlist" | "errors") == wanted;
+    let Some((_, body)) = ALL.iter().find(|(own, _)| *own == name) else {
+        return Err(unknown(name));
+    };
+    let options =
+        |wanted: bool| move |(key, _): &&(String, Native)| matches!(key.as_str(), "wantlist" | "errors") == wanted;
     let general: Vec<_> = call.named.iter().filter(options(true)).cloned().collect();
-    let get = |name: &str| general.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let get = |name: &str| {
+        general
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
     let lookup = Lookup {
         name: name.to_owned(),
         terms: call.rest.clone(),
@@ -102,7 +119,11 @@ pub(super) fn lookup(call: &Call, as_list: bool) -> Result<Native, Error> {
     let found = match body(&lookup) {
         Ok(found) => found,
         Err(err) if forgiving && err.kind() != ErrorKind::UndefinedError => {
-            return Ok(if wants_list { Native::from(Vec::<Native>::new()) } else { Native::from(()) });
+            return Ok(if wants_list {
+                Native::from(Vec::<Native>::new())
+            } else {
+                Native::from(())
+            });
         }
         Err(err) => return Err(err),
     };
@@ -178,7 +199,11 @@ fn lines(lookup: &Lookup) -> Answer {
 }
 
 fn pipe(lookup: &Lookup) -> Answer {
-    lookup.flat()?.iter().map(|term| Ok(Native::from(run(&print::text(term))?.trim_end()))).collect()
+    lookup
+        .flat()?
+        .iter()
+        .map(|term| Ok(Native::from(run(&print::text(term))?.trim_end())))
+        .collect()
 }
 
 /// Runs a shell command on the control node, in the playbook's folder.
@@ -190,7 +215,11 @@ fn run(command: &str) -> Result<String, Error> {
         .map_err(|err| wrong(format!("/bin/sh: {err}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(wrong(format!("the command `{command}` failed ({}): {}", output.status, said.trim())));
+        return Err(wrong(format!(
+            "the command `{command}` failed ({}): {}",
+            output.status,
+            said.trim()
+        )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -270,7 +299,7 @@ fn dict(lookup: &Lookup) -> Answer {
     let mut out = Vec::new();
     for term in lookup.flat()? {
         for (key, value) in pairs(&term, "dict")? {
-            out.push([("key", key), ("value", value)].into_iter().collect());
+            out.push(Native::from_pairs([("key", key), ("value", value)]));
         }
     }
     Ok(out)
@@ -285,7 +314,11 @@ fn nested(lookup: &Lookup) -> Answer {
         }
         rows = rows
             .into_iter()
-            .flat_map(|row| items.iter().map(move |item| row.iter().cloned().chain([item.clone()]).collect()))
+            .flat_map(|row| {
+                items
+                    .iter()
+                    .map(move |item| row.iter().cloned().chain([item.clone()]).collect())
+            })
             .collect();
     }
     Ok(rows.into_iter().map(Native::from).collect())
@@ -299,15 +332,22 @@ fn sub_elements(lookup: &Lookup) -> Answer {
     let (Some(value), Some(path)) = (lookup.terms.first(), lookup.terms.get(1)) else {
         return Err(wrong("`subelements` needs a list and the name of the inner list"));
     };
-    let skip = lookup.terms.get(2).map(|options| options.get_attr("skip_missing")).transpose()?;
+    let skip = lookup
+        .terms
+        .get(2)
+        .map(|options| options.get_attr("skip_missing"))
+        .transpose()?;
     let found = subelements(value, path, skip.is_some_and(|skip| skip.is_true()))?;
     list(&found, "subelements")
 }
 
 /// `start=1 end=5 stride=2 format=host%02d count=3`, or `1-5/2:host%02d`.
 fn sequence(lookup: &Lookup) -> Answer {
-    let mut options: Vec<(String, String)> =
-        lookup.options.iter().map(|(key, value)| (key.clone(), print::text(value))).collect();
+    let mut options: Vec<(String, String)> = lookup
+        .options
+        .iter()
+        .map(|(key, value)| (key.clone(), print::text(value)))
+        .collect();
     for term in lookup.flat()? {
         let text = print::text(&term);
         if text.contains('=') {
@@ -318,9 +358,15 @@ fn sequence(lookup: &Lookup) -> Answer {
         }
     }
     let number = |name: &str| -> Result<Option<i64>, Error> {
-        let Some((_, text)) = options.iter().find(|(key, _)| key == name) else { return Ok(None) };
-        let digits = text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| i64::from_str_radix(hex, 16).ok());
-        digits.map(Some).ok_or_else(|| wrong(format!("`sequence`: {name} must be a whole number, not `{text}`")))
+        let Some((_, text)) = options.iter().find(|(key, _)| key == name) else {
+            return Ok(None);
+        };
+        let digits = text
+            .strip_prefix("0x")
+            .map_or_else(|| text.parse().ok(), |hex| i64::from_str_radix(hex, 16).ok());
+        digits
+            .map(Some)
+            .ok_or_else(|| wrong(format!("`sequence`: {name} must be a whole number, not `{text}`")))
     };
     let start = number("start")?.unwrap_or(1);
     let stride = number("stride")?.unwrap_or(1);
@@ -330,7 +376,10 @@ fn sequence(lookup: &Lookup) -> Answer {
         (None, Some(count)) => start + stride * (count - 1),
         (None, None) => return Err(wrong("`sequence` needs `end` or `count`")),
     };
-    let format = options.iter().find(|(key, _)| key == "format").map_or("%d", |(_, format)| format);
+    let format = options
+        .iter()
+        .find(|(key, _)| key == "format")
+        .map_or("%d", |(_, format)| format);
     if stride == 0 || (end - start) / stride > 100_000 {
         return Err(wrong("`sequence` does not come to an end soon enough"));
     }
@@ -348,13 +397,24 @@ fn sequence(lookup: &Lookup) -> Answer {
 }
 
 fn short_sequence(text: &str) -> Vec<(String, String)> {
-    let (range, format) = text.split_once(':').map_or((text, None), |(range, format)| (range, Some(format)));
-    let (range, stride) = range.split_once('/').map_or((range, None), |(range, stride)| (range, Some(stride)));
-    let (start, end) = range.split_once('-').map_or((None, range), |(start, end)| (Some(start), end));
-    [("start", start), ("end", Some(end)), ("stride", stride), ("format", format)]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
-        .collect()
+    let (range, format) = text
+        .split_once(':')
+        .map_or((text, None), |(range, format)| (range, Some(format)));
+    let (range, stride) = range
+        .split_once('/')
+        .map_or((range, None), |(range, stride)| (range, Some(stride)));
+    let (start, end) = range
+        .split_once('-')
+        .map_or((None, range), |(start, end)| (Some(start), end));
+    [
+        ("start", start),
+        ("end", Some(end)),
+        ("stride", stride),
+        ("format", format),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+    .collect()
 }
 
 /// Files that match, of one folder, sorted by name; nothing found is no error.
@@ -362,11 +422,16 @@ fn fileglob(lookup: &Lookup) -> Answer {
     let mut out = Vec::new();
     for term in lookup.flat()? {
         let pattern = print::text(&term);
-        let (folder, name) = pattern.rsplit_once('/').map_or(("", pattern.as_str()), |(folder, name)| (folder, name));
+        let (folder, name) = pattern
+            .rsplit_once('/')
+            .map_or(("", pattern.as_str()), |(folder, name)| (folder, name));
         let folders = if pattern.starts_with('/') {
             vec![PathBuf::from(format!("{folder}/"))]
         } else {
-            searched(lookup, false).into_iter().map(|base| base.join(folder)).collect()
+            searched(lookup, false)
+                .into_iter()
+                .map(|base| base.join(folder))
+                .collect()
         };
         for folder in folders {
             let found = matching(&folder, name)?;
@@ -381,15 +446,25 @@ fn fileglob(lookup: &Lookup) -> Answer {
 
 fn matching(folder: &Path, name: &str) -> Answer {
     let pattern = glob_pattern(name)?;
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
     let mut found: Vec<PathBuf> = entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| pattern.is_match(name)))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|file| pattern.is_match(file) && (name.starts_with('.') || !file.starts_with('.')))
+        })
         .map(|entry| entry.path())
         .filter(|path| path.is_file())
         .collect();
     found.sort();
-    Ok(found.into_iter().map(|path| Native::from(path.display().to_string())).collect())
+    Ok(found
+        .into_iter()
+        .map(|path| Native::from(path.display().to_string()))
+        .collect())
 }
 
 /// `*`, `?` and `[…]` of one file name.
@@ -402,7 +477,9 @@ fn glob_pattern(name: &str) -> Result<regex::Regex, Error> {
             '?' => out.push('.'),
             '[' => {
                 let inner: String = rest.by_ref().take_while(|letter| *letter != ']').collect();
-                let inner = inner.strip_prefix('!').map_or_else(|| inner.clone(), |inner| format!("^{inner}"));
+                let inner = inner
+                    .strip_prefix('!')
+                    .map_or_else(|| inner.clone(), |inner| format!("^{inner}"));
                 out.push_str(&format!("[{inner}]"));
             }
             _ => out.push_str(&regex::escape(&letter.to_string())),
@@ -420,7 +497,12 @@ fn first_found(lookup: &Lookup) -> Answer {
     let texts = |value: &Native| -> Result<Vec<String>, Error> {
         Ok(match value.kind() {
             ValueKind::Undefined | ValueKind::None => Vec::new(),
-            ValueKind::String => value.as_str().unwrap_or_default().split([',', ';']).map(|part| part.trim().to_owned()).collect(),
+            ValueKind::String => value
+                .as_str()
+                .unwrap_or_default()
+                .split([',', ';'])
+                .map(|part| part.trim().to_owned())
+                .collect(),
             _ => list(value, "first_found")?.iter().map(print::text).collect(),
         })
     };
@@ -471,7 +553,8 @@ fn csvfile(lookup: &Lookup) -> Answer {
     };
     let number = |name: &str, default: &str| -> Result<usize, Error> {
         let text = lookup.text(name, default);
-        text.parse().map_err(|_| wrong(format!("`csvfile`: {name} must be a number, not `{text}`")))
+        text.parse()
+            .map_err(|_| wrong(format!("`csvfile`: {name} must be a number, not `{text}`")))
     };
     let (column, key_column) = (number("col", "1")?, number("keycol", "0")?);
     let path = find(lookup, &lookup.text("file", "ansible.csv"), false)?;
@@ -484,7 +567,12 @@ fn csvfile(lookup: &Lookup) -> Answer {
         match (row.and_then(|row| row.get(column)), lookup.option("default")) {
             (Some(cell), _) => out.push(Native::from(cell.as_str())),
             (None, Some(default)) => out.push(default.clone()),
-            (None, None) => return Err(wrong(format!("{} has no row `{wanted}` with column {column}", path.display()))),
+            (None, None) => {
+                return Err(wrong(format!(
+                    "{} has no row `{wanted}` with column {column}",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(out)
@@ -518,7 +606,11 @@ fn ini(lookup: &Lookup) -> Answer {
     let text = read(&path)?;
     let mut here = properties;
     let mut entries: Vec<(String, String)> = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+    {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             here = name == section;
         } else if let Some((key, value)) = line.split_once(['=', ':'])
@@ -530,7 +622,10 @@ fn ini(lookup: &Lookup) -> Answer {
     let mut out = Vec::new();
     for term in lookup.flat()? {
         let key = print::text(&term).to_lowercase();
-        match (entries.iter().rev().find(|(own, _)| *own == key), lookup.option("default")) {
+        match (
+            entries.iter().rev().find(|(own, _)| *own == key),
+            lookup.option("default"),
+        ) {
             (Some((_, value)), _) => out.push(Native::from(value.as_str())),
             (None, Some(default)) => out.push(default.clone()),
             (None, None) => out.push(Native::from("")),

@@ -122,6 +122,7 @@ impl Engine {
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         env.set_auto_escape_callback(|_| AutoEscape::None);
         env.set_formatter(print::format);
+        env.set_debug(false);
         env.set_fuel(Some(options.fuel));
         env.set_recursion_limit(120);
         env.set_unknown_method_callback(method);
@@ -172,7 +173,13 @@ impl Engine {
         match &node.kind {
             NodeKind::Str(text, _) => {
                 let range = scan::single_expression(text).unwrap_or(0..text.len());
-                let value = self.evaluate(&text[range.clone()], range.start, Place::Scalar(node), &root, from_native)?;
+                let value = self.evaluate(
+                    &text[range.clone()],
+                    range.start,
+                    Place::Scalar(node),
+                    &root,
+                    from_native,
+                )?;
                 Ok(match value {
                     Settled::Known(value) => value.unwrap_or_default(),
                     Settled::Unknown(reason) => Value::Unknown(reason),
@@ -207,9 +214,11 @@ impl Engine {
                 }
                 Ok(Truth::True)
             }
-            NodeKind::Map(_) => Err(Diagnostic::new("condition", "a condition is an expression or a list of them")
-                .at(node.span, "this is a mapping")
-                .into()),
+            NodeKind::Map(_) => Err(
+                Diagnostic::new("condition", "a condition is an expression or a list of them")
+                    .at(node.span, "this is a mapping")
+                    .into(),
+            ),
         }
     }
 
@@ -220,9 +229,11 @@ impl Engine {
         let range = match scan::single_expression(text.trim_end()) {
             Some(range) => range,
             None if text.contains("{{") || text.contains("{%") => {
-                return Err(Diagnostic::new("template-in-condition", "a condition is an expression already")
-                    .at(node.span, "write it without `{{ }}`")
-                    .into());
+                return Err(
+                    Diagnostic::new("template-in-condition", "a condition is an expression already")
+                        .at(node.span, "write it without `{{ }}`")
+                        .into(),
+                );
             }
             None => 0..text.len(),
         };
@@ -233,10 +244,12 @@ impl Engine {
                 .unwrap_or_else(|| value.is_true())),
             _ => Ok(value.is_true()),
         };
-        Ok(match self.evaluate(&text[range.clone()], range.start, Place::Scalar(node), root, judge)? {
-            Settled::Known(truth) => truth_of(truth),
-            Settled::Unknown(reason) => Truth::Unknown(reason),
-        })
+        Ok(
+            match self.evaluate(&text[range.clone()], range.start, Place::Scalar(node), root, judge)? {
+                Settled::Known(truth) => truth_of(truth),
+                Settled::Unknown(reason) => Truth::Unknown(reason),
+            },
+        )
     }
 
     /// A scope as an object of the engine's own, for `hostvars` and its like: each name is looked up, and rendered,
@@ -290,7 +303,11 @@ impl Engine {
 
     /// The names that a piece of template text takes from outside; `None` where it cannot be parsed.
     fn free_names(&self, text: &str, bare: bool) -> Option<HashSet<String>> {
-        if bare { expression_names(text, false) } else { template_names(text, false) }
+        if bare {
+            expression_names(text, false)
+        } else {
+            template_names(text, false)
+        }
     }
 
     fn render_tree(&self, node: &Node, root: &Arc<Root>) -> Result<Option<Value>, RenderError> {
@@ -329,14 +346,18 @@ impl Engine {
     fn render_scalar(&self, text: &str, node: &Node, root: &Arc<Root>) -> Result<Option<Value>, RenderError> {
         let place = Place::Scalar(node);
         if let Some(range) = scan::single_expression(text) {
-            return Ok(match self.evaluate(&text[range.clone()], range.start, place, root, from_native)? {
-                Settled::Known(value) => value,
-                Settled::Unknown(reason) => Some(Value::Unknown(reason)),
-            });
+            return Ok(
+                match self.evaluate(&text[range.clone()], range.start, place, root, from_native)? {
+                    Settled::Known(value) => value,
+                    Settled::Unknown(reason) => Some(Value::Unknown(reason)),
+                },
+            );
         }
         let source = Source::new(text, 0, false);
         let (result, frame) = touch::record(root, || {
-            self.inner.env.render_named_str("<template>", &source.text, Native::from_dyn_object(Arc::clone(root)))
+            self.inner
+                .env
+                .render_named_str("<template>", &source.text, Native::from_dyn_object(Arc::clone(root)))
         });
         let trouble = self.trouble(root, place, &source, false);
         Ok(Some(match settle(result, frame, &trouble)? {
@@ -402,14 +423,19 @@ fn syntax() -> SyntaxConfig {
 
 /// Python's methods of text, lists and mappings.
 fn method(state: &mut State<'_, '_>, value: &Native, name: &str, args: &[Native]) -> Result<Native, Error> {
-    secret::through(name, std::iter::once(value.clone()).chain(args.iter().cloned()).collect(), |args| {
-        functions::method(state, &args[0], name, &args[1..])
-    })
+    secret::through(
+        name,
+        std::iter::once(value.clone()).chain(args.iter().cloned()).collect(),
+        |args| functions::method(state, &args[0], name, &args[1..]),
+    )
 }
 
 /// Text that is never rendered.
 fn is_literal(node: &Node) -> bool {
-    matches!(node.tag.as_deref().map(|tag| tag.trim_start_matches('!')), Some("unsafe" | "vault"))
+    matches!(
+        node.tag.as_deref().map(|tag| tag.trim_start_matches('!')),
+        Some("unsafe" | "vault")
+    )
 }
 
 /// A tree as it is written, nothing rendered.
@@ -421,9 +447,12 @@ fn plain(node: &Node) -> Value {
         NodeKind::Float(number) => Value::Float(*number),
         NodeKind::Str(text, _) => Value::Str(text.clone()),
         NodeKind::Seq(list) => Value::List(list.iter().map(plain).collect()),
-        NodeKind::Map(entries) => {
-            Value::Map(entries.iter().map(|(key, item)| (key_text(&plain(key)), plain(item))).collect())
-        }
+        NodeKind::Map(entries) => Value::Map(
+            entries
+                .iter()
+                .map(|(key, item)| (key_text(&plain(key)), plain(item)))
+                .collect(),
+        ),
     }
 }
 

@@ -12,9 +12,10 @@ use super::convert::Omit;
 pub(super) fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Native) -> Result<(), Error> {
     match value.kind() {
         ValueKind::None | ValueKind::Undefined => Ok(()),
-        _ if value.downcast_object_ref::<Omit>().is_some() => {
-            Err(Error::new(ErrorKind::InvalidOperation, "`omit` has no meaning inside text"))
-        }
+        _ if value.downcast_object_ref::<Omit>().is_some() => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "`omit` has no meaning inside text",
+        )),
         _ => {
             let printed = text(value);
             out.write_str(&printed).map_err(Error::from)
@@ -81,7 +82,11 @@ fn mapping(value: &Native, out: &mut String) {
 }
 
 fn quoted(text: &str, out: &mut String) {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     out.push(quote);
     for letter in text.chars() {
         match letter {

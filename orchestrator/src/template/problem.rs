@@ -38,7 +38,9 @@ impl Place<'_> {
 
 /// Where a range of a scalar's text stands in its file; the whole scalar where escapes make that unclear.
 fn scalar_span(node: &Node, sources: &SourceMap, range: Range<usize>) -> Span {
-    let NodeKind::Str(text, style) = &node.kind else { return node.span };
+    let NodeKind::Str(text, style) = &node.kind else {
+        return node.span;
+    };
     let file = sources.file(node.span.file);
     let skip = u32::from(matches!(style, Style::Single | Style::Double));
     let from = node.span.start + skip;
@@ -89,7 +91,12 @@ impl Trouble<'_> {
             ErrorKind::OutOfFuel => Diagnostic::new("template-limit", "the template does not come to an end")
                 .at(used, "still at work here when its limit was reached"),
             ErrorKind::TemplateNotFound => Diagnostic::new("template-not-found", detail).at(used, ""),
-            kind => Diagnostic::new("template-error", if detail.is_empty() { kind.to_string() } else { detail }).at(used, ""),
+            ErrorKind::InvalidOperation if detail.contains("undefined") => self.undefined(&range, &detail, &frame),
+            kind => Diagnostic::new(
+                "template-error",
+                if detail.is_empty() { kind.to_string() } else { detail },
+            )
+            .at(used, ""),
         }
     }
 
@@ -100,10 +107,10 @@ impl Trouble<'_> {
 
     /// The range in the compiled text; all of it where the engine does not say.
     fn range(&self, err: &Error) -> Range<usize> {
-        let length = self.source.text.len();
+        let text = &self.source.text;
         match err.range() {
-            Some(range) if range.start <= range.end && range.end <= length => range,
-            _ => 0..length,
+            Some(range) if range.start <= range.end && range.end <= text.len() => range,
+            _ => text.len() - text.trim_start().len()..text.trim_end().len().max(1).min(text.len()),
         }
     }
 
@@ -134,7 +141,10 @@ impl Trouble<'_> {
             .0
             .into_iter()
             .rev()
-            .map(|token| token.range)
+            .map(|token| match token.kind {
+                scan::Kind::Text if token.range.len() >= 2 => token.range.start + 1..token.range.end - 1,
+                _ => token.range,
+            })
             .find(|token| &text[token.clone()] == word)
     }
 
@@ -142,12 +152,26 @@ impl Trouble<'_> {
     fn undefined(&self, range: &Range<usize>, detail: &str, frame: &Frame) -> Diagnostic {
         let text = &self.source.text;
         let tokens = scan::tokens(&text[..range.end], range.start, None).0;
-        for chain in scan::chains(text, &tokens).iter().filter(|chain| !is_internal(text, chain)) {
+        let mut chains = scan::chains(text, &tokens);
+        let before = scan::token_lists(&text[..range.end], self.bare)
+            .pop()
+            .unwrap_or_default();
+        chains.extend(
+            scan::chains(text, &before)
+                .into_iter()
+                .rev()
+                .filter(|chain| chain.end <= range.end),
+        );
+        for chain in chains.iter().filter(|chain| !is_internal(text, chain)) {
             if let Some(found) = self.missing_root(chain, frame).or_else(|| self.missing_link(chain)) {
                 return found;
             }
         }
-        let what = said("something here is not defined", detail);
+        let what = if detail.is_empty() {
+            "something here is not defined"
+        } else {
+            detail
+        };
         Diagnostic::new("undefined-variable", what).at(self.span(range.clone()), "")
     }
 
@@ -179,8 +203,16 @@ impl Trouble<'_> {
         let known = self.root.has(&text[chain.root.clone()]);
         let mut before = chain.root.end;
         for link in &chain.links {
-            let value = if known { self.quietly(&text[chain.root.start..link.end]) } else { None };
-            let missing = if known { value.is_some_and(|value| value.is_undefined()) } else { link.end == chain.end };
+            let value = if known {
+                self.quietly(&text[chain.root.start..link.end])
+            } else {
+                None
+            };
+            let missing = if known {
+                value.is_some_and(|value| value.is_undefined())
+            } else {
+                link.end == chain.end
+            };
             if missing {
                 let owner = &text[chain.root.start..before];
                 let whole = &text[chain.root.start..link.end];
@@ -219,7 +251,11 @@ fn is_internal(text: &str, chain: &Chain) -> bool {
 }
 
 fn said(what: &str, detail: &str) -> String {
-    if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") }
+    if detail.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}: {detail}")
+    }
 }
 
 /// The name in the engine's `filter NAME is unknown`.

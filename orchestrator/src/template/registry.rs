@@ -72,7 +72,11 @@ impl Call {
     fn bind(entry: &Entry, args: &[Native]) -> Result<Call, Error> {
         let (positional, kwargs): (&[Native], Kwargs) = from_args(args)?;
         let open = entry.params.last() == Some(&"*");
-        let params = if open { &entry.params[..entry.params.len() - 1] } else { entry.params };
+        let params = if open {
+            &entry.params[..entry.params.len() - 1]
+        } else {
+            entry.params
+        };
         let mut call = Call {
             name: entry.names[0],
             params,
@@ -135,7 +139,13 @@ impl Call {
             ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
             _ => Ok(print::text(value)),
         }
-        .map_err(|err: Error| if what == "its value" { err } else { wrong(format!("`{}`: {what} is not defined", self.name)) })
+        .map_err(|err: Error| {
+            if what == "its value" {
+                err
+            } else {
+                wrong(format!("`{}`: {what} is not defined", self.name))
+            }
+        })
     }
 
     /// An argument as text.
@@ -199,7 +209,15 @@ pub(super) fn kind_name(kind: ValueKind) -> &'static str {
 }
 
 /// Entries that accept something undefined.
-const LENIENT: &[&str] = &["default", "mandatory", "__chain", "defined", "undefined", "ternary", "type_debug"];
+const LENIENT: &[&str] = &[
+    "default",
+    "mandatory",
+    "__chain",
+    "defined",
+    "undefined",
+    "ternary",
+    "type_debug",
+];
 
 fn invoke(entry: &Entry, state: &mut State<'_, '_>, args: Vec<Native>) -> Result<Native, Error> {
     if args.iter().any(Native::is_undefined) && !LENIENT.contains(&entry.names[0]) {

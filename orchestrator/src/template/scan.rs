@@ -71,7 +71,9 @@ pub(super) fn segments(text: &str) -> Vec<Segment> {
     while let Some((start, piece)) = next_open(text, at) {
         let inner_start = start + 2;
         let inner_end = match piece {
-            Piece::Comment => text[inner_start..].find("#}").map_or(text.len(), |end| inner_start + end),
+            Piece::Comment => text[inner_start..]
+                .find("#}")
+                .map_or(text.len(), |end| inner_start + end),
             Piece::Expression => tokens(text, inner_start, Some(b'}')).1,
             Piece::Statement => tokens(text, inner_start, Some(b'%')).1,
         };
@@ -104,7 +106,11 @@ fn trim_signs(text: &str, start: usize, end: usize) -> Range<usize> {
     let bytes = text.as_bytes();
     let sign = |at: usize| matches!(bytes.get(at), Some(b'-' | b'+'));
     let from = if start < end && sign(start) { start + 1 } else { start };
-    let to = if end > from && end < text.len() && sign(end - 1) { end - 1 } else { end };
+    let to = if end > from && end < text.len() && sign(end - 1) {
+        end - 1
+    } else {
+        end
+    };
     from..to
 }
 
@@ -137,10 +143,15 @@ pub(super) fn tokens(text: &str, start: usize, close: Option<u8>) -> (Vec<Token>
                 continue;
             }
             b'\'' | b'"' => (Kind::Text, end_of_text(bytes, at)),
-            b'0'..=b'9' => (Kind::Number, run(bytes, at, |byte| byte.is_ascii_alphanumeric() || byte == b'_')),
+            b'0'..=b'9' => (
+                Kind::Number,
+                run(bytes, at, |byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+            ),
             _ if byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80 => (
                 Kind::Name,
-                run(bytes, at, |byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80),
+                run(bytes, at, |byte| {
+                    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+                }),
             ),
             _ => (Kind::Mark(byte), at + 1),
         };
@@ -181,10 +192,52 @@ pub(super) fn token_lists(text: &str, bare: bool) -> Vec<Vec<Token>> {
 }
 
 const KEYWORDS: &[&str] = &[
-    "and", "or", "not", "in", "is", "if", "else", "elif", "true", "false", "none", "True", "False", "None", "for",
-    "endfor", "endif", "set", "endset", "block", "endblock", "macro", "endmacro", "call", "endcall", "include", "import",
-    "from", "as", "with", "endwith", "without", "context", "ignore", "missing", "filter", "endfilter", "do", "extends",
-    "recursive", "autoescape", "endautoescape", "raw", "endraw", "break", "continue",
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "if",
+    "else",
+    "elif",
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "for",
+    "endfor",
+    "endif",
+    "set",
+    "endset",
+    "block",
+    "endblock",
+    "macro",
+    "endmacro",
+    "call",
+    "endcall",
+    "include",
+    "import",
+    "from",
+    "as",
+    "with",
+    "endwith",
+    "without",
+    "context",
+    "ignore",
+    "missing",
+    "filter",
+    "endfilter",
+    "do",
+    "extends",
+    "recursive",
+    "autoescape",
+    "endautoescape",
+    "raw",
+    "endraw",
+    "break",
+    "continue",
 ];
 
 /// Every attribute chain of an expression, bare names included.
@@ -258,7 +311,8 @@ fn chain_at(text: &str, tokens: &[Token], root: usize) -> Chain {
 fn after_parentheses(tokens: &[Token], mut first: usize, mut next: usize) -> usize {
     while first > 0 && mark(tokens, first - 1) == Some(b'(') && mark(tokens, next) == Some(b')') {
         let is_call = first >= 2
-            && (matches!(tokens[first - 2].kind, Kind::Name) && tokens[first - 2].range.end == tokens[first - 1].range.start);
+            && (matches!(tokens[first - 2].kind, Kind::Name)
+                && tokens[first - 2].range.end == tokens[first - 1].range.start);
         if is_call {
             break;
         }
@@ -273,7 +327,11 @@ fn is_guard(text: &str, tokens: &[Token], next: usize) -> bool {
     match word(next) {
         Some("|") => matches!(word(next + 1), Some("default" | "d" | "mandatory")),
         Some("is") => {
-            let at = if word(next + 1) == Some("not") { next + 2 } else { next + 1 };
+            let at = if word(next + 1) == Some("not") {
+                next + 2
+            } else {
+                next + 1
+            };
             matches!(word(at), Some("defined" | "undefined"))
         }
         _ => false,
@@ -312,7 +370,10 @@ impl Source {
     /// `((a|__chain).b|__chain).c | default(x)`.
     pub(super) fn new(text: &str, base: usize, bare: bool) -> Source {
         let mut edits: Vec<(usize, &str)> = Vec::new();
-        if ["default", "defined", "|d(", "| d(", "mandatory"].iter().any(|word| text.contains(word)) {
+        if ["default", "defined", "|d(", "| d(", "mandatory"]
+            .iter()
+            .any(|word| text.contains(word))
+        {
             for list in token_lists(text, bare) {
                 for chain in chains(text, &list).iter().filter(|chain| chain.guarded) {
                     edits.extend(chain.links.iter().map(|_| (chain.root.start, "(")));
@@ -357,10 +418,23 @@ mod tests {
 
     #[test]
     fn one_expression_is_told_from_text_around_it() {
-        for text in ["{{ a }}", "{{- a -}}", "{{ {'a': {'b': 1}} }}", "{{ '}}' }}", "{{ a['}}'] | default({}) }}"] {
+        for text in [
+            "{{ a }}",
+            "{{- a -}}",
+            "{{ {'a': {'b': 1}} }}",
+            "{{ '}}' }}",
+            "{{ a['}}'] | default({}) }}",
+        ] {
             assert!(single_expression(text).is_some(), "{text}");
         }
-        for text in ["{{ a }} ", " {{ a }}", "{{ a }}{{ b }}", "{{ a }}-{{ b }}", "{% if a %}{{ b }}{% endif %}", "a"] {
+        for text in [
+            "{{ a }} ",
+            " {{ a }}",
+            "{{ a }}{{ b }}",
+            "{{ a }}-{{ b }}",
+            "{% if a %}{{ b }}{% endif %}",
+            "a",
+        ] {
             assert!(single_expression(text).is_none(), "{text}");
         }
         let text = "{{- a + 1 -}}";
@@ -371,7 +445,10 @@ mod tests {
     fn guarded_chains_are_opened() {
         let cases = [
             ("a.b.c | default('x')", "((a|__chain).b|__chain).c | default('x')"),
-            ("a['b'][c.d] is not defined", "((a|__chain)['b']|__chain)[c.d] is not defined"),
+            (
+                "a['b'][c.d] is not defined",
+                "((a|__chain)['b']|__chain)[c.d] is not defined",
+            ),
             ("(a.b) is defined and e.f", "((a|__chain).b) is defined and e.f"),
             ("f(a.b) | default(1)", "f(a.b) | default(1)"),
             ("a.b", "a.b"),

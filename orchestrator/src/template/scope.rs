@@ -179,8 +179,11 @@ fn refuse(scope: usize, name: &str, span: Span) -> Option<Diagnostic> {
         let start = active.iter().position(|one| one.scope == scope && one.name == name);
         let Some(start) = start else {
             return (active.len() >= DEPTH).then(|| {
-                Diagnostic::new("variable-depth", format!("variables rest on one another more than {DEPTH} deep"))
-                    .at(span, format!("reached at `{name}`"))
+                Diagnostic::new(
+                    "variable-depth",
+                    format!("variables rest on one another more than {DEPTH} deep"),
+                )
+                .at(span, format!("reached at `{name}`"))
             });
         };
         let mut names: Vec<&str> = active[start..].iter().map(|one| one.name.as_str()).collect();
@@ -228,7 +231,10 @@ impl With {
     pub fn values(under: &Arc<dyn Scope>, extra: okd_agent::value::Map) -> Arc<dyn Scope> {
         Arc::new(With {
             under: Arc::clone(under),
-            extra: extra.into_iter().map(|(name, value)| (name, Found::Known(value))).collect(),
+            extra: extra
+                .into_iter()
+                .map(|(name, value)| (name, Found::Known(value)))
+                .collect(),
         })
     }
 }

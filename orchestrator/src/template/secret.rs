@@ -7,7 +7,7 @@ use minijinja::{Error, ErrorKind};
 use super::touch::current_root;
 
 /// What every placeholder begins with: U+2039 and the word.
-pub const OPEN: &str = "\u{2039}secret:";
+pub(super) const OPEN: &str = "\u{2039}secret:";
 
 /// Keeps the real bytes behind placeholders `‹secret:NAME:ID›`.
 pub trait SecretStore: Send + Sync {
@@ -29,12 +29,21 @@ pub(super) fn through(
     };
     let store = current_root().and_then(|root| root.engine.inner.options.secrets.clone());
     let Some(store) = store else {
-        return Err(Error::new(ErrorKind::InvalidOperation, format!("`{name}` cannot read a secret here")));
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            format!("`{name}` cannot read a secret here"),
+        ));
     };
     for arg in &mut args {
         *arg = map_text(arg, &|text| store.reveal(text).unwrap_or_else(|| text.to_owned()));
     }
-    let hide = |text: &str| if text.is_empty() { String::new() } else { store.derive(&secret, text.to_owned()) };
+    let hide = |text: &str| {
+        if text.is_empty() {
+            String::new()
+        } else {
+            store.derive(&secret, text.to_owned())
+        }
+    };
     match work(&args) {
         Ok(value) => Ok(map_text(&value, &hide)),
         Err(err) if err.kind() == ErrorKind::UndefinedError => Err(err),
@@ -54,7 +63,11 @@ fn placeholder(value: &Native) -> Option<String> {
             Some(text[start..].split([':', '\u{203a}']).next()?.to_owned())
         }
         ValueKind::Seq | ValueKind::Map if may_walk(value) => value.try_iter().ok()?.find_map(|item| {
-            let inner = if value.kind() == ValueKind::Map { value.get_item(&item).ok()? } else { item };
+            let inner = if value.kind() == ValueKind::Map {
+                value.get_item(&item).ok()?
+            } else {
+                item
+            };
             placeholder(&inner)
         }),
         _ => None,
@@ -70,18 +83,18 @@ fn may_walk(value: &Native) -> bool {
 fn map_text(value: &Native, change: &dyn Fn(&str) -> String) -> Native {
     match value.kind() {
         ValueKind::String => Native::from(change(value.as_str().unwrap_or_default())),
-        ValueKind::Seq if may_walk(value) => {
-            value.try_iter().into_iter().flatten().map(|item| map_text(&item, change)).collect()
-        }
-        ValueKind::Map if may_walk(value) && !value.is_kwargs() => value
+        ValueKind::Seq if may_walk(value) => value
             .try_iter()
             .into_iter()
             .flatten()
-            .map(|key| {
+            .map(|item| map_text(&item, change))
+            .collect(),
+        ValueKind::Map if may_walk(value) && !value.is_kwargs() => {
+            Native::from_pairs(value.try_iter().into_iter().flatten().map(|key| {
                 let inner = value.get_item(&key).unwrap_or_default();
                 (key, map_text(&inner, change))
-            })
-            .collect(),
+            }))
+        }
         ValueKind::Map if value.is_kwargs() => {
             let pairs = value.try_iter().into_iter().flatten().filter_map(|key| {
                 let inner = value.get_item(&key).ok()?;

@@ -75,7 +75,10 @@ pub fn touch_unknown(reason: &str) -> Native {
     with_top(|top| {
         top.unknown.get_or_insert_with(|| reason.to_owned());
     });
-    Native::from(Error::new(ErrorKind::InvalidOperation, "a value that is unknown until applied"))
+    Native::from(Error::new(
+        ErrorKind::InvalidOperation,
+        "a value that is unknown until applied",
+    ))
 }
 
 /// Records that the result of a step under way was used and yields what stops the rendering.
@@ -84,7 +87,10 @@ pub fn touch_pending(step: u64) -> Native {
     with_top(|top| {
         top.pending.get_or_insert(step);
     });
-    Native::from(Error::new(ErrorKind::InvalidOperation, "the result of a step that is under way"))
+    Native::from(Error::new(
+        ErrorKind::InvalidOperation,
+        "the result of a step that is under way",
+    ))
 }
 
 /// Records a failure behind a name and yields what stops the rendering.

@@ -16,29 +16,45 @@ pub(super) const ALL: &[Entry] = &[
     carries(&["mandatory"], &["value", "msg"], mandatory),
     carries(&["__chain"], &["value"], |_, call| {
         let value = call.subject();
-        Ok(if value.is_undefined() { Native::from_object(Nothing) } else { value })
+        Ok(if value.is_undefined() {
+            Native::from_object(Nothing)
+        } else {
+            value
+        })
     }),
     reads(&["bool"], &["value"], bool),
     reads(&["int"], &["value", "default", "base"], int),
     reads(&["float"], &["value", "default"], float),
     carries(&["string"], &["value"], |_, call| call.text().map(Native::from)),
     carries(&["ternary"], &["value", "true_val", "false_val", "none_val"], ternary),
-    carries(&["type_debug"], &["value"], |_, call| Ok(Native::from(type_name(&call.subject())))),
+    carries(&["type_debug"], &["value"], |_, call| {
+        Ok(Native::from(type_name(&call.subject())))
+    }),
     reads(&["abs"], &["value"], |_, call| minijinja::filters::abs(call.subject())),
     reads(&["round"], &["value", "precision", "method"], round),
     reads(&["human_readable"], &["value", "isbits", "unit"], human_readable),
-    reads(&["human_to_bytes"], &["value", "default_unit", "isbits"], human_to_bytes),
+    reads(
+        &["human_to_bytes"],
+        &["value", "default_unit", "isbits"],
+        human_to_bytes,
+    ),
     reads(&["log"], &["value", "base"], |_, call| {
         let base = number(call.get("base"), std::f64::consts::E)?;
         Ok(Native::from(number(Some(&call.subject()), 0.0)?.log(base)))
     }),
     reads(&["pow"], &["value", "exponent"], |_, call| {
-        Ok(Native::from(number(Some(&call.subject()), 0.0)?.powf(number(call.get("exponent"), 1.0)?)))
+        Ok(Native::from(
+            number(Some(&call.subject()), 0.0)?.powf(number(call.get("exponent"), 1.0)?),
+        ))
     }),
     reads(&["root"], &["value", "base"], |_, call| {
         let base = number(call.get("base"), 2.0)?;
         let value = number(Some(&call.subject()), 0.0)?;
-        Ok(Native::from(if base == 2.0 { value.sqrt() } else { value.powf(1.0 / base) }))
+        Ok(Native::from(if base == 2.0 {
+            value.sqrt()
+        } else {
+            value.powf(1.0 / base)
+        }))
     }),
 ];
 
@@ -59,7 +75,11 @@ impl Object for Nothing {
 fn default(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let value = call.subject();
     let absent = value.is_undefined() || (call.truth_or("boolean", false) && !value.is_true());
-    Ok(if absent { call.get("default_value").cloned().unwrap_or_else(|| Native::from("")) } else { value })
+    Ok(if absent {
+        call.get("default_value").cloned().unwrap_or_else(|| Native::from(""))
+    } else {
+        value
+    })
 }
 
 fn mandatory(_: &mut State<'_, '_>, call: &Call) -> Answer {
@@ -89,7 +109,10 @@ fn int(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let parsed = match value.kind() {
         ValueKind::Bool => Some(i64::from(value.is_true())),
         ValueKind::Number if value.is_integer() => return Ok(value),
-        ValueKind::Number => f64::try_from(value).ok().filter(|float| float.is_finite()).map(|float| float as i64),
+        ValueKind::Number => f64::try_from(value)
+            .ok()
+            .filter(|float| float.is_finite())
+            .map(|float| float as i64),
         ValueKind::String => whole(value.as_str().unwrap_or_default(), base),
         _ => None,
     };
@@ -112,7 +135,13 @@ fn whole(text: &str, base: i64) -> Option<i64> {
     };
     let radix = u32::try_from(base).ok().filter(|base| (2..=36).contains(base))?;
     let exact = i64::from_str_radix(digits, radix).ok();
-    let float = || digits.parse::<f64>().ok().filter(|float| base == 10 && float.is_finite()).map(|float| float as i64);
+    let float = || {
+        digits
+            .parse::<f64>()
+            .ok()
+            .filter(|float| base == 10 && float.is_finite())
+            .map(|float| float as i64)
+    };
     Some(sign * exact.or_else(float)?)
 }
 
@@ -179,19 +208,36 @@ fn round(_: &mut State<'_, '_>, call: &Call) -> Answer {
         "floor" => (value * scale).floor() / scale,
         "common" if places > 0 => format!("{value:.*}", places as usize).parse().unwrap_or(value),
         "common" => (value * scale).round_ties_even() / scale,
-        other => return Err(wrong(format!("`round`: method is common, ceil or floor, not `{other}`"))),
+        other => {
+            return Err(wrong(format!(
+                "`round`: method is common, ceil or floor, not `{other}`"
+            )));
+        }
     };
     Ok(Native::from(rounded))
 }
 
-const UNITS: &[(char, u32)] =
-    &[('Y', 80), ('Z', 70), ('E', 60), ('P', 50), ('T', 40), ('G', 30), ('M', 20), ('K', 10), ('B', 0)];
+const UNITS: &[(char, u32)] = &[
+    ('Y', 80),
+    ('Z', 70),
+    ('E', 60),
+    ('P', 50),
+    ('T', 40),
+    ('G', 30),
+    ('M', 20),
+    ('K', 10),
+    ('B', 0),
+];
 
 /// `1048576` as `1.00 MB`; units are powers of 1024, as Ansible's.
 fn human_readable(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let size = number(Some(&call.subject()), 0.0)?;
     let bits = call.truth_or("isbits", false);
-    let wanted = call.text_or("unit", "")?.chars().next().map(|letter| letter.to_ascii_uppercase());
+    let wanted = call
+        .text_or("unit", "")?
+        .chars()
+        .next()
+        .map(|letter| letter.to_ascii_uppercase());
     let fits = |(letter, power): &&(char, u32)| match wanted {
         Some(unit) => unit == *letter,
         None => size >= 2_f64.powi(*power as i32),
@@ -203,17 +249,26 @@ fn human_readable(_: &mut State<'_, '_>, call: &Call) -> Answer {
         (letter, true) => format!("{letter}b"),
         (letter, false) => format!("{letter}B"),
     };
-    Ok(Native::from(format!("{:.2} {suffix}", size / 2_f64.powi(*power as i32))))
+    Ok(Native::from(format!(
+        "{:.2} {suffix}",
+        size / 2_f64.powi(*power as i32)
+    )))
 }
 
 fn human_to_bytes(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let text = print::text(&call.subject());
     let text = text.trim();
-    let split = text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.')).unwrap_or(text.len());
+    let split = text
+        .find(|letter: char| !(letter.is_ascii_digit() || letter == '.'))
+        .unwrap_or(text.len());
     let refuse = || wrong(format!("`human_to_bytes` cannot read `{text}`"));
     let size: f64 = text[..split].parse().map_err(|_| refuse())?;
     let unit = text[split..].trim();
-    let unit = if unit.is_empty() { call.text_or("default_unit", "B")? } else { unit.to_owned() };
+    let unit = if unit.is_empty() {
+        call.text_or("default_unit", "B")?
+    } else {
+        unit.to_owned()
+    };
     let letter = unit.chars().next().unwrap_or('B').to_ascii_uppercase();
     let known = |tail: &str| matches!(tail, "" | "B" | "b" | "iB" | "yte" | "ytes" | "its" | "it");
     let (_, power) = UNITS.iter().find(|(own, _)| *own == letter).ok_or_else(refuse)?;

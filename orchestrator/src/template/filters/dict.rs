@@ -17,43 +17,61 @@ pub(super) const ALL: &[Entry] = &[
         }
         for pair in call.items()? {
             let pair = list(&pair, "dict")?;
-            let [key, value] = pair.as_slice() else { return Err(wrong("`dict` needs pairs")) };
+            let [key, value] = pair.as_slice() else {
+                return Err(wrong("`dict` needs pairs"));
+            };
             map.insert(key.clone(), value.clone());
         }
         Ok(build(map))
     }),
     carries(&["items"], &["value"], |_, call| {
-        Ok(pairs(&call.subject(), "items")?.into_iter().map(|(key, value)| Native::from(Tuple::from([key, value]))).collect())
+        Ok(pairs(&call.subject(), "items")?
+            .into_iter()
+            .map(|(key, value)| Native::from(Tuple::from([key, value])))
+            .collect())
     }),
     carries(&["dictsort"], &["value", "case_sensitive", "by", "reverse"], dictsort),
     carries(&["dict2items"], &["value", "key_name", "value_name"], |_, call| {
         let (key_name, value_name) = (call.text_or("key_name", "key")?, call.text_or("value_name", "value")?);
-        let entry = |(key, value)| [(key_name.as_str(), key), (value_name.as_str(), value)].into_iter().collect::<Native>();
+        let entry = |(key, value)| Native::from_pairs([(key_name.as_str(), key), (value_name.as_str(), value)]);
         Ok(pairs(&call.subject(), "dict2items")?.into_iter().map(entry).collect())
     }),
     carries(&["items2dict"], &["value", "key_name", "value_name"], |_, call| {
         let (key_name, value_name) = (call.text_or("key_name", "key")?, call.text_or("value_name", "value")?);
         let mut map = IndexMap::new();
         for item in call.items()? {
-            map.insert(needed(&item, &key_name, "items2dict")?, needed(&item, &value_name, "items2dict")?);
+            map.insert(
+                needed(&item, &key_name, "items2dict")?,
+                needed(&item, &value_name, "items2dict")?,
+            );
         }
         Ok(build(map))
     }),
     carries(&["combine"], &["value", "*"], combine),
     carries(&["rekey_on_member"], &["value", "key", "duplicates"], rekey),
-    carries(&["subelements"], &["value", "subelements", "skip_missing"], |_, call| {
-        subelements(&call.subject(), call.need("subelements")?, call.truth_or("skip_missing", false))
+    carries(
+        &["subelements"],
+        &["value", "subelements", "skip_missing"],
+        |_, call| {
+            subelements(
+                &call.subject(),
+                call.need("subelements")?,
+                call.truth_or("skip_missing", false),
+            )
+        },
+    ),
+    carries(&["attr"], &["value", "name"], |_, call| {
+        attribute(&call.subject(), call.need("name")?)
     }),
-    carries(&["attr"], &["value", "name"], |_, call| attribute(&call.subject(), call.need("name")?)),
 ];
 
 /// A mapping from its entries.
-pub(super) fn build(map: IndexMap<Native, Native>) -> Native {
-    map.into_iter().collect()
+pub(in crate::template) fn build(map: IndexMap<Native, Native>) -> Native {
+    Native::from_pairs(map)
 }
 
 /// The entries of what must be a mapping.
-pub(super) fn pairs(value: &Native, name: &str) -> Result<Vec<(Native, Native)>, Error> {
+pub(in crate::template) fn pairs(value: &Native, name: &str) -> Result<Vec<(Native, Native)>, Error> {
     match value.kind() {
         ValueKind::Undefined => Err(Error::from(ErrorKind::UndefinedError)),
         ValueKind::Map => {
@@ -69,7 +87,7 @@ pub(super) fn pairs(value: &Native, name: &str) -> Result<Vec<(Native, Native)>,
 }
 
 /// A value out of a lookup; one that holds an error stops here.
-pub(super) fn checked(value: Native) -> Answer {
+pub(in crate::template) fn checked(value: Native) -> Answer {
     match value.kind() {
         ValueKind::Invalid => Err(wrong("the value is not to be had")),
         _ => Ok(value),
@@ -77,8 +95,10 @@ pub(super) fn checked(value: Native) -> Answer {
 }
 
 /// `a.b.0` of a value, or one number as an index; undefined where a part is missing.
-pub(super) fn attribute(value: &Native, path: &Native) -> Answer {
-    let Some(text) = path.as_str() else { return checked(value.get_item(path)?) };
+pub(in crate::template) fn attribute(value: &Native, path: &Native) -> Answer {
+    let Some(text) = path.as_str() else {
+        return checked(value.get_item(path)?);
+    };
     let mut value = value.clone();
     for part in text.split('.') {
         if value.is_undefined() {
@@ -120,7 +140,10 @@ fn dictsort(_: &mut State<'_, '_>, call: &Call) -> Answer {
     if call.truth_or("reverse", false) {
         entries.reverse();
     }
-    Ok(entries.into_iter().map(|(key, value)| Native::from(Tuple::from([key, value]))).collect())
+    Ok(entries
+        .into_iter()
+        .map(|(key, value)| Native::from(Tuple::from([key, value])))
+        .collect())
 }
 
 /// How `combine` joins two lists.
@@ -147,9 +170,15 @@ fn combine(_: &mut State<'_, '_>, call: &Call) -> Answer {
             ("list_merge", Some("append_rp")) => lists = ListMerge::AppendRp,
             ("list_merge", Some("prepend_rp")) => lists = ListMerge::PrependRp,
             ("list_merge", _) => {
-                return Err(wrong("`list_merge` is replace, keep, append, prepend, append_rp or prepend_rp"));
+                return Err(wrong(
+                    "`list_merge` is replace, keep, append, prepend, append_rp or prepend_rp",
+                ));
             }
-            _ => return Err(wrong(format!("`combine` has no argument `{name}`; it takes recursive and list_merge"))),
+            _ => {
+                return Err(wrong(format!(
+                    "`combine` has no argument `{name}`; it takes recursive and list_merge"
+                )));
+            }
         }
     }
     let mut terms = Vec::new();
@@ -190,7 +219,11 @@ fn merge(
 }
 
 fn merge_lists(old: Vec<Native>, new: Vec<Native>, how: ListMerge) -> Native {
-    let without = |list: Vec<Native>, other: &[Native]| list.into_iter().filter(|item| !other.contains(item)).collect::<Vec<_>>();
+    let without = |list: Vec<Native>, other: &[Native]| {
+        list.into_iter()
+            .filter(|item| !other.contains(item))
+            .collect::<Vec<_>>()
+    };
     Native::from(match how {
         ListMerge::Replace => new,
         ListMerge::Keep => old,
@@ -210,7 +243,10 @@ fn rekey(_: &mut State<'_, '_>, call: &Call) -> Answer {
     };
     let subject = call.subject();
     let items = match subject.kind() {
-        ValueKind::Map => pairs(&subject, "rekey_on_member")?.into_iter().map(|(_, value)| value).collect(),
+        ValueKind::Map => pairs(&subject, "rekey_on_member")?
+            .into_iter()
+            .map(|(_, value)| value)
+            .collect(),
         _ => call.items()?,
     };
     let mut map = IndexMap::new();
@@ -235,7 +271,13 @@ pub(in crate::template) fn subelements(value: &Native, path: &Native, skip_missi
         let inner = match path.kind() {
             ValueKind::Seq => list(path, "subelements")?
                 .iter()
-                .try_fold(item.clone(), |value, part| if value.is_undefined() { Ok(value) } else { attribute(&value, part) })?,
+                .try_fold(item.clone(), |value, part| {
+                    if value.is_undefined() {
+                        Ok(value)
+                    } else {
+                        attribute(&value, part)
+                    }
+                })?,
             _ => attribute(&item, path)?,
         };
         if inner.is_undefined() {

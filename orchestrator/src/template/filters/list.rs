@@ -22,16 +22,24 @@ pub(super) const ALL: &[Entry] = &[
             None => call.items().map(|items| Native::from(items.len())),
         }
     }),
-    carries(&["first"], &["value"], |_, call| Ok(call.items()?.into_iter().next().unwrap_or_default())),
-    carries(&["last"], &["value"], |_, call| Ok(call.items()?.into_iter().next_back().unwrap_or_default())),
+    carries(&["first"], &["value"], |_, call| {
+        Ok(call.items()?.into_iter().next().unwrap_or_default())
+    }),
+    carries(&["last"], &["value"], |_, call| {
+        Ok(call.items()?.into_iter().next_back().unwrap_or_default())
+    }),
     carries(&["reverse"], &["value"], |_, call| match call.subject().as_str() {
         Some(text) => Ok(Native::from(text.chars().rev().collect::<String>())),
         None => Ok(call.items()?.into_iter().rev().collect()),
     }),
     carries(&["join"], &["value", "d", "attribute"], join),
     carries(&["sort"], &["value", "reverse", "case_sensitive", "attribute"], sort),
-    carries(&["min"], &["value", "case_sensitive", "attribute"], |_, call| extreme(call, Ordering::Less)),
-    carries(&["max"], &["value", "case_sensitive", "attribute"], |_, call| extreme(call, Ordering::Greater)),
+    carries(&["min"], &["value", "case_sensitive", "attribute"], |_, call| {
+        extreme(call, Ordering::Less)
+    }),
+    carries(&["max"], &["value", "case_sensitive", "attribute"], |_, call| {
+        extreme(call, Ordering::Greater)
+    }),
     carries(&["sum"], &["value", "attribute", "start"], sum),
     carries(&["flatten"], &["value", "levels", "skip_nulls"], |_, call| {
         let levels = match call.get("levels") {
@@ -44,13 +52,21 @@ pub(super) const ALL: &[Entry] = &[
     }),
     carries(&["batch"], &["value", "linecount", "fill_with"], batch),
     carries(&["slice"], &["value", "slices", "fill_with"], slice),
-    carries(&["zip"], &["value", "*"], |_, call| zip_lists(&with_subject(call), None)),
+    carries(&["zip"], &["value", "*"], |_, call| {
+        zip_lists(&with_subject(call), None)
+    }),
     carries(&["zip_longest"], &["value", "*"], |_, call| {
         let fill = call.named.iter().find(|(name, _)| name == "fillvalue");
-        zip_lists(&with_subject(call), Some(fill.map_or(Native::from(()), |(_, value)| value.clone())))
+        zip_lists(
+            &with_subject(call),
+            Some(fill.map_or(Native::from(()), |(_, value)| value.clone())),
+        )
     }),
     carries(&["product"], &["value", "*"], |_, call| {
-        let lists: Vec<Vec<Native>> = with_subject(call).iter().map(|one| list(one, "product")).collect::<Result<_, _>>()?;
+        let lists: Vec<Vec<Native>> = with_subject(call)
+            .iter()
+            .map(|one| list(one, "product"))
+            .collect::<Result<_, _>>()?;
         product(&lists).map(tuples)
     }),
     carries(&["permutations"], &["value", "r"], |_, call| {
@@ -75,11 +91,16 @@ pub(super) const ALL: &[Entry] = &[
 ];
 
 fn with_subject(call: &Call) -> Vec<Native> {
-    std::iter::once(call.subject()).chain(call.rest.iter().cloned()).collect()
+    std::iter::once(call.subject())
+        .chain(call.rest.iter().cloned())
+        .collect()
 }
 
 fn tuples(lists: Vec<Vec<Native>>) -> Native {
-    lists.into_iter().map(|items| Native::from(Tuple::from(items))).collect()
+    lists
+        .into_iter()
+        .map(|items| Native::from(Tuple::from(items)))
+        .collect()
 }
 
 /// Lists side by side, to the shortest, or to the longest where there is a filler.
@@ -88,7 +109,12 @@ pub(in crate::template) fn zip_lists(lists: &[Native], fill: Option<Native>) -> 
     let lengths = lists.iter().map(Vec::len);
     let length = if fill.is_some() { lengths.max() } else { lengths.min() }.unwrap_or(0);
     let fill = fill.unwrap_or_default();
-    let row = |index: usize| lists.iter().map(|one| one.get(index).unwrap_or(&fill).clone()).collect();
+    let row = |index: usize| {
+        lists
+            .iter()
+            .map(|one| one.get(index).unwrap_or(&fill).clone())
+            .collect()
+    };
     Ok(tuples((0..length).map(row).collect()))
 }
 
@@ -132,7 +158,11 @@ fn order(left: &Native, right: &Native) -> Result<Ordering, Error> {
     };
     let (one, two) = (comparable(left), comparable(right));
     if one != two {
-        return Err(wrong(format!("{} cannot be ordered with {}", kind_name(one), kind_name(two))));
+        return Err(wrong(format!(
+            "{} cannot be ordered with {}",
+            kind_name(one),
+            kind_name(two)
+        )));
     }
     Ok(left.cmp(right))
 }
@@ -151,14 +181,21 @@ fn sort(_: &mut State<'_, '_>, call: &Call) -> Answer {
         let keys: Vec<Native> = if paths.is_empty() {
             vec![key_of(&item, None, case_sensitive)?]
         } else {
-            paths.iter().map(|path| key_of(&item, Some(path), case_sensitive)).collect::<Result<_, _>>()?
+            paths
+                .iter()
+                .map(|path| key_of(&item, Some(path), case_sensitive))
+                .collect::<Result<_, _>>()?
         };
         keyed.push((keys, item));
     }
     let mut failure = None;
     let reverse = call.truth_or("reverse", false);
     keyed.sort_by(|(left, _), (right, _)| {
-        let found = left.iter().zip(right).map(|(one, two)| order(one, two)).find(|order| !matches!(order, Ok(Ordering::Equal)));
+        let found = left
+            .iter()
+            .zip(right)
+            .map(|(one, two)| order(one, two))
+            .find(|order| !matches!(order, Ok(Ordering::Equal)));
         let order = found.unwrap_or(Ok(Ordering::Equal)).unwrap_or_else(|err| {
             failure.get_or_insert(err);
             Ordering::Equal
@@ -208,7 +245,11 @@ fn sum(_: &mut State<'_, '_>, call: &Call) -> Answer {
     if all.iter().any(Native::is_undefined) {
         return Err(Error::from(ErrorKind::UndefinedError));
     }
-    if let Some(whole) = all.iter().map(|item| item.as_i64().filter(|_| item.is_integer())).collect::<Option<Vec<_>>>() {
+    if let Some(whole) = all
+        .iter()
+        .map(|item| item.as_i64().filter(|_| item.is_integer()))
+        .collect::<Option<Vec<_>>>()
+    {
         return Ok(Native::from(whole.into_iter().fold(0_i64, i64::saturating_add)));
     }
     let mut total = 0.0;
@@ -225,7 +266,9 @@ fn flatten(items: Vec<Native>, levels: usize, skip_nulls: bool, out: &mut Vec<Na
     for item in items {
         match item.kind() {
             ValueKind::None if skip_nulls => {}
-            ValueKind::Seq | ValueKind::Iterable if levels > 0 => flatten(list(&item, "flatten")?, levels - 1, skip_nulls, out)?,
+            ValueKind::Seq | ValueKind::Iterable if levels > 0 => {
+                flatten(list(&item, "flatten")?, levels - 1, skip_nulls, out)?
+            }
             _ => out.push(item),
         }
     }
@@ -238,7 +281,8 @@ fn batch(_: &mut State<'_, '_>, call: &Call) -> Answer {
         return Err(wrong("`batch` needs a line count above 0"));
     }
     let fill = call.get("fill_with");
-    let rows = call.items()?.chunks(size).map(|row| {
+    let items = call.items()?;
+    let rows = items.chunks(size).map(|row| {
         let mut row = row.to_vec();
         if let Some(fill) = fill {
             row.resize(size, fill.clone());
@@ -282,7 +326,10 @@ fn product(lists: &[Vec<Native>]) -> Result<Vec<Vec<Native>>, Error> {
         }
         rows = rows
             .into_iter()
-            .flat_map(|row| one.iter().map(move |item| row.iter().cloned().chain([item.clone()]).collect()))
+            .flat_map(|row| {
+                one.iter()
+                    .map(move |item| row.iter().cloned().chain([item.clone()]).collect())
+            })
             .collect();
     }
     Ok(rows)
@@ -294,7 +341,11 @@ fn choose(items: &[Native], size: usize, ordered: bool) -> Result<Vec<Vec<Native
         let mut next = Vec::new();
         for row in &rows {
             for index in 0..items.len() {
-                let fits = if ordered { !row.contains(&index) } else { row.last().is_none_or(|last| *last < index) };
+                let fits = if ordered {
+                    !row.contains(&index)
+                } else {
+                    row.last().is_none_or(|last| *last < index)
+                };
                 if fits {
                     next.push(row.iter().copied().chain([index]).collect());
                 }
@@ -305,13 +356,18 @@ fn choose(items: &[Native], size: usize, ordered: bool) -> Result<Vec<Vec<Native
         }
         rows = next;
     }
-    Ok(rows.into_iter().map(|row| row.into_iter().map(|index| items[index].clone()).collect()).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_iter().map(|index| items[index].clone()).collect())
+        .collect())
 }
 
 fn extract(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let mut keys = vec![call.subject()];
     match call.get("morekeys") {
-        Some(more) if matches!(more.kind(), ValueKind::Seq | ValueKind::Iterable) => keys.extend(list(more, "extract")?),
+        Some(more) if matches!(more.kind(), ValueKind::Seq | ValueKind::Iterable) => {
+            keys.extend(list(more, "extract")?)
+        }
         Some(more) if !more.is_none() => keys.push(more.clone()),
         _ => {}
     }

@@ -4,7 +4,7 @@ mod basic;
 pub(super) mod dict;
 //mod encode;
 //mod ipaddr;
-//pub(super) mod json;
+pub(super) mod json;
 pub(super) mod list;
 //mod net;
 //mod path;
@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Entry> {
         basic::ALL,
         dict::ALL,
         //encode::ALL,
-        //json::ALL,
+        json::ALL,
         list::ALL,
         //net::ALL,
         //path::ALL,

@@ -12,11 +12,23 @@ type Answer = Result<Native, Error>;
 /// Every filter of this file.
 pub(super) const ALL: &[Entry] = &[
     carries(&["map"], &["value", "*"], map),
-    carries(&["select"], &["value", "*"], |state, call| choose(state, call, false, true)),
-    carries(&["reject"], &["value", "*"], |state, call| choose(state, call, false, false)),
-    carries(&["selectattr"], &["value", "*"], |state, call| choose(state, call, true, true)),
-    carries(&["rejectattr"], &["value", "*"], |state, call| choose(state, call, true, false)),
-    carries(&["groupby"], &["value", "attribute", "default", "case_sensitive"], groupby),
+    carries(&["select"], &["value", "*"], |state, call| {
+        choose(state, call, false, true)
+    }),
+    carries(&["reject"], &["value", "*"], |state, call| {
+        choose(state, call, false, false)
+    }),
+    carries(&["selectattr"], &["value", "*"], |state, call| {
+        choose(state, call, true, true)
+    }),
+    carries(&["rejectattr"], &["value", "*"], |state, call| {
+        choose(state, call, true, false)
+    }),
+    carries(
+        &["groupby"],
+        &["value", "attribute", "default", "case_sensitive"],
+        groupby,
+    ),
 ];
 
 /// The arguments behind the name of a filter or test, with an item in front.
@@ -45,7 +57,9 @@ fn map(state: &mut State<'_, '_>, call: &Call) -> Answer {
         }
         return Ok(Native::from(out));
     }
-    let name = call.rest[0].as_str().ok_or_else(|| wrong("`map` needs the name of a filter as text"))?;
+    let name = call.rest[0]
+        .as_str()
+        .ok_or_else(|| wrong("`map` needs the name of a filter as text"))?;
     let mut out = Vec::with_capacity(items.len());
     for item in items {
         let args = arguments(item, &call.rest[1..], &call.named);
@@ -55,7 +69,9 @@ fn map(state: &mut State<'_, '_>, call: &Call) -> Answer {
 }
 
 fn missing(path: &Native) -> Error {
-    wrong(format!("an item has no attribute `{path}`; give `default=` where that may be"))
+    wrong(format!(
+        "an item has no attribute `{path}`; give `default=` where that may be"
+    ))
 }
 
 fn apply(state: &mut State<'_, '_>, name: &str, args: &[Native]) -> Answer {
@@ -81,7 +97,10 @@ fn choose(state: &mut State<'_, '_>, call: &Call, by_attribute: bool, keep: bool
     let test = match args.split_first() {
         Some((name, rest)) => {
             args = rest;
-            Some(name.as_str().ok_or_else(|| wrong(format!("`{}` needs the name of a test as text", call.name)))?)
+            Some(
+                name.as_str()
+                    .ok_or_else(|| wrong(format!("`{}` needs the name of a test as text", call.name)))?,
+            )
         }
         None => None,
     };

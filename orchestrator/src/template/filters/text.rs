@@ -11,9 +11,15 @@ type Answer = Result<Native, Error>;
 
 /// Every filter of this file.
 pub(super) const ALL: &[Entry] = &[
-    reads(&["upper"], &["value"], |_, call| Ok(Native::from(call.text()?.to_uppercase()))),
-    reads(&["lower"], &["value"], |_, call| Ok(Native::from(call.text()?.to_lowercase()))),
-    reads(&["title"], &["value"], |_, call| Ok(Native::from(minijinja::filters::title(call.text()?.into())))),
+    reads(&["upper"], &["value"], |_, call| {
+        Ok(Native::from(call.text()?.to_uppercase()))
+    }),
+    reads(&["lower"], &["value"], |_, call| {
+        Ok(Native::from(call.text()?.to_lowercase()))
+    }),
+    reads(&["title"], &["value"], |_, call| {
+        Ok(Native::from(minijinja::filters::title(call.text()?.into())))
+    }),
     reads(&["capitalize"], &["value"], |state, call| {
         let text = Native::from(call.text()?);
         Ok(minijinja::filters::capitalize(StringInput::new(state, &text)?))
@@ -36,30 +42,66 @@ pub(super) const ALL: &[Entry] = &[
         }))
     }),
     reads(&["split"], &["value", "sep", "maxsplit"], split),
-    reads(&["splitlines", "lines"], &["value"], |_, call| Ok(call.text()?.lines().map(Native::from).collect())),
+    reads(&["splitlines", "lines"], &["value"], |_, call| {
+        Ok(call.text()?.lines().map(Native::from).collect())
+    }),
     reads(&["indent"], &["value", "width", "first", "blank"], indent),
-    reads(&["wordwrap"], &["value", "width", "break_long_words", "wrapstring", "break_on_hyphens"], wordwrap),
+    reads(
+        &["wordwrap"],
+        &["value", "width", "break_long_words", "wrapstring", "break_on_hyphens"],
+        wordwrap,
+    ),
     reads(&["center"], &["value", "width"], |_, call| {
         let width = usize::try_from(call.int_or("width", 80)?).unwrap_or(0).min(10_000);
         Ok(Native::from(center(&call.text()?, width)))
     }),
-    reads(&["truncate"], &["value", "length", "killwords", "end", "leeway"], truncate),
-    reads(&["wordcount"], &["value"], |_, call| Ok(Native::from(call.text()?.split_whitespace().count()))),
+    reads(
+        &["truncate"],
+        &["value", "length", "killwords", "end", "leeway"],
+        truncate,
+    ),
+    reads(&["wordcount"], &["value"], |_, call| {
+        Ok(Native::from(call.text()?.split_whitespace().count()))
+    }),
     reads(&["format"], &["value", "*"], |_, call| {
         let mut args = call.rest.clone();
         if !call.named.is_empty() {
-            args = vec![call.named.iter().map(|(key, value)| (key.as_str(), value.clone())).collect()];
+            args = vec![Native::from_pairs(
+                call.named.iter().map(|(key, value)| (key.as_str(), value.clone())),
+            )];
         }
         format_text(FormatStyle::Printf, &call.text()?, &args).map(Native::from)
     }),
     reads(&["comment"], COMMENT_PARAMS, comment),
-    reads(&["quote"], &["value"], |_, call| Ok(Native::from(shell_quote(&call.text()?)))),
-    reads(&["regex_replace"], &["value", "pattern", "replacement", "ignorecase", "multiline", "count", "mandatory_count"], regex_replace),
+    reads(&["quote"], &["value"], |_, call| {
+        Ok(Native::from(shell_quote(&call.text()?)))
+    }),
+    reads(
+        &["regex_replace"],
+        &[
+            "value",
+            "pattern",
+            "replacement",
+            "ignorecase",
+            "multiline",
+            "count",
+            "mandatory_count",
+        ],
+        regex_replace,
+    ),
     reads(&["regex_search"], &["value", "regex", "*"], regex_search),
-    reads(&["regex_findall"], &["value", "regex", "multiline", "ignorecase"], regex_findall),
+    reads(
+        &["regex_findall"],
+        &["value", "regex", "multiline", "ignorecase"],
+        regex_findall,
+    ),
     reads(&["regex_escape"], &["value", "re_type"], regex_escape),
     carries(&["escape", "e", "forceescape"], &["value"], |_, call| {
-        let text = call.text()?.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let text = call
+            .text()?
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
         Ok(Native::from(text.replace('\'', "&#39;").replace('"', "&#34;")))
     }),
     carries(&["safe"], &["value"], |_, call| Ok(call.subject())),
@@ -173,7 +215,16 @@ fn truncate(_: &mut State<'_, '_>, call: &Call) -> Answer {
 }
 
 const COMMENT_PARAMS: &[&str] = &[
-    "value", "style", "decoration", "prefix", "prefix_count", "postfix", "postfix_count", "beginning", "end", "newline",
+    "value",
+    "style",
+    "decoration",
+    "prefix",
+    "prefix_count",
+    "postfix",
+    "postfix_count",
+    "beginning",
+    "end",
+    "newline",
 ];
 
 /// As Ansible's: `plain`, `decoration`, `erlang`, `c`, `cblock` and `xml`, each of whose parts can be replaced.
@@ -185,7 +236,11 @@ fn comment(_: &mut State<'_, '_>, call: &Call) -> Answer {
         "c" => ("", "// ", None, None, ""),
         "cblock" => ("/*", " * ", None, None, " */"),
         "xml" => ("<!--", " - ", None, None, "-->"),
-        other => return Err(wrong(format!("`comment`: style is plain, erlang, c, cblock or xml, not `{other}`"))),
+        other => {
+            return Err(wrong(format!(
+                "`comment`: style is plain, erlang, c, cblock or xml, not `{other}`"
+            )));
+        }
     };
     let newline = call.text_or("newline", "\n")?;
     let decoration = call.text_or("decoration", decoration)?;
@@ -201,7 +256,11 @@ fn comment(_: &mut State<'_, '_>, call: &Call) -> Answer {
     }
     lines.extend(std::iter::repeat_n(prefix, count("prefix_count")?));
     for line in call.text()?.split('\n') {
-        lines.push(if line.is_empty() { bare.clone() } else { format!("{decoration}{line}") });
+        lines.push(if line.is_empty() {
+            bare.clone()
+        } else {
+            format!("{decoration}{line}")
+        });
     }
     lines.extend(std::iter::repeat_n(postfix, count("postfix_count")?));
     if !end.is_empty() {
@@ -229,13 +288,22 @@ pub(in crate::template) fn pattern(text: &str, ignorecase: bool, multiline: bool
         .build()
         .map_err(|err| {
             let said = err.to_string();
-            let last = said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let last = said
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
             wrong(format!("the regular expression `{text}` cannot be used: {last}"))
         })
 }
 
 fn call_pattern(call: &Call, name: &str) -> Result<Regex, Error> {
-    pattern(&call.text_of(name)?, call.truth_or("ignorecase", false), call.truth_or("multiline", false))
+    pattern(
+        &call.text_of(name)?,
+        call.truth_or("ignorecase", false),
+        call.truth_or("multiline", false),
+    )
 }
 
 fn regex_replace(_: &mut State<'_, '_>, call: &Call) -> Answer {
@@ -255,9 +323,9 @@ fn regex_replace(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let wanted = call.int_or("mandatory_count", 0)?;
     match failure {
         Some(err) => Err(err),
-        None if wanted > 0 && wanted != done => {
-            Err(wrong(format!("`regex_replace` was to replace {wanted} times and did {done} times")))
-        }
+        None if wanted > 0 && wanted != done => Err(wrong(format!(
+            "`regex_replace` was to replace {wanted} times and did {done} times"
+        ))),
         None => Ok(Native::from(out.into_owned())),
     }
 }
@@ -270,7 +338,9 @@ fn expand(replacement: &str, found: &Captures<'_>) -> Result<String, Error> {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
         if let Some(named) = rest.strip_prefix("g<") {
-            let (name, after) = named.split_once('>').ok_or_else(|| wrong(r"`\g<` is not closed in the replacement"))?;
+            let (name, after) = named
+                .split_once('>')
+                .ok_or_else(|| wrong(r"`\g<` is not closed in the replacement"))?;
             out.push_str(group(found, name)?);
             rest = after;
             continue;
@@ -313,12 +383,18 @@ fn group<'t>(found: &Captures<'t>, name: &str) -> Result<&'t str, Error> {
 /// Null where nothing is found; a list of groups where groups are asked for as `'\\1'` or `'\\g<name>'`.
 fn regex_search(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let option = |name: &str| call.named.iter().any(|(key, value)| key == name && value.is_true());
-    if let Some((name, _)) = call.named.iter().find(|(key, _)| key != "ignorecase" && key != "multiline") {
+    if let Some((name, _)) = call
+        .named
+        .iter()
+        .find(|(key, _)| key != "ignorecase" && key != "multiline")
+    {
         return Err(wrong(format!("`regex_search` has no argument `{name}`")));
     }
     let text = call.text()?;
     let regex = pattern(&call.text_of("regex")?, option("ignorecase"), option("multiline"))?;
-    let Some(found) = regex.captures(&text) else { return Ok(Native::from(())) };
+    let Some(found) = regex.captures(&text) else {
+        return Ok(Native::from(()));
+    };
     if call.rest.is_empty() {
         return Ok(Native::from(&found[0]));
     }
@@ -329,7 +405,11 @@ fn regex_search(_: &mut State<'_, '_>, call: &Call) -> Answer {
             .strip_prefix(r"\g<")
             .and_then(|name| name.strip_suffix('>'))
             .or_else(|| wanted.strip_prefix('\\'))
-            .ok_or_else(|| wrong(format!(r"`regex_search` takes groups as '\\1' or '\\g<name>', not `{wanted}`")))?;
+            .ok_or_else(|| {
+                wrong(format!(
+                    r"`regex_search` takes groups as '\\1' or '\\g<name>', not `{wanted}`"
+                ))
+            })?;
         groups.push(Native::from(group(&found, name)?));
     }
     Ok(Native::from(groups))
@@ -356,7 +436,11 @@ fn regex_escape(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let special = match call.text_or("re_type", "python")?.as_str() {
         "python" => "()[]{}?*+-|^$\\.&~# \t\n\r\u{b}\u{c}",
         "posix_basic" => "[].^$*\\",
-        other => return Err(wrong(format!("`regex_escape`: re_type is python or posix_basic, not `{other}`"))),
+        other => {
+            return Err(wrong(format!(
+                "`regex_escape`: re_type is python or posix_basic, not `{other}`"
+            )));
+        }
     };
     let mut out = String::new();
     for letter in call.text()?.chars() {

@@ -9,7 +9,7 @@ use minijinja::value::{Object, ObjectRepr, Value as Native};
 use minijinja::{Error, ErrorKind, State};
 
 use super::basic::number;
-use crate::template::registry::{Call, Entry, reads, wrong};
+use crate::template::registry::{Entry, reads, wrong};
 
 /// Every filter of this file.
 pub(super) const ALL: &[Entry] = &[
@@ -33,9 +33,27 @@ pub(in crate::template) struct DateTime {
     micros: u32,
 }
 
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -78,7 +96,11 @@ impl DateTime {
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_index = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-        let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+        let month = if month_index < 10 {
+            month_index + 3
+        } else {
+            month_index - 9
+        };
         (year_of_era + era * 400 + i64::from(month <= 2), month, day)
     }
 
@@ -174,11 +196,17 @@ impl DateTime {
             }
             let code = letters.next().ok_or_else(refuse)?;
             if matches!(code, 'Z' | 'z') {
-                rest = ["UTC", "GMT", "Z", "+0000", "+00:00"].iter().find_map(|zone| rest.strip_prefix(zone)).ok_or_else(refuse)?;
+                rest = ["UTC", "GMT", "Z", "+0000", "+00:00"]
+                    .iter()
+                    .find_map(|zone| rest.strip_prefix(zone))
+                    .ok_or_else(refuse)?;
                 continue;
             }
             if matches!(code, 'b' | 'B') {
-                let index = MONTHS.iter().position(|name| rest.starts_with(&name[..3])).ok_or_else(refuse)?;
+                let index = MONTHS
+                    .iter()
+                    .position(|name| rest.starts_with(&name[..3]))
+                    .ok_or_else(refuse)?;
                 let length = if code == 'b' { 3 } else { MONTHS[index].len() };
                 rest = rest.get(length..).ok_or_else(refuse)?;
                 month = index as i64 + 1;
@@ -204,7 +232,11 @@ impl DateTime {
             }
         }
         let real = rest.is_empty() && (1..=12).contains(&month) && (1..=31).contains(&day) && of_day < 90_000;
-        if real { Ok(DateTime::from_civil(year, month, day, of_day, micros)) } else { Err(refuse()) }
+        if real {
+            Ok(DateTime::from_civil(year, month, day, of_day, micros))
+        } else {
+            Err(refuse())
+        }
     }
 }
 

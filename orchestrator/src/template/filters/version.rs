@@ -25,7 +25,11 @@ pub(in crate::template) fn compare(_: &mut State<'_, '_>, call: &Call) -> Result
         "loose" => loose(&left, &right),
         "strict" | "semver" | "semantic" => semantic(&left)?.cmp(&semantic(&right)?),
         "pep440" => loose(left.trim_start_matches('v'), right.trim_start_matches('v')),
-        other => return Err(wrong(format!("`version_type` is loose, strict or semver, not `{other}`"))),
+        other => {
+            return Err(wrong(format!(
+                "`version_type` is loose, strict or semver, not `{other}`"
+            )));
+        }
     };
     let operator = call.text_or("operator", "eq")?;
     Ok(Native::from(match operator.as_str() {
@@ -73,7 +77,9 @@ fn parts(text: &str) -> Vec<Part> {
 fn semantic(text: &str) -> Result<(Vec<u64>, bool, Vec<PrePart>), Error> {
     let refuse = || wrong(format!("`{text}` is not a version of the form MAJOR.MINOR.PATCH"));
     let core = text.split('+').next().unwrap_or(text);
-    let (numbers, pre) = core.split_once('-').map_or((core, None), |(numbers, pre)| (numbers, Some(pre)));
+    let (numbers, pre) = core
+        .split_once('-')
+        .map_or((core, None), |(numbers, pre)| (numbers, Some(pre)));
     let numbers: Vec<u64> = numbers
         .split('.')
         .map(|part| part.parse().map_err(|_| refuse()))
@@ -81,7 +87,9 @@ fn semantic(text: &str) -> Result<(Vec<u64>, bool, Vec<PrePart>), Error> {
     if numbers.is_empty() || numbers.len() > 3 {
         return Err(refuse());
     }
-    let pre_parts = pre.map(|pre| pre.split('.').map(PrePart::new).collect()).unwrap_or_default();
+    let pre_parts = pre
+        .map(|pre| pre.split('.').map(PrePart::new).collect())
+        .unwrap_or_default();
     Ok((numbers, pre.is_none(), pre_parts))
 }
 
@@ -94,6 +102,7 @@ enum PrePart {
 
 impl PrePart {
     fn new(text: &str) -> PrePart {
-        text.parse().map_or_else(|_| PrePart::Word(text.to_owned()), PrePart::Number)
+        text.parse()
+            .map_or_else(|_| PrePart::Word(text.to_owned()), PrePart::Number)
     }
 }
