@@ -4,5 +4,6 @@ pub mod actions;
 pub mod error;
 pub mod graph;
 pub mod playbook;
+pub mod inventory;
 pub mod source;
 pub mod template;

@@ -231,32 +231,37 @@ impl<'n> Fields<'n> {
 /// The parts of a text parted by commas, each with its place; none for what is no text.
 #[must_use]
 pub fn split_commas(node: &Node) -> Option<Vec<Node>> {
-    let NodeKind::Str(text, style) = &node.kind else {
+    let NodeKind::Str(text, _) = &node.kind else {
         return None;
     };
     let mut parts = Vec::new();
     let mut at = 0;
-    for piece in text.split(',') {
-        let lead = piece.len() - piece.trim_start().len();
-        let word = piece.trim();
+    for part in text.split(',') {
+        let lead = part.len() - part.trim_start().len();
+        let word = part.trim();
         if !word.is_empty() {
-            let mut part = node.clone();
-            part.kind = NodeKind::Str(word.to_owned(), Style::Plain);
-            part.span = piece_span(node.span, text, *style, at + lead, word.len());
-            parts.push(part);
+            let mut one = node.clone();
+            one.kind = NodeKind::Str(word.to_owned(), Style::Plain);
+            one.span = piece(node.span, text, at + lead, word.len());
+            parts.push(one);
         }
-        at += piece.len() + 1;
+        at += part.len() + 1;
     }
     Some(parts)
 }
 
-/// The place of a part of a text that was written on one line without escapes; else the whole.
-fn piece_span(span: Span, text: &str, style: Style, at: usize, len: usize) -> Span {
-    let quote = usize::from(matches!(style, Style::Single | Style::Double));
-    if (span.end - span.start) as usize != text.len() + 2 * quote || text.contains('\n') {
+/// The place of a part of a text that was written at `span` on one line without escapes; else the whole.
+#[must_use]
+pub fn piece(span: Span, text: &str, at: usize, len: usize) -> Span {
+    let quote = match ((span.end - span.start) as usize).checked_sub(text.len()) {
+        Some(0) => 0,
+        Some(2) => 1,
+        _ => return span,
+    };
+    if text.contains('\n') || at + len > text.len() {
         return span;
     }
-    let start = span.start + (quote + at) as u32;
+    let start = span.start + quote + at as u32;
     Span {
         file: span.file,
         start,
