@@ -71,6 +71,13 @@ impl Secrets {
             .sort_by_key(|(_, secret)| std::cmp::Reverse(secret.0.len()));
     }
 
+    /// Adds all of another set; see [`Secrets::insert`].
+    pub fn merge(&mut self, other: Secrets) {
+        for (placeholder, secret) in other.entries {
+            self.insert(placeholder, secret);
+        }
+    }
+
     /// Puts the bytes in the place of their placeholders.
     #[must_use]
     pub fn reveal(&self, bytes: &[u8]) -> Vec<u8> {

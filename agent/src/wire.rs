@@ -3,6 +3,7 @@
 
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
+use crate::system::overlay::Recorded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -22,8 +23,10 @@ pub enum Request {
     Task(Box<Task>),
     /// Secrets that later steps name by placeholder.
     Secrets(Secrets),
-    /// Files on the host that a plan must take for gone or unknown are forgotten; the predictions start anew.
+    /// The predictions are forgotten: a plan starts anew at what the machine is now.
     Forget,
+    /// What another session predicted for this machine; a plan goes on from there.
+    Assume(Vec<Recorded>),
 }
 
 /// One step.
@@ -70,6 +73,8 @@ pub enum Response {
         id: u64,
         /// How.
         reply: Reply,
+        /// What this step changed in the predicted world; empty when it was applied.
+        recorded: Vec<Recorded>,
     },
 }
 

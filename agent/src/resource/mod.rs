@@ -8,6 +8,8 @@ pub mod pattern;
 mod run;
 pub mod wildcard;
 pub mod words;
+#[cfg(test)]
+pub mod laws;
 
 use crate::diff::Change;
 use crate::param::{ParamError, Params, Spec};

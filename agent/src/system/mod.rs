@@ -5,6 +5,7 @@
 
 pub mod cached;
 pub mod fake;
+pub mod links;
 pub mod local;
 pub mod overlay;
 pub mod veil;
@@ -131,7 +132,8 @@ pub struct Entry {
 /// A command that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Probe {
-    /// Names the fact that is asked for, such as `unit:named`; an action's predictions use the same name.
+    /// Names the fact that is asked for, such as `unit:named`; an action's predictions use the same name. Empty for
+    /// what changes by itself (a port, a page): such an answer is never remembered.
     pub key: String,
     /// Program and arguments; never through a shell.
     pub argv: Vec<String>,
@@ -453,6 +455,34 @@ impl SystemError {
             verb: verb.to_owned(),
             path: path.to_string(),
             reason: reason.to_string(),
+        }
+    }
+
+    /// Nothing is where something has to be.
+    #[must_use]
+    pub fn missing(verb: &str, path: &AbsPath) -> Self {
+        SystemError::io(verb, path, &"No such file or directory")
+    }
+
+    /// Something is where nothing may be.
+    #[must_use]
+    pub fn exists(verb: &str, path: &AbsPath) -> Self {
+        SystemError::io(verb, path, &"File exists")
+    }
+
+    /// A path goes through something that is not a folder.
+    #[must_use]
+    pub fn not_folder(verb: &str, path: &AbsPath) -> Self {
+        SystemError::io(verb, path, &"Not a directory")
+    }
+
+    /// Something of another kind stands at a path.
+    #[must_use]
+    pub fn wrong_kind(path: &AbsPath, expected: &str, found: FileKind) -> Self {
+        SystemError::WrongKind {
+            path: path.to_string(),
+            expected: expected.to_owned(),
+            found,
         }
     }
 }

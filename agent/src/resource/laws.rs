@@ -1,0 +1,242 @@
+//! The laws that every resource keeps, as one call for its tests: fidelity, idempotence, silence.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
+use super::{Failure, Outcome, Resource, Status, converge};
+use crate::diff::Change;
+use crate::secret::{Secret, Secrets};
+use crate::system::System;
+use crate::system::fake::Fake;
+use crate::system::overlay::Overlay;
+use crate::system::veil::Veil;
+use std::sync::Arc;
+
+/// The secret's bytes in [`laws_with_secret`].
+pub const POISON: &str = "s3cr3t-p0is0n-9f1c";
+
+/// The placeholder for [`POISON`]; put it into the resource's parameters.
+#[must_use]
+pub fn placeholder() -> String {
+    Secrets::placeholder("poison", "00ff00ff")
+}
+
+/// Checks fidelity and idempotence of a resource that starts in this world. The world is made anew for each pass.
+///
+/// A resource that fails has to fail with the same words in the plan; one whose plan is unknown only has to be
+/// idempotent when applied, if it changes anything that can be seen.
+pub fn laws<R: Resource<World = dyn System>>(resource: &R, world: impl Fn() -> Fake) {
+    let below = Arc::new(world());
+    let plan: Arc<dyn System> = Arc::new(Overlay::new(below.clone()));
+    let real: Arc<dyn System> = Arc::new(world());
+    let predicted = converge(resource, plan.as_ref(), None);
+    assert_eq!(
+        below.log(),
+        Vec::<String>::new(),
+        "the plan of {resource:?} touched the machine"
+    );
+    let applied = converge(resource, real.as_ref(), None);
+    match (predicted, applied) {
+        (
+            Ok(Outcome {
+                status: Status::Unknown(_),
+                ..
+            }),
+            _,
+        ) => {}
+        (Ok(predicted), Ok(applied)) => {
+            same_outcome(resource, &predicted, &applied);
+            assert_eq!(
+                seen(resource, plan.as_ref()),
+                seen(resource, real.as_ref()),
+                "fidelity: what the plan of {resource:?} predicts is not what applying it gives"
+            );
+            settled(resource, plan.as_ref(), "in the plan");
+            settled(resource, real.as_ref(), "on the machine");
+        }
+        (Err(predicted), Err(applied)) => assert_eq!(
+            predicted.message, applied.message,
+            "fidelity: {resource:?} fails in the plan in other words than on the machine"
+        ),
+        (predicted, applied) => {
+            panic!("fidelity: {resource:?} gives {predicted:?} in the plan, {applied:?} when applied")
+        }
+    }
+}
+
+/// [`laws`] and silence, for a resource whose parameters hold [`placeholder`]: the secret's bytes have to reach the
+/// machine (a file, or an action's standard input or environment) and show nowhere else.
+pub fn laws_with_secret<R: Resource<World = dyn System>>(resource: &R, world: impl Fn() -> Fake) {
+    let machine = Arc::new(world());
+    let veiled = |machine: Arc<Fake>| {
+        let veil = Veil::new(machine);
+        let mut secrets = Secrets::default();
+        secrets.insert(placeholder(), Secret::new(POISON));
+        veil.learn(secrets);
+        veil
+    };
+    let untouched = Arc::new(world());
+    let plan = Overlay::new(Arc::new(veiled(untouched.clone())));
+    let predicted = converge(resource, &plan as &(dyn System + 'static), None);
+    silent(resource, &predicted);
+    assert_eq!(
+        untouched.log(),
+        Vec::<String>::new(),
+        "the plan of {resource:?} touched the machine"
+    );
+    let real = veiled(machine.clone());
+    let applied = converge(resource, &real as &(dyn System + 'static), None);
+    silent(resource, &applied);
+    let (predicted, applied) = (predicted.expect("plans"), applied.expect("applies"));
+    if !matches!(predicted.status, Status::Unknown(_)) {
+        same_outcome(resource, &predicted, &applied);
+        settled(resource, &real, "on the machine");
+    }
+    let reached = format!(
+        "{:?}",
+        String::from_utf8_lossy(&postcard::to_stdvec(&machine.data()).unwrap())
+    );
+    assert!(
+        reached.contains(POISON),
+        "silence: the secret of {resource:?} did not reach the machine"
+    );
+    let argv = machine.log().join("\n");
+    assert!(
+        !argv.contains(POISON),
+        "silence: the secret of {resource:?} stands in a command or path: {argv}"
+    );
+    let again = converge(resource, &real as &(dyn System + 'static), None);
+    silent(resource, &again);
+}
+
+fn silent<R: Resource>(resource: &R, end: &Result<Outcome, Box<Failure>>) {
+    let shown = format!("{end:?} {resource:?}");
+    assert!(!shown.contains(POISON), "silence: {shown}");
+    let bytes = match end {
+        Ok(outcome) => postcard::to_stdvec(outcome).unwrap(),
+        Err(failure) => postcard::to_stdvec(failure).unwrap(),
+    };
+    assert!(
+        !String::from_utf8_lossy(&bytes).contains(POISON),
+        "silence: what goes over the wire"
+    );
+}
+
+fn same_outcome<R: Resource>(resource: &R, predicted: &Outcome, applied: &Outcome) {
+    assert_eq!(
+        predicted.diff, applied.diff,
+        "fidelity: {resource:?} shows another diff when applied"
+    );
+    assert_eq!(
+        predicted.status, applied.status,
+        "fidelity: {resource:?} ends otherwise when applied"
+    );
+}
+
+fn settled<R: Resource<World = dyn System>>(resource: &R, world: &(dyn System + 'static), place: &str) {
+    match converge(resource, world, None) {
+        Ok(again) => {
+            assert_eq!(
+                again.diff,
+                Vec::<Change>::new(),
+                "idempotence: {resource:?} changes again {place}"
+            );
+            assert_eq!(again.status, Status::Same, "idempotence: {resource:?} {place}");
+        }
+        Err(failure) => panic!("idempotence: {resource:?} fails {place}: {}", failure.message),
+    }
+}
+
+fn seen<R: Resource<World = dyn System>>(resource: &R, world: &(dyn System + 'static)) -> Vec<u8> {
+    let state = resource.inspect(world).expect("what was converged can be inspected");
+    postcard::to_stdvec(&state).unwrap()
+}
+
+/// The laws over generated worlds for the resource that shows how one is written.
+mod generated {
+    use super::*;
+    use crate::param::Params;
+    use crate::resource::file::{File, FileState};
+    use crate::value::{Value, map};
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Here {
+        Nothing,
+        File(u32, &'static str),
+        Folder(u32, &'static str),
+        Full,
+        Link(&'static str),
+    }
+
+    fn here() -> impl Strategy<Value = Here> {
+        let owner = prop_oneof![Just("root"), Just("named")];
+        prop_oneof![
+            Just(Here::Nothing),
+            (0_u32..0o10000, owner.clone()).prop_map(|(mode, owner)| Here::File(mode, owner)),
+            (0_u32..0o10000, owner).prop_map(|(mode, owner)| Here::Folder(mode, owner)),
+            Just(Here::Full),
+            prop_oneof![Just("/etc/other"), Just("/gone"), Just("../etc/other")].prop_map(Here::Link),
+        ]
+    }
+
+    fn world(here: &Here) -> Fake {
+        let fake = Fake::new()
+            .user("named", 25)
+            .file("/etc/other", "other\n")
+            .dir("/srv/data");
+        match here {
+            Here::Nothing => fake,
+            Here::File(mode, owner) => fake
+                .file("/srv/data/x", "x\n")
+                .owned("/srv/data/x", *mode, owner, owner),
+            Here::Folder(mode, owner) => fake.dir("/srv/data/x").owned("/srv/data/x", *mode, owner, owner),
+            Here::Full => fake.file("/srv/data/x/a/b", "b\n").link("/srv/data/x/l", "/etc/other"),
+            Here::Link(target) => fake.link("/srv/data/x", target),
+        }
+    }
+
+    fn wish() -> impl Strategy<Value = File> {
+        let words = || prop_oneof![Just(None), Just(Some("named")), Just(Some("0")), Just(Some("nosuch"))];
+        let state = prop_oneof![
+            Just(FileState::File),
+            Just(FileState::Directory),
+            Just(FileState::Absent),
+            Just(FileState::Link),
+            Just(FileState::Hard),
+            Just(FileState::Touch),
+        ];
+        let mode = prop_oneof![
+            Just(None),
+            Just(Some("0640")),
+            Just(Some("u=rwX,g=rX,o=")),
+            Just(Some("g+s"))
+        ];
+        let path = prop_oneof![Just("/srv/data/x"), Just("/srv/data/x/deep/er"), Just("/srv/data/new")];
+        (state, mode, words(), words(), path, any::<(bool, bool, bool)>()).prop_map(
+            |(state, mode, owner, group, path, (force, follow, recurse))| {
+                let mut args = map([("path", path.into()), ("state", state.word().into())]);
+                let mut give = |name: &str, value: Value| drop(args.insert(name.to_owned(), value));
+                mode.map(|mode| give("mode", mode.into()));
+                owner.map(|owner| give("owner", owner.into()));
+                group.map(|group| give("group", group.into()));
+                give("force", force.into());
+                give("follow", follow.into());
+                give("modification_time", "preserve".into());
+                if matches!(state, FileState::Link | FileState::Hard) {
+                    give("src", "/etc/other".into());
+                }
+                if state == FileState::Directory {
+                    give("recurse", recurse.into());
+                }
+                File::decode(&args).unwrap()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn file_keeps_the_laws(here in here(), wish in wish()) {
+            laws(&wish, || world(&here));
+        }
+    }
+}
