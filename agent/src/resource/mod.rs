@@ -277,6 +277,9 @@ fn fingerprint<S: Serialize>(state: &S) -> Option<u64> {
     digest.first_chunk::<8>().map(|first| u64::from_le_bytes(*first))
 }
 
+pub mod layout;
+pub mod transaction;
+
 /// What documentation and decoding know of a kind.
 #[derive(Debug)]
 pub struct KindInfo {
@@ -356,6 +359,7 @@ registry! {
     dnf::Dnf,
     file::File,
     line::LineInFile,
+    named::Named,
     package::Package,
     service::Service,
     shell::Shell,

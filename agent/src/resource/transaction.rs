@@ -1,0 +1,356 @@
+//! A service's files belong together: staged, checked by the service's own checker, swapped, the service told, watched;
+//! and where any of that fails the old set is put back. The typed services are thin layers over this one mechanism.
+
+mod checker;
+mod swap;
+mod unit;
+mod watch;
+
+pub use checker::Checker;
+pub use swap::apply;
+pub use unit::{Power, Tell, Unit};
+pub use watch::{Listener, Served};
+
+use super::layout::{Family, path};
+use super::{ResourceError, View};
+use crate::diff::{Change, text};
+use crate::path::AbsPath;
+use crate::system::{FileKind, System};
+use crate::value::{Map, Value, map};
+use serde::Serialize;
+
+/// The words in the first line of every file that okd-play owns; a file without them is never removed.
+pub const MARK: &str = "managed by okd-play";
+
+/// The first line of a file that okd-play owns, behind a comment's sign.
+#[must_use]
+pub fn header(comment: &str) -> String {
+    format!("{comment} {MARK}; changes made here are lost\n")
+}
+
+/// What a service looks at before it says what it wants.
+#[derive(Debug)]
+pub struct Watch {
+    /// The unit's full name, such as `named.service`.
+    pub unit: &'static str,
+    /// The package that brings it, for messages.
+    pub package: &'static str,
+    /// The files it will want.
+    pub files: Vec<AbsPath>,
+    /// Folders and endings of names: files of ours there that are not wanted any more are removed.
+    pub folders: Vec<(AbsPath, &'static str)>,
+    /// Whether the distribution starts the unit when it installs the package.
+    pub started_by_package: bool,
+}
+
+/// A service's files as they should be, and how the service is brought to them.
+#[derive(Debug)]
+pub struct FileSet {
+    /// The service's name in messages and its process's name, such as `named`.
+    pub service: &'static str,
+    /// The files.
+    pub files: Vec<SetFile>,
+    /// What has to accept them.
+    pub checker: Checker,
+    /// How the running service is told of new files.
+    pub tell: Tell,
+    /// Whether it runs.
+    pub power: Power,
+    /// Whether it starts at boot.
+    pub enabled: bool,
+    /// Where it has to listen once it runs.
+    pub listeners: Vec<Listener>,
+    /// What it has to answer once it runs.
+    pub served: Vec<Served>,
+}
+
+/// One file of a set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetFile {
+    /// Where.
+    pub path: AbsPath,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Its content for the checker, where that differs: `{stage}` stands for the folder that holds the staged set.
+    pub staged: Option<Vec<u8>>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub owner: &'static str,
+    /// Group.
+    pub group: &'static str,
+}
+
+impl SetFile {
+    /// A file that everybody may read, root's.
+    #[must_use]
+    pub fn public(path: AbsPath, content: String) -> Self {
+        SetFile {
+            path,
+            bytes: content.into_bytes(),
+            staged: None,
+            mode: 0o644,
+            owner: "root",
+            group: "root",
+        }
+    }
+}
+
+/// What a file of a set holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Content {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub owner: String,
+    /// Group.
+    pub group: String,
+}
+
+/// What can be seen of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// Whose layout.
+    pub family: Family,
+    /// Every file that is wanted, and those of ours that may not be wanted any more; by path.
+    pub files: Vec<(AbsPath, Option<Content>)>,
+    /// Files in the service's folders that are not okd-play's.
+    pub foreign: Vec<AbsPath>,
+    /// The unit.
+    pub unit: Unit,
+    /// Whether an earlier run wrote files and was cut before the service was told.
+    pub owed: bool,
+}
+
+impl State {
+    /// What a file holds now.
+    #[must_use]
+    pub fn content(&self, path: &AbsPath) -> Option<&Content> {
+        self.files
+            .iter()
+            .find(|(known, _)| known == path)
+            .and_then(|(_, content)| content.as_ref())
+    }
+
+    /// Files whose bytes differ in the other state.
+    fn rewritten<'a>(&'a self, want: &'a State) -> impl Iterator<Item = &'a AbsPath> {
+        let bytes = |content: Option<&'a Content>| content.map(|content| &content.bytes);
+        want.files
+            .iter()
+            .filter(move |(path, wanted)| bytes(self.content(path)) != bytes(wanted.as_ref()))
+            .map(|(path, _)| path)
+    }
+}
+
+impl View for State {
+    fn changes(&self, want: &Self) -> Vec<Change> {
+        let mut changes: Vec<Change> = want
+            .files
+            .iter()
+            .flat_map(|(path, wanted)| file_changes(self, path, wanted.as_ref()))
+            .collect();
+        let told = self.rewritten(want).next().is_some() || self.owed;
+        changes.extend(self.unit.changes(&want.unit, told));
+        changes
+    }
+}
+
+fn file_changes(now: &State, path: &AbsPath, wanted: Option<&Content>) -> Vec<Change> {
+    let here = now.content(path);
+    let attributes = |content: &Content| format!("{:04o} {}:{}", content.mode, content.owner, content.group);
+    let mut note = wanted.map(attributes).unwrap_or_default();
+    if here.is_none() && now.unit.promised && path.as_str().starts_with("/etc/") && !note.is_empty() {
+        note.push_str("; replaces what the package brings");
+    }
+    let bytes = |content: Option<&'_ Content>| content.map(|content| content.bytes.clone());
+    let edited = text(path.as_str(), bytes(here).as_deref(), bytes(wanted).as_deref(), &note);
+    let mut changes: Vec<Change> = edited.into_iter().collect();
+    if let (Some(here), Some(wanted)) = (here, wanted) {
+        let pairs = [
+            ("mode", format!("{:04o}", here.mode), format!("{:04o}", wanted.mode)),
+            ("owner", here.owner.clone(), wanted.owner.clone()),
+            ("group", here.group.clone(), wanted.group.clone()),
+        ];
+        let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
+        changes.extend(differing.map(|(name, before, after)| Change::Field {
+            of: path.to_string(),
+            name: name.to_owned(),
+            before,
+            after,
+        }));
+    }
+    changes
+}
+
+/// Looks at a service's files and its unit.
+///
+/// # Errors
+/// When they cannot be seen, or the service is neither installed nor promised.
+pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<State, ResourceError> {
+    let unit = unit::look(watch, world)?;
+    let mut files = Vec::new();
+    let mut foreign = Vec::new();
+    for path in &watch.files {
+        files.push((path.clone(), content(path, world)?));
+    }
+    for (folder, ending) in &watch.folders {
+        for entry in world.list(folder)? {
+            let path = folder.join(&entry.name);
+            let regular = matches!(entry.kind, FileKind::File | FileKind::Link);
+            if !regular || !entry.name.ends_with(ending) || watch.files.contains(&path) {
+                continue;
+            }
+            match content(&path, world)? {
+                Some(content) if entry.kind == FileKind::File && is_ours(&content.bytes) => {
+                    files.push((path, Some(content)));
+                }
+                _ => foreign.push(path),
+            }
+        }
+    }
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let owed = world.stat(&swap::owed_mark(watch.unit))?.is_some();
+    Ok(State {
+        family,
+        files,
+        foreign,
+        unit,
+        owed,
+    })
+}
+
+fn is_ours(bytes: &[u8]) -> bool {
+    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(first).contains(MARK)
+}
+
+/// Above this no configuration file is read.
+const FILE_LIMIT: u64 = 16 << 20;
+
+fn content(path: &AbsPath, world: &dyn System) -> Result<Option<Content>, ResourceError> {
+    let Some(meta) = world.stat(path)? else { return Ok(None) };
+    let Some(bytes) = world.read(path, FILE_LIMIT)? else {
+        return Ok(None);
+    };
+    Ok(Some(Content {
+        bytes,
+        mode: meta.mode,
+        owner: meta.owner,
+        group: meta.group,
+    }))
+}
+
+/// What a service should be like, by the set that it wants.
+#[must_use]
+pub fn desire(set: &FileSet, now: &State) -> State {
+    let mut files: Vec<(AbsPath, Option<Content>)> = now.files.iter().map(|(path, _)| (path.clone(), None)).collect();
+    files.retain(|(path, _)| !set.files.iter().any(|file| file.path == *path));
+    files.extend(set.files.iter().map(|file| {
+        let content = Content {
+            bytes: file.bytes.clone(),
+            mode: file.mode,
+            owner: file.owner.to_owned(),
+            group: file.group.to_owned(),
+        };
+        (file.path.clone(), Some(content))
+    }));
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let unit = now.unit.wanted(set.power, set.enabled, set.tell);
+    State {
+        files,
+        unit,
+        owed: false,
+        ..now.clone()
+    }
+}
+
+/// What `register` holds of a service.
+#[must_use]
+pub fn result(state: &State) -> Map {
+    let files = state.files.iter().filter(|(_, content)| content.is_some());
+    map([
+        ("name", state.unit.name.as_str().into()),
+        (
+            "state",
+            Value::from(if state.unit.active { "started" } else { "stopped" }),
+        ),
+        ("enabled", state.unit.enabled.into()),
+        (
+            "files",
+            files.map(|(path, _)| path.to_string()).collect::<Vec<_>>().into(),
+        ),
+    ])
+}
+
+/// What a plan says beside the diff.
+#[must_use]
+pub fn notes(set: &FileSet, now: &State) -> Vec<String> {
+    if now.unit.promised {
+        let program = set.checker.program();
+        vec![format!(
+            "{program} is not there yet; it checks these files when they are applied, before they are swapped"
+        )]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Implements [`Resource`](super::Resource) for a service that says what it watches and what it wants.
+macro_rules! service {
+    ($kind:ident, names: $names:expr, example: $example:expr) => {
+        impl $crate::resource::Resource for $kind {
+            const NAMES: &'static [&'static str] = $names;
+            const EXAMPLE: &'static str = $example;
+            const PREDICTS: &'static str =
+                "every file byte for byte, the unit's state, and what the checker says where it is installed";
+            type World = dyn $crate::system::System;
+            type State = $crate::resource::transaction::State;
+
+            fn check(&self) -> Result<(), Vec<String>> {
+                let problems = self.problems();
+                if problems.is_empty() {
+                    Ok(())
+                } else {
+                    Err(problems)
+                }
+            }
+
+            fn inspect(&self, world: &Self::World) -> Result<Self::State, $crate::resource::ResourceError> {
+                let family = $crate::resource::layout::Family::of(world)?;
+                $crate::resource::transaction::inspect(&self.watch(family), family, world)
+            }
+
+            fn desire(&self, now: &Self::State) -> Result<Self::State, $crate::resource::ResourceError> {
+                Ok($crate::resource::transaction::desire(&self.set(now), now))
+            }
+
+            fn apply(
+                &self,
+                now: &Self::State,
+                want: &Self::State,
+                world: &Self::World,
+            ) -> Result<$crate::value::Map, $crate::resource::ResourceError> {
+                $crate::resource::transaction::apply(&self.set(now), now, want, world)
+            }
+
+            fn result(&self, state: &Self::State) -> $crate::value::Map {
+                $crate::resource::transaction::result(state)
+            }
+
+            fn notes(&self, now: &Self::State, _want: &Self::State) -> Vec<String> {
+                $crate::resource::transaction::notes(&self.set(now), now)
+            }
+        }
+    };
+}
+pub(crate) use service;
+
+/// The paths of files by name in a folder.
+pub(crate) fn below(folder: &str, name: &str) -> AbsPath {
+    path(folder).join(name)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,203 @@
+//! The service's own checker over the staged set, and its words turned back to the files' real places.
+
+use super::FileSet;
+use crate::diff::sha256;
+use crate::path::AbsPath;
+use crate::resource::{Failure, ResourceError};
+use crate::system::{Answer, Probe, Staged, System};
+
+/// What a set has to pass before anything is swapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checker {
+    /// Program and arguments; `{stage}` stands for the folder that holds the staged set, each file at its own path
+    /// below it.
+    pub argv: Vec<String>,
+    /// Further files that the checker needs below the stage, empty ones to make a folder.
+    pub further: Vec<Staged>,
+}
+
+impl Checker {
+    /// A checker by program and arguments.
+    #[must_use]
+    pub fn new(argv: &[&str]) -> Self {
+        Checker {
+            argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
+            further: Vec::new(),
+        }
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        self.argv.first().map_or("the checker", String::as_str)
+    }
+}
+
+/// Has the checker pass the staged set.
+///
+/// # Errors
+/// The checker's own words, with the line that it points at.
+pub(super) fn check(set: &FileSet, running: bool, world: &dyn System) -> Result<(), ResourceError> {
+    let staged = |path: &AbsPath| path.as_str().trim_start_matches('/').to_owned();
+    let mut stage: Vec<Staged> = set
+        .files
+        .iter()
+        .map(|file| Staged {
+            path: staged(&file.path),
+            bytes: file.staged.clone().unwrap_or_else(|| file.bytes.clone()),
+        })
+        .collect();
+    stage.extend(set.checker.further.iter().cloned());
+    let key = format!("check:{}:{}", set.service, fingerprint(&stage));
+    let probe = Probe {
+        key,
+        argv: set.checker.argv.clone(),
+        stage,
+        ..Probe::default()
+    };
+    let answer = world.probe(&probe)?;
+    if answer.success() {
+        return Ok(());
+    }
+    let program = set.checker.program();
+    if answer.rc == Answer::NO_PROGRAM {
+        if !world.promised().is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{program} is not installed, so the new files of {} cannot be checked",
+            set.service
+        );
+        return Err(ResourceError::command(message, &set.checker.argv, &answer));
+    }
+    Err(ResourceError::Failed(Box::new(refusal(set, answer, running))))
+}
+
+/// Names a staged set, so that no answer about another one is taken for this one's.
+fn fingerprint(stage: &[Staged]) -> String {
+    let parts = stage
+        .iter()
+        .flat_map(|file| [file.path.as_bytes(), b"\0", &file.bytes, b"\0"]);
+    sha256(&parts.collect::<Vec<_>>().concat())
+}
+
+fn refusal(set: &FileSet, answer: Answer, running: bool) -> Failure {
+    let stdout = unstaged(&answer.text(), set);
+    let stderr = unstaged(&answer.error_text(), set);
+    let program = set.checker.program();
+    let pointed = stderr
+        .lines()
+        .chain(stdout.lines())
+        .find_map(|line| Some((line.trim(), quoted(line, set)?)));
+    let message = match pointed {
+        Some((words, (at, line))) => format!("{program} refuses the new files: {words}\n  {at} | {line}"),
+        None => {
+            let first = stderr
+                .lines()
+                .chain(stdout.lines())
+                .map(str::trim)
+                .find(|line| !line.is_empty());
+            format!(
+                "{program} refuses the new files: {}",
+                first.unwrap_or("it does not say why")
+            )
+        }
+    };
+    let kept = if running {
+        format!(
+            "nothing was swapped: the old configuration is in place and {} is running on it",
+            set.service
+        )
+    } else {
+        "nothing was swapped: the old configuration is in place".to_owned()
+    };
+    let answer = Answer {
+        stdout: stdout.into_bytes(),
+        stderr: stderr.into_bytes(),
+        ..answer
+    };
+    Failure {
+        message,
+        argv: set.checker.argv.clone(),
+        answer: Some(answer),
+        kept,
+        ..Failure::default()
+    }
+}
+
+/// Turns the stage's paths in a checker's words into the real ones.
+fn unstaged(text: &str, set: &FileSet) -> String {
+    let mut text = text.to_owned();
+    for file in &set.files {
+        let real = file.path.as_str();
+        let mut from = 0;
+        while let Some(at) = text[from..].find(real).map(|at| at + from) {
+            let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+            let start = text[..at].rfind(|c| !is_path(c)).map_or(0, |before| before + 1);
+            let start = if text[start..].starts_with('/') { start } else { at };
+            text.replace_range(start..at, "");
+            from = start + real.len();
+        }
+    }
+    text
+}
+
+/// The line that a checker's words point at: `PATH:12`, or `PATH line 12`.
+fn quoted(words: &str, set: &FileSet) -> Option<(usize, String)> {
+    set.files.iter().find_map(|file| {
+        let rest = words.split_once(file.path.as_str())?.1;
+        let rest = rest.strip_prefix(':').or_else(|| rest.strip_prefix(" line "))?;
+        let number: usize = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+        let staged = file.staged.as_ref().unwrap_or(&file.bytes);
+        let line = String::from_utf8_lossy(staged)
+            .lines()
+            .nth(number.checked_sub(1)?)?
+            .trim()
+            .to_owned();
+        Some((number, line))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::resource::layout::path;
+    use crate::resource::transaction::{Power, SetFile, Tell};
+
+    #[test]
+    fn a_refusal_names_the_real_file_and_quotes_its_line() {
+        let set = FileSet {
+            service: "named",
+            files: vec![SetFile::public(
+                path("/etc/named.conf"),
+                "options {\n  bogus yes;\n};\n".to_owned(),
+            )],
+            checker: Checker::new(&["named-checkconf", "{stage}/etc/named.conf"]),
+            tell: Tell::Reload,
+            power: Power::Started,
+            enabled: true,
+            listeners: Vec::new(),
+            served: Vec::new(),
+        };
+        let words = b"/run/okd-play/stage-1a/etc/named.conf:2: unknown option 'bogus'\n".to_vec();
+        let failure = refusal(
+            &set,
+            Answer {
+                rc: 1,
+                stdout: words,
+                ..Answer::default()
+            },
+            true,
+        );
+        assert_eq!(
+            failure.message,
+            "named-checkconf refuses the new files: /etc/named.conf:2: unknown option 'bogus'\n  2 | bogus yes;"
+        );
+        assert!(failure.kept.ends_with("named is running on it"));
+        assert_eq!(
+            failure.answer.unwrap().text(),
+            "/etc/named.conf:2: unknown option 'bogus'\n"
+        );
+    }
+}

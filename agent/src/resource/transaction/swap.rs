@@ -1,0 +1,206 @@
+//! The swap itself: every file in place, the service told and watched, or everything as it was.
+
+use super::checker::check;
+use super::unit::{Unit, command};
+use super::watch::{listens, serves, settles};
+use super::{Content, FileSet, State};
+use crate::path::AbsPath;
+use crate::resource::file::make_directories;
+use crate::resource::layout::{has_selinux, path};
+use crate::resource::{Failure, ResourceError};
+use crate::system::{Action, Alter, Answer, Effect, FileWrite, Probe, Removal, System, SystemError};
+use crate::value::Map;
+
+/// A file that stands between the swap and the service's being told: a run that was cut there is taken up by the next.
+pub(super) fn owed_mark(unit: &str) -> AbsPath {
+    path("/var/lib/okd-play/owed").join(unit)
+}
+
+/// Brings a service from one state to another; where that fails, back.
+///
+/// # Errors
+/// The checker's refusal, or why the service does not run on the new set, with what is in place now.
+pub fn apply(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Result<Map, ResourceError> {
+    let rewritten = now.rewritten(want).next().is_some();
+    if rewritten {
+        check(set, now.unit.active, world)?;
+    }
+    let told = rewritten || now.owed;
+    if told {
+        owe(&now.unit.name, world)?;
+    }
+    let done = write_all(now, want, world)
+        .map_err(Into::into)
+        .and_then(|()| bring(set, now, want, told, world));
+    match done {
+        Ok(()) => {}
+        Err(ResourceError::System(error @ (SystemError::Unknown(_) | SystemError::Lost(_)))) => {
+            return Err(error.into());
+        }
+        Err(error) if rewritten => return Err(put_back(set, now, want, error, world)),
+        Err(error) => return Err(error),
+    }
+    if told {
+        world.remove(&owed_mark(&now.unit.name), Removal::File)?;
+    }
+    if now.unit.enabled != want.unit.enabled {
+        let verb = if want.unit.enabled { "enable" } else { "disable" };
+        demand(verb, command(verb, &want.unit, world)?, &want.unit)?;
+    }
+    Ok(Map::new())
+}
+
+fn owe(unit: &str, world: &dyn System) -> Result<(), ResourceError> {
+    let mark = owed_mark(unit);
+    if let Some(folder) = mark.parent() {
+        make_directories(&folder, 0o755, world)?;
+    }
+    Ok(world.write(&FileWrite::new(mark, Vec::new()))?)
+}
+
+fn write_all(now: &State, want: &State, world: &dyn System) -> Result<(), SystemError> {
+    let mut written = Vec::new();
+    for (path, wanted) in &want.files {
+        match (now.content(path), wanted) {
+            (here, Some(wanted)) if here.is_none_or(|here| here.bytes != wanted.bytes) => {
+                put(path, wanted, world)?;
+                written.push(path.as_str());
+            }
+            (Some(here), Some(wanted)) if here != wanted => world.alter(path, &attributes(wanted))?,
+            (Some(_), None) => world.remove(path, Removal::File)?,
+            _ => {}
+        }
+    }
+    label(&written, world)
+}
+
+fn attributes(content: &Content) -> Alter {
+    let (owner, group) = (Some(content.owner.clone()), Some(content.group.clone()));
+    Alter {
+        mode: Some(content.mode),
+        owner,
+        group,
+        mtime: None,
+    }
+}
+
+fn put(path: &AbsPath, content: &Content, world: &dyn System) -> Result<(), SystemError> {
+    world.write(&FileWrite {
+        mode: Some(content.mode),
+        owner: Some(content.owner.clone()),
+        group: Some(content.group.clone()),
+        ..FileWrite::new(path.clone(), content.bytes.clone())
+    })
+}
+
+/// Gives files the label of their place; a file that was renamed into it has its folder's.
+fn label(paths: &[&str], world: &dyn System) -> Result<(), SystemError> {
+    if paths.is_empty() || !has_selinux(world)? {
+        return Ok(());
+    }
+    let argv: Vec<&str> = std::iter::once("restorecon").chain(paths.iter().copied()).collect();
+    world.act(&Action::new(&argv, Effect::none())).map(|_| ())
+}
+
+/// Tells the service, and watches that it does what its files say.
+fn bring(set: &FileSet, now: &State, want: &State, told: bool, world: &dyn System) -> Result<(), ResourceError> {
+    let will = Unit {
+        enabled: now.unit.enabled,
+        ..want.unit.clone()
+    };
+    let verb = match (now.unit.active, want.unit.active) {
+        (false, true) => "start",
+        (true, true) if told => set.tell.word(),
+        (true, false) => "stop",
+        _ => return Ok(()),
+    };
+    let answer = command(verb, &will, world)?;
+    let predicted = answer.predicted;
+    demand(verb, answer, &will).map_err(|error| with_journal(error, &will, world))?;
+    if predicted || !want.unit.active {
+        return Ok(());
+    }
+    let fails = |sentence: String| with_journal(ResourceError::message(sentence), &will, world);
+    settles(&will.name, world)?.map_err(fails)?;
+    listens(set.service, &set.listeners, world)?.map_err(fails)?;
+    serves(&set.served, world)?.map_err(fails)
+}
+
+fn demand(verb: &str, answer: Answer, unit: &Unit) -> Result<(), ResourceError> {
+    if answer.success() {
+        return Ok(());
+    }
+    let argv = ["systemctl", verb, &unit.name].map(str::to_owned);
+    Err(ResourceError::command(
+        format!("`systemctl {verb} {}` failed", unit.name),
+        &argv,
+        &answer,
+    ))
+}
+
+/// Adds the unit's last journal lines to a failure.
+fn with_journal(error: ResourceError, unit: &Unit, world: &dyn System) -> ResourceError {
+    let mut failure = match error {
+        ResourceError::Failed(failure) => failure,
+        ResourceError::System(error) => Box::new(Failure::from(error)),
+    };
+    let argv = ["journalctl", "-u", &unit.name, "-n", "20", "--no-pager", "-o", "cat"];
+    if let Ok(answer) = world.probe(&Probe::new(format!("journal:{}", unit.name), &argv)) {
+        failure.journal = answer.text().lines().map(str::to_owned).collect();
+    }
+    ResourceError::Failed(failure)
+}
+
+/// Puts the old set back after a failure, and the service onto it where it ran.
+fn put_back(set: &FileSet, now: &State, want: &State, error: ResourceError, world: &dyn System) -> ResourceError {
+    let mut failure = match error {
+        ResourceError::Failed(failure) => failure,
+        ResourceError::System(error) => Box::new(Failure::from(error)),
+    };
+    failure.kept = match restore(set, now, want, world) {
+        Ok(()) if now.unit.active => format!("the old set was put back and {} is running on it", set.service),
+        Ok(()) => format!(
+            "the old set was put back; {} did not run before and does not now",
+            set.service
+        ),
+        Err(trouble) => format!("putting the old set back failed too: {trouble}"),
+    };
+    ResourceError::Failed(failure)
+}
+
+fn restore(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Result<(), ResourceError> {
+    let old = State {
+        files: want
+            .files
+            .iter()
+            .map(|(path, _)| (path.clone(), now.content(path).cloned()))
+            .collect(),
+        ..now.clone()
+    };
+    for (path, content) in &old.files {
+        match content {
+            Some(content) if want.content(path) != Some(content) => put(path, content, world)?,
+            None => world.remove(path, Removal::File)?,
+            Some(_) => {}
+        }
+    }
+    let paths: Vec<&str> = old
+        .files
+        .iter()
+        .filter(|(_, content)| content.is_some())
+        .map(|(path, _)| path.as_str())
+        .collect();
+    label(&paths, world)?;
+    if now.unit.active {
+        let verb = if set.tell == super::Tell::Reload {
+            "reload-or-restart"
+        } else {
+            "restart"
+        };
+        demand(verb, command(verb, &now.unit, world)?, &now.unit)?;
+        settles(&now.unit.name, world)?.map_err(ResourceError::message)?;
+    } else {
+        command("stop", &now.unit, world)?;
+    }
+    Ok(world.remove(&owed_mark(&now.unit.name), Removal::File)?)
+}
