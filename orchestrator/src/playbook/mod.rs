@@ -218,6 +218,31 @@ pub struct Repeat {
 }
 
 impl Task {
+    /// A task with nothing but a module and its arguments.
+    #[must_use]
+    pub fn bare(span: Span, module: &str, args: Node, place: Arc<Place>) -> Task {
+        Task {
+            span,
+            name: None,
+            module: module.to_owned(),
+            module_span: span,
+            args,
+            place,
+            keywords: Keywords::default(),
+            register: None,
+            repeat: None,
+            until: None,
+            retries: None,
+            delay: None,
+            changed_when: None,
+            failed_when: None,
+            notify: Vec::new(),
+            listen: Vec::new(),
+            needs: None,
+            r#async: None,
+        }
+    }
+
     /// The module's short name: `ansible.builtin.copy` and `ansible.legacy.copy` are `copy`.
     #[must_use]
     pub fn short_module(&self) -> &str {

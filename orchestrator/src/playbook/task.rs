@@ -156,31 +156,7 @@ struct Found<'a> {
 }
 
 fn task(span: Span, entries: &[(Node, Node)], place: &Arc<Place>) -> Result<Task, Diagnostic> {
-    let mut task = Task {
-        span,
-        name: None,
-        module: String::new(),
-        module_span: span,
-        args: Node {
-            span,
-            defined: None,
-            tag: None,
-            kind: NodeKind::Map(Vec::new()),
-        },
-        place: Arc::clone(place),
-        keywords: Keywords::default(),
-        register: None,
-        repeat: None,
-        until: None,
-        retries: None,
-        delay: None,
-        changed_when: None,
-        failed_when: None,
-        notify: Vec::new(),
-        listen: Vec::new(),
-        needs: None,
-        r#async: None,
-    };
+    let mut task = Task::bare(span, "", Node::new(NodeKind::Map(Vec::new()), span), Arc::clone(place));
     let mut modules: Vec<Found<'_>> = Vec::new();
     let (mut args, mut control, mut predicts) = (None, None, None);
     for (key, value) in entries {

@@ -1,0 +1,413 @@
+//! A play's tasks as meant: imports and roles put in their place, keywords inherited, tags decided.
+
+use super::Loading;
+use crate::error::{Diagnostic, Diagnostics};
+use crate::playbook::role::{Entry, RoleTasks};
+use crate::playbook::{Block, Item, Keywords, Need, Play, Role, RoleUse, Task, Vars};
+use crate::source::Span;
+use crate::source::yaml::{Node, NodeKind};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One task as meant, for every host of its play.
+#[derive(Debug)]
+pub struct Step {
+    /// Names it stably: play, section and positions, such as `0/tasks/3/1`.
+    pub path: String,
+    /// As typed.
+    pub task: Arc<Task>,
+    /// Its keywords with what it inherits.
+    pub keywords: Keywords,
+    /// What it notifies, with what it inherits.
+    pub notify: Vec<Node>,
+    /// Role and include parameters, outer ones first.
+    pub params: Vec<Arc<Vars>>,
+    /// A task that okd-play itself put there (gathering facts, flushing handlers).
+    pub implicit: bool,
+    /// Whether it runs when notified.
+    pub handler: bool,
+}
+
+impl Step {
+    /// The role that it belongs to.
+    #[must_use]
+    pub fn role(&self) -> Option<&Arc<Role>> {
+        self.task.place.role.as_ref()
+    }
+
+    /// Its name as far as it is known without rendering: as written, or the module's.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let name = self.task.name.as_ref().map(|name| name.to_value().to_string());
+        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| self.task.module.clone());
+        match self.role().filter(|_| !self.implicit) {
+            Some(role) => format!("{} : {name}", role.name),
+            None => name,
+        }
+    }
+}
+
+/// A sequence's element.
+#[derive(Debug, Clone)]
+pub enum Flow {
+    /// A task.
+    Step(Arc<Step>),
+    /// Tasks with a rescue or always part, or that do not wait for each other.
+    Block(Arc<FlowBlock>),
+}
+
+/// See [`Flow::Block`].
+#[derive(Debug)]
+pub struct FlowBlock {
+    /// Where it begins.
+    pub span: Span,
+    /// `block`.
+    pub body: Vec<Flow>,
+    /// `rescue`.
+    pub rescue: Vec<Flow>,
+    /// `always`.
+    pub always: Vec<Flow>,
+    /// Whether the tasks of the body do not wait for each other.
+    pub parallel: bool,
+}
+
+/// Which tasks are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Tags {
+    /// `--tags`; empty means all.
+    pub only: Vec<String>,
+    /// `--skip-tags`.
+    pub skip: Vec<String>,
+}
+
+impl Tags {
+    /// Whether a task with these tags is wanted, by Ansible's rules for `always`, `never`, `tagged`, `untagged`, `all`.
+    #[must_use]
+    pub fn want(&self, tags: &[String]) -> bool {
+        let has = |tag: &str| tags.iter().any(|own| own == tag);
+        let named = |list: &[String]| {
+            list.iter().any(|tag| match tag.as_str() {
+                "all" => true,
+                "tagged" => tags.iter().any(|own| own != "always" && own != "never"),
+                "untagged" => tags.is_empty(),
+                tag => has(tag),
+            })
+        };
+        let wanted = if self.only.is_empty() || self.only == ["all"] {
+            !has("never")
+        } else {
+            let explicit = named(&self.only.iter().filter(|tag| *tag != "all" || !has("never")).cloned().collect::<Vec<_>>());
+            explicit || has("always")
+        };
+        let skipped = self.skip.iter().any(|tag| match tag.as_str() {
+            "all" => !has("always"),
+            "always" => has("always"),
+            "tagged" => !tags.is_empty(),
+            "untagged" => tags.is_empty(),
+            tag => has(tag),
+        });
+        wanted && !skipped
+    }
+}
+
+/// What surrounds a list of tasks.
+#[derive(Debug, Clone, Default)]
+pub struct Around {
+    /// Position so far.
+    pub path: String,
+    /// What is inherited.
+    pub keywords: Keywords,
+    /// `notify` that is inherited.
+    pub notify: Vec<Node>,
+    /// Role and include parameters, outer ones first.
+    pub params: Vec<Arc<Vars>>,
+    /// Files that are being imported, to find cycles.
+    pub files: Vec<PathBuf>,
+    /// Whether these are handlers.
+    pub handler: bool,
+}
+
+impl Around {
+    fn at(&self, part: &str) -> Around {
+        Around { path: format!("{}/{part}", self.path), ..self.clone() }
+    }
+}
+
+/// A play's parts.
+#[derive(Debug, Default)]
+pub struct Flows {
+    /// Everything in order, with the flushing of handlers in its places.
+    pub main: Vec<Flow>,
+    /// The handlers, the roles' ones first.
+    pub handlers: Vec<Arc<Step>>,
+    /// Roles whose defaults and vars the whole play sees.
+    pub roles: Vec<Arc<Role>>,
+}
+
+/// Expands tasks; collects every mistake.
+pub struct Flattener<'a> {
+    /// What reads files and decides on tags.
+    pub loading: &'a Loading,
+    /// The playbook's folder.
+    pub dir: &'a Path,
+    /// What was found wrong.
+    pub errors: &'a mut Diagnostics,
+    /// Handlers that roles bring.
+    pub handlers: Vec<Arc<Step>>,
+    /// Roles that were used.
+    pub roles: Vec<Arc<Role>>,
+    seen: HashSet<String>,
+}
+
+impl<'a> Flattener<'a> {
+    /// For one play, or for one include.
+    pub fn new(loading: &'a Loading, dir: &'a Path, errors: &'a mut Diagnostics) -> Self {
+        Flattener { loading, dir, errors, handlers: Vec::new(), roles: Vec::new(), seen: HashSet::new() }
+    }
+
+    /// A whole play.
+    pub fn play(mut self, index: usize, play: &Play) -> Flows {
+        let around = Around { path: index.to_string(), keywords: play.keywords.clone(), ..Around::default() };
+        let mut main = Vec::new();
+        if play.gather_facts {
+            main.push(self.implicit(play, &around, "setup", "Gathering Facts", play.gather_subset.clone()));
+        }
+        let mut sections = vec![self.items(&play.pre_tasks, &around.at("pre_tasks"))];
+        let mut middle = Vec::new();
+        for (at, role) in play.roles.iter().enumerate() {
+            middle.extend(self.role_use(role, &around.at(&format!("roles/{at}")), &mut Vec::new()));
+        }
+        middle.extend(self.items(&play.tasks, &around.at("tasks")));
+        sections.push(middle);
+        sections.push(self.items(&play.post_tasks, &around.at("post_tasks")));
+        for (at, section) in sections.into_iter().enumerate().filter(|(_, section)| !section.is_empty()) {
+            main.extend(section);
+            main.push(self.implicit(play, &around.at(&format!("flush{at}")), "meta", "flush_handlers", None));
+        }
+        let handlers = self.items(&play.handlers, &Around { handler: true, ..around.at("handlers") });
+        let mut all = std::mem::take(&mut self.handlers);
+        steps_of(&handlers, &mut all);
+        Flows { main, handlers: all, roles: self.roles }
+    }
+
+    fn implicit(&self, play: &Play, around: &Around, module: &str, name: &str, subset: Option<Node>) -> Flow {
+        let span = play.span;
+        let args = match (module, subset) {
+            ("meta", _) => vec![(Node::str("_raw_params", span), Node::str(name, span))],
+            (_, Some(subset)) => vec![(Node::str("gather_subset", span), subset)],
+            _ => Vec::new(),
+        };
+        let place = crate::playbook::Place { dir: play.dir.clone(), role: None };
+        let mut task = Task::bare(span, module, Node::new(NodeKind::Map(args), span), Arc::new(place));
+        task.name = Some(Node::str(name, span));
+        let mut keywords = Keywords { vars: Vec::new(), when: Vec::new(), ..around.keywords.clone() };
+        keywords.tags.push("always".to_owned());
+        Flow::Step(Arc::new(Step {
+            path: format!("{}/{module}", around.path),
+            task: Arc::new(task),
+            keywords,
+            notify: Vec::new(),
+            params: Vec::new(),
+            implicit: true,
+            handler: false,
+        }))
+    }
+
+    /// A list of tasks and blocks.
+    pub fn items(&mut self, items: &[Item], around: &Around) -> Vec<Flow> {
+        let mut flows = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            let around = around.at(&at.to_string());
+            match item {
+                Item::Task(task) => self.task(task, &around, &mut flows),
+                Item::Block(block) => self.block(block, &around, &mut flows),
+            }
+        }
+        flows
+    }
+
+    fn block(&mut self, block: &Arc<Block>, around: &Around, flows: &mut Vec<Flow>) {
+        let mut inner = around.clone();
+        inner.keywords = block.keywords.within(&around.keywords);
+        inner.notify.extend(block.notify.iter().cloned());
+        let body = self.items(&block.body, &inner);
+        let rescue = self.items(&block.rescue, &inner.at("rescue"));
+        let always = self.items(&block.always, &inner.at("always"));
+        if block.rescue.is_empty() && block.always.is_empty() && !block.parallel {
+            flows.extend(body);
+        } else if !(body.is_empty() && always.is_empty()) {
+            let block = FlowBlock { span: block.span, body, rescue, always, parallel: block.parallel };
+            flows.push(Flow::Block(Arc::new(block)));
+        }
+    }
+
+    fn task(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
+        let keywords = task.keywords.within(&around.keywords);
+        match task.short_module() {
+            "import_tasks" => self.import_tasks(task, &Around { keywords, ..around.clone() }, flows),
+            "import_role" => self.import_role(task, &Around { keywords, ..around.clone() }, flows),
+            _ if around.handler || self.loading.tags.want(&keywords.tags) => {
+                let mut notify = around.notify.clone();
+                notify.extend(task.notify.iter().cloned());
+                flows.push(Flow::Step(Arc::new(Step {
+                    path: around.path.clone(),
+                    task: Arc::clone(task),
+                    keywords,
+                    notify,
+                    params: around.params.clone(),
+                    implicit: false,
+                    handler: around.handler,
+                })));
+            }
+            _ => {}
+        }
+    }
+
+    fn static_arg(&mut self, task: &Task, names: &[&str]) -> Option<(String, Span)> {
+        let found = names.iter().find_map(|name| task.args.get(name));
+        let Some(node) = found else {
+            let message = format!("`{}` needs `{}`", task.module, names.first().unwrap_or(&"a name"));
+            self.errors.push(Diagnostic::new("missing-argument", message).at(task.module_span, ""));
+            return None;
+        };
+        match self.loading.static_text(node) {
+            Ok(text) => Some((text, node.span)),
+            Err(found) => {
+                let hint = format!("`{}` takes names that are known from the start", task.module.replace("import", "include"));
+                self.errors.push(found.note(hint.replace("takes names that are known from the start", "can wait for them")));
+                None
+            }
+        }
+    }
+
+    fn import_tasks(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
+        if let Some(repeat) = &task.repeat {
+            let found = Diagnostic::new("loop-on-import", "`import_tasks` cannot loop").at(repeat.over.span, "");
+            self.errors.push(found.help("`include_tasks` can"));
+            return;
+        }
+        let Some((name, span)) = self.static_arg(task, &["file", "_raw_params"]) else { return };
+        let Some(path) = self.errors.absorb(self.loading.task_file(&name, span, &task.place, self.dir)) else { return };
+        if around.files.contains(&path) {
+            let found = Diagnostic::new("import-cycle", format!("{} imports itself", path.display()));
+            self.errors.push(found.at(span, "it is under way already"));
+            return;
+        }
+        let items = self.loading.items(&path, span, &task.place, self.errors);
+        let mut inner = around.clone();
+        inner.files.push(path);
+        inner.params.extend(task.keywords.vars.iter().cloned());
+        flows.extend(self.items(&items, &inner));
+    }
+
+    fn import_role(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
+        let Some((name, span)) = self.static_arg(task, &["name", "role"]) else { return };
+        let entry = Entry {
+            tasks: text_arg(task, "tasks_from"),
+            handlers: text_arg(task, "handlers_from"),
+            vars: text_arg(task, "vars_from"),
+            defaults: text_arg(task, "defaults_from"),
+        };
+        let vars = task.keywords.vars.iter().flat_map(|vars| vars.iter().map(|(k, v)| (k.clone(), Arc::clone(v)))).collect();
+        let role = RoleUse { span, name, vars, keywords: Keywords::default() };
+        flows.extend(self.role(&role, &entry, around, &mut Vec::new(), true));
+    }
+
+    fn role_use(&mut self, role: &RoleUse, around: &Around, chain: &mut Vec<String>) -> Vec<Flow> {
+        let mut around = around.clone();
+        around.keywords = role.keywords.within(&around.keywords);
+        self.role(role, &Entry::default(), &around, chain, false)
+    }
+
+    fn role(&mut self, role: &RoleUse, entry: &Entry, around: &Around, chain: &mut Vec<String>, again: bool) -> Vec<Flow> {
+        if chain.contains(&role.name) {
+            chain.push(role.name.clone());
+            let found = Diagnostic::new("role-cycle", format!("roles depend on each other: {}", chain.join(" → ")));
+            self.errors.push(found.at(role.span, ""));
+            return Vec::new();
+        }
+        let loaded = self.loading.loader.role(&role.name, role.span, self.dir, entry);
+        let Some(loaded) = self.errors.absorb(loaded) else { return Vec::new() };
+        let mut parameters: Vec<&str> = role.vars.keys().map(String::as_str).collect();
+        parameters.sort_unstable();
+        let once = format!("{} {parameters:?}", role.name);
+        if !again && !loaded.allow_duplicates && role.vars.is_empty() && !self.seen.insert(once) {
+            return Vec::new();
+        }
+        chain.push(role.name.clone());
+        let flows = self.loaded(&loaded, role, around, chain);
+        chain.pop();
+        flows
+    }
+
+    fn loaded(&mut self, loaded: &RoleTasks, role: &RoleUse, around: &Around, chain: &mut Vec<String>) -> Vec<Flow> {
+        let mut around = around.clone();
+        if !role.vars.is_empty() {
+            around.params.push(Arc::new(role.vars.clone()));
+        }
+        let mut flows = Vec::new();
+        for (at, dependency) in loaded.dependencies.iter().enumerate() {
+            flows.extend(self.role_use(dependency, &around.at(&format!("needs{at}")), chain));
+        }
+        self.roles.push(Arc::clone(&loaded.role));
+        let handlers = self.items(&loaded.handlers, &Around { handler: true, ..around.at("handlers") });
+        steps_of(&handlers, &mut self.handlers);
+        flows.extend(self.items(&loaded.tasks, &around.at(&role.name)));
+        flows
+    }
+}
+
+fn text_arg(task: &Task, name: &str) -> String {
+    let given = task.args.get(name).and_then(|node| node.as_str().map(str::to_owned));
+    let given = given.map(|name| name.trim_end_matches(".yml").trim_end_matches(".yaml").to_owned());
+    given.unwrap_or_else(|| "main".to_owned())
+}
+
+/// Every step of some flows, in the order written.
+pub fn steps_of(flows: &[Flow], steps: &mut Vec<Arc<Step>>) {
+    for flow in flows {
+        match flow {
+            Flow::Step(step) => steps.push(Arc::clone(step)),
+            Flow::Block(block) => {
+                steps_of(&block.body, steps);
+                steps_of(&block.rescue, steps);
+                steps_of(&block.always, steps);
+            }
+        }
+    }
+}
+
+/// The needs of a step.
+#[must_use]
+pub fn needs(step: &Step) -> Option<&[Need]> {
+    step.task.needs.as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(only: &[&str], skip: &[&str]) -> Tags {
+        let own = |list: &[&str]| list.iter().map(|tag| (*tag).to_owned()).collect();
+        Tags { only: own(only), skip: own(skip) }
+    }
+
+    fn want(only: &[&str], skip: &[&str], own: &[&str]) -> bool {
+        tags(only, skip).want(&own.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn tags_select_as_ansible_does() {
+        assert!(want(&[], &[], &[]) && want(&[], &[], &["dns"]));
+        assert!(!want(&[], &[], &["never", "debug"]));
+        assert!(want(&["debug"], &[], &["never", "debug"]));
+        assert!(want(&["dns"], &[], &["dns", "web"]) && !want(&["dns"], &[], &["web"]) && !want(&["dns"], &[], &[]));
+        assert!(want(&["dns"], &[], &["always"]) && !want(&["dns"], &["always"], &["always"]));
+        assert!(!want(&[], &["dns"], &["dns"]) && want(&[], &["dns"], &["web"]));
+        assert!(want(&["tagged"], &[], &["dns"]) && !want(&["tagged"], &[], &[]));
+        assert!(want(&["untagged"], &[], &[]) && !want(&["untagged"], &[], &["dns"]));
+        assert!(want(&["all"], &[], &["dns"]) && !want(&["all"], &[], &["never"]));
+        assert!(!want(&[], &["tagged"], &["dns"]) && !want(&[], &["untagged"], &[]));
+    }
+}

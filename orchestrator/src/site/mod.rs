@@ -1,0 +1,290 @@
+//! The site as meant: which steps run on which hosts, with which variables. Nothing has been contacted yet.
+
+pub mod flow;
+pub mod scope;
+
+pub use flow::{Flow, FlowBlock, Flows, Step, Tags};
+pub use scope::{Scoped, Slot, World};
+
+use crate::error::{Diagnostic, Diagnostics};
+use crate::inventory::{HostName, Inventory};
+use crate::playbook::load::Loader;
+use crate::playbook::{Batch, Item, Place, Play, Playbook, Vars, keywords, task};
+use crate::source::Span;
+use crate::source::yaml::{Node, NodeKind};
+use crate::template::{Engine, RenderError, Scope};
+use okd_agent::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a command line asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// `--tags` and `--skip-tags`.
+    pub tags: Tags,
+    /// `--limit`.
+    pub limit: Option<String>,
+    /// `-e`, later ones last.
+    pub extra: Vars,
+    /// Answers of `vars_prompt`, by name.
+    pub answers: Vars,
+    /// `--start-at-task`.
+    pub start_at: Option<String>,
+}
+
+/// What reads further files while the site is built or runs.
+#[derive(Clone)]
+pub struct Loading {
+    /// Reads YAML, playbooks and roles.
+    pub loader: Loader,
+    /// Renders.
+    pub engine: Engine,
+    /// Which steps are wanted.
+    pub tags: Tags,
+    /// `-e`.
+    pub extra: Arc<Vars>,
+}
+
+/// A play with its hosts and steps.
+#[derive(Debug)]
+pub struct SitePlay {
+    /// Its number in the playbook, from 0.
+    pub index: usize,
+    /// As typed.
+    pub play: Arc<Play>,
+    /// The hosts, in their order, in batches of `serial`.
+    pub batches: Vec<Vec<HostName>>,
+    /// What to do.
+    pub flows: Flows,
+    /// `vars_files`, read.
+    pub files: Vec<Arc<Vars>>,
+    /// Answers of `vars_prompt`.
+    pub answers: Arc<Vars>,
+}
+
+impl SitePlay {
+    /// All hosts of all batches.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.batches.iter().flatten()
+    }
+
+    /// Every step, handlers included, in the order written.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Arc<Step>> {
+        let mut steps = Vec::new();
+        flow::steps_of(&self.flows.main, &mut steps);
+        steps.extend(self.flows.handlers.iter().cloned());
+        steps
+    }
+}
+
+/// Everything that a run needs to know.
+pub struct Site {
+    /// Reads and renders.
+    pub loading: Loading,
+    /// Hosts and groups.
+    pub inventory: Inventory,
+    /// The plays that have hosts or could get some.
+    pub plays: Vec<Arc<SitePlay>>,
+    /// The playbook's folder.
+    pub dir: PathBuf,
+    /// What is odd without being wrong.
+    pub warnings: Diagnostics,
+}
+
+impl Site {
+    /// Puts hosts and steps together.
+    ///
+    /// # Errors
+    /// Every mistake in names, roles, imports, patterns and variables.
+    pub fn build(loading: Loading, inventory: Inventory, playbook: &Playbook, wanted: &Wanted) -> Result<Site, Diagnostics> {
+        let dir = playbook.path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let mut errors = Diagnostics::default();
+        let mut warnings = Diagnostics::default();
+        let limit = match &wanted.limit {
+            Some(pattern) => errors.absorb(inventory.pattern(pattern, None)),
+            None => None,
+        };
+        let mut plays = Vec::new();
+        for (index, play) in playbook.plays.iter().enumerate() {
+            let hosts = loading.hosts(&inventory, play, &mut errors, &mut warnings);
+            let hosts = hosts.into_iter().filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host))).collect();
+            let flows = flow::Flattener::new(&loading, &play.dir, &mut errors).play(index, play);
+            let files = loading.vars_files(play, &mut errors);
+            plays.push(Arc::new(SitePlay {
+                index,
+                play: Arc::clone(play),
+                batches: batches(ordered(hosts, play.order.as_deref()), &play.serial),
+                flows,
+                files,
+                answers: Arc::new(wanted.answers.clone()),
+            }));
+        }
+        if let Some(name) = &wanted.start_at {
+            start_at(&mut plays, name, &mut errors);
+        }
+        errors.into_result(Site { loading, inventory, plays, dir, warnings })
+    }
+}
+
+fn start_at(plays: &mut [Arc<SitePlay>], name: &str, errors: &mut Diagnostics) {
+    let all: Vec<String> = plays.iter().flat_map(|play| play.steps()).map(|step| step.label()).collect();
+    if !all.iter().any(|label| label == name) {
+        let found = Diagnostic::new("no-task", format!("there is no task `{name}` to start at"));
+        errors.push(found.did_you_mean(name, all.iter().map(String::as_str)));
+        return;
+    }
+    let mut reached = false;
+    for play in plays.iter_mut() {
+        if let Some(play) = Arc::get_mut(play) {
+            play.flows.main = from_task(std::mem::take(&mut play.flows.main), name, &mut reached);
+        }
+    }
+}
+
+fn from_task(flows: Vec<Flow>, name: &str, reached: &mut bool) -> Vec<Flow> {
+    let mut kept = Vec::new();
+    for flow in flows {
+        match flow {
+            Flow::Step(step) => {
+                *reached |= step.label() == name;
+                if *reached || step.implicit {
+                    kept.push(Flow::Step(step));
+                }
+            }
+            Flow::Block(block) => {
+                let body = from_task(block.body.clone(), name, reached);
+                let rescue = from_task(block.rescue.clone(), name, reached);
+                let always = from_task(block.always.clone(), name, reached);
+                if !(body.is_empty() && always.is_empty()) {
+                    let (span, parallel) = (block.span, block.parallel);
+                    kept.push(Flow::Block(Arc::new(FlowBlock { span, body, rescue, always, parallel })));
+                }
+            }
+        }
+    }
+    kept
+}
+
+fn ordered(mut hosts: Vec<HostName>, order: Option<&str>) -> Vec<HostName> {
+    match order {
+        Some("sorted") => hosts.sort(),
+        Some("reverse_sorted") => {
+            hosts.sort();
+            hosts.reverse();
+        }
+        Some("reverse_inventory") => hosts.reverse(),
+        _ => {}
+    }
+    hosts
+}
+
+fn batches(hosts: Vec<HostName>, serial: &[Batch]) -> Vec<Vec<HostName>> {
+    let total = hosts.len();
+    let mut batches = Vec::new();
+    let mut rest = hosts;
+    let mut sizes = serial.iter().chain(std::iter::repeat_with(|| serial.last()).flatten());
+    while !rest.is_empty() {
+        let size = match sizes.next() {
+            None => rest.len(),
+            Some(Batch::Count(count)) => *count,
+            Some(Batch::Percent(percent)) => ((total as f64 * percent / 100.0).floor() as usize).max(1),
+        };
+        let behind = rest.split_off(size.min(rest.len()));
+        batches.push(std::mem::replace(&mut rest, behind));
+    }
+    batches
+}
+
+impl Loading {
+    fn scope(&self) -> Arc<dyn Scope> {
+        Arc::new(scope::Fixed(Arc::clone(&self.extra)))
+    }
+
+    /// Text that has to be known before anything runs: `-e` variables are all it can use.
+    ///
+    /// # Errors
+    /// When it is no text, or uses something else.
+    pub fn static_text(&self, node: &Node) -> Result<String, Diagnostic> {
+        match self.engine.render(node, &self.scope()) {
+            Ok(Value::Str(text)) => Ok(text),
+            Ok(other) => keywords::text(node, "text").map_err(|found| found.note(format!("it is {}", other.type_name()))),
+            Err(RenderError::Failed(found)) => Err(found),
+            Err(RenderError::Pending(_)) => Err(Diagnostic::new("not-static", "this is not known yet").at(node.span, "")),
+        }
+    }
+
+    fn hosts(&self, inventory: &Inventory, play: &Play, errors: &mut Diagnostics, warnings: &mut Diagnostics) -> Vec<HostName> {
+        let patterns: Vec<&Node> = match &play.hosts.kind {
+            NodeKind::Seq(list) => list.iter().collect(),
+            _ => vec![&play.hosts],
+        };
+        let texts: Vec<String> = patterns.into_iter().filter_map(|node| errors.absorb(self.static_text(node))).collect();
+        let Some(hosts) = errors.absorb(inventory.pattern(&texts.join(":"), Some(play.hosts.span))) else { return Vec::new() };
+        if hosts.is_empty() {
+            let found = Diagnostic::warning("no-hosts", format!("play \"{}\" has no hosts", play.name));
+            warnings.push(found.at(play.hosts.span, "no host of the inventory matches this"));
+        }
+        hosts
+    }
+
+    fn vars_files(&self, play: &Play, errors: &mut Diagnostics) -> Vec<Arc<Vars>> {
+        play.vars_files.iter().filter_map(|node| self.vars_file(node, play, errors)).map(Arc::new).collect()
+    }
+
+    fn vars_file(&self, node: &Node, play: &Play, errors: &mut Diagnostics) -> Option<Vars> {
+        let candidates: Vec<&Node> = match &node.kind {
+            NodeKind::Seq(list) => list.iter().collect(),
+            _ => vec![node],
+        };
+        let mut paths = Vec::new();
+        for node in candidates {
+            paths.push(play.dir.join(errors.absorb(self.static_text(node))?));
+        }
+        let found = paths.iter().find(|path| path.is_file()).or_else(|| paths.first())?;
+        let tree = errors.absorb(self.loader.yaml(found, Some(node.span)))?;
+        errors.absorb(keywords::vars(&tree))
+    }
+
+    /// The file that a task names: beside the file that names it, in the role, beside the playbook.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn task_file(&self, name: &str, span: Span, place: &Place, playbook_dir: &Path) -> Result<PathBuf, Diagnostic> {
+        let mut folders = vec![place.dir.clone()];
+        folders.extend(place.role.iter().flat_map(|role| [role.dir.join("tasks"), role.dir.clone()]));
+        folders.push(playbook_dir.join("tasks"));
+        folders.push(playbook_dir.to_path_buf());
+        find(name, &folders, span)
+    }
+
+    /// The tasks of a file.
+    pub fn items(&self, path: &Path, span: Span, place: &Place, errors: &mut Diagnostics) -> Vec<Item> {
+        let Some(node) = errors.absorb(self.loader.yaml(path, Some(span))) else { return Vec::new() };
+        let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let place = Arc::new(Place { dir, role: place.role.clone() });
+        task::items(&node, "a file of tasks", &place, errors)
+    }
+}
+
+/// The first of some folders that holds a file.
+///
+/// # Errors
+/// When none does; the message says where was looked.
+pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diagnostic> {
+    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.exists());
+    found.ok_or_else(|| {
+        let mut shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        shown.dedup();
+        let names: Vec<String> = folders.iter().flat_map(|folder| files(folder)).collect();
+        Diagnostic::new("no-file", format!("there is no file `{name}`"))
+            .at(span, "")
+            .note(format!("looked in {}", shown.join(", ")))
+            .did_you_mean(name, names.iter().map(String::as_str))
+    })
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -1,0 +1,400 @@
+//! What a name means to a task on a host: Ansible's order of precedence, from magic variables down to role defaults.
+
+use super::{Loading, SitePlay, Step};
+use crate::inventory::{HostName, VarLayer};
+use crate::playbook::{Role, Vars};
+use crate::source::yaml::Node;
+use crate::template::{Engine, Found, Scope, Search};
+use indexmap::IndexMap;
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value as Native};
+use okd_agent::Value;
+use okd_agent::value::{Map, map};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A variable that steps give: known, or on its way.
+#[derive(Debug, Clone)]
+pub enum Slot {
+    /// It has this value.
+    Known(Value),
+    /// The step with this number will give it.
+    Pending(u64),
+}
+
+/// What steps have given to a host so far.
+#[derive(Debug, Default)]
+pub struct HostState {
+    /// `set_fact` and `register`.
+    pub set: HashMap<String, Slot>,
+    /// Facts, without their `ansible_` prefix.
+    pub facts: Map,
+    /// A step that is gathering facts.
+    pub facts_pending: Option<u64>,
+    /// `include_vars`.
+    pub included: Vars,
+}
+
+/// A host with its variables.
+#[derive(Debug)]
+pub struct HostVars {
+    /// Its name in the inventory.
+    pub name: HostName,
+    /// The inventory's variables, from low to high.
+    pub layers: Vec<VarLayer>,
+    /// The groups that it is in, as `group_names` lists them.
+    pub groups: Vec<String>,
+    state: RwLock<HostState>,
+}
+
+impl HostVars {
+    /// A host with nothing but its inventory variables.
+    #[must_use]
+    pub fn new(name: HostName, layers: Vec<VarLayer>, groups: Vec<String>) -> Self {
+        HostVars { name, layers, groups, state: RwLock::default() }
+    }
+
+    /// What steps have given.
+    pub fn state(&self) -> RwLockReadGuard<'_, HostState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What steps have given, to add to it.
+    pub fn state_mut(&self) -> RwLockWriteGuard<'_, HostState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An inventory variable, raw.
+    #[must_use]
+    pub fn inventory(&self, name: &str) -> Option<Arc<Node>> {
+        self.layers.iter().rev().find_map(|layer| layer.vars.get(name).cloned())
+    }
+}
+
+/// All variables of one pass over the site.
+pub struct World {
+    /// Reads and renders.
+    pub loading: Loading,
+    /// Groups with their hosts, as `groups` shows them.
+    pub groups: RwLock<IndexMap<String, Vec<String>>>,
+    /// Facts about the run: `playbook_dir`, `ansible_check_mode`, …
+    pub run: Map,
+    hosts: RwLock<IndexMap<String, Arc<HostVars>>>,
+}
+
+impl World {
+    /// A pass over these hosts.
+    #[must_use]
+    pub fn new(loading: Loading, hosts: Vec<HostVars>, groups: IndexMap<String, Vec<String>>, run: Map) -> Arc<World> {
+        let hosts = hosts.into_iter().map(|host| (host.name.as_str().to_owned(), Arc::new(host))).collect();
+        Arc::new(World { loading, groups: RwLock::new(groups), run, hosts: RwLock::new(hosts) })
+    }
+
+    /// A host.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<Arc<HostVars>> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Every host's name.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Adds a host, or takes the one that is there.
+    pub fn add(&self, host: HostVars) -> Arc<HostVars> {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(hosts.entry(host.name.as_str().to_owned()).or_insert_with(|| Arc::new(host)))
+    }
+
+    /// Puts a host into a group.
+    pub fn join(&self, host: &str, group: &str) {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let members = groups.entry(group.to_owned()).or_default();
+        if !members.iter().any(|member| member == host) {
+            members.push(host.to_owned());
+        }
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.loading.engine
+    }
+}
+
+/// Variables of the command line alone.
+pub struct Fixed(pub Arc<Vars>);
+
+impl Scope for Fixed {
+    fn lookup(&self, name: &str) -> Found {
+        self.0.get(name).map_or(Found::Missing, |node| Found::Raw(Arc::clone(node)))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// What a task on a host sees; cheap to make.
+#[derive(Clone)]
+pub struct Scoped {
+    /// All variables.
+    pub world: Arc<World>,
+    /// The host.
+    pub host: Arc<HostVars>,
+    /// The play; `None` for `hostvars` of a host outside any play.
+    pub play: Option<Arc<SitePlay>>,
+    /// The task.
+    pub step: Option<Arc<Step>>,
+    /// Loop variables and results that only this task sees; they win over everything but magic.
+    pub locals: Arc<Map>,
+    /// Parameters of dynamic includes around the task, outer ones first.
+    pub includes: Vec<Arc<Map>>,
+}
+
+impl Scoped {
+    /// These variables for the engine.
+    #[must_use]
+    pub fn shared(self) -> Arc<dyn Scope> {
+        Arc::new(self)
+    }
+
+    /// The same with further locals.
+    #[must_use]
+    pub fn with(&self, more: Map) -> Scoped {
+        let mut locals = Map::clone(&self.locals);
+        locals.extend(more);
+        Scoped { locals: Arc::new(locals), ..self.clone() }
+    }
+
+    fn role(&self) -> Option<&Arc<Role>> {
+        self.step.as_ref().and_then(|step| step.role())
+    }
+
+    fn magic(&self, name: &str) -> Option<Found> {
+        let known = |value: Value| Some(Found::Known(value));
+        match name {
+            "inventory_hostname" => known(self.host.name.as_str().into()),
+            "inventory_hostname_short" => known(self.host.name.as_str().split('.').next().unwrap_or_default().into()),
+            "group_names" => known(self.group_names()),
+            "groups" => known(self.groups()),
+            "hostvars" => Some(Found::Native(Native::from_object(Hosts { scope: self.clone() }))),
+            "role_name" => self.role().and_then(|role| known(role.name.as_str().into())),
+            "role_path" => self.role().and_then(|role| known(role.dir.display().to_string().into())),
+            "ansible_play_hosts" | "ansible_play_hosts_all" | "play_hosts" => {
+                known(self.play.as_ref()?.hosts().map(|host| host.as_str()).collect::<Vec<_>>().into())
+            }
+            "ansible_play_batch" => known(self.batch()?.into()),
+            "ansible_play_name" => known(self.play.as_ref()?.play.name.as_str().into()),
+            "ansible_facts" => Some(self.facts()),
+            _ => self.world.run.get(name).and_then(|value| known(value.clone())),
+        }
+    }
+
+    fn group_names(&self) -> Value {
+        let mut names = self.host.groups.clone();
+        let groups = self.world.groups.read().unwrap_or_else(PoisonError::into_inner);
+        for (group, members) in groups.iter().filter(|(group, _)| *group != "all" && *group != "ungrouped") {
+            if members.iter().any(|member| member == self.host.name.as_str()) && !names.contains(group) {
+                names.push(group.clone());
+            }
+        }
+        names.sort();
+        names.into()
+    }
+
+    fn groups(&self) -> Value {
+        let groups = self.world.groups.read().unwrap_or_else(PoisonError::into_inner);
+        Value::Map(groups.iter().map(|(name, members)| (name.clone(), members.clone().into())).collect())
+    }
+
+    fn batch(&self) -> Option<Vec<String>> {
+        let batches = &self.play.as_ref()?.batches;
+        let batch = batches.iter().find(|batch| batch.contains(&self.host.name))?;
+        Some(batch.iter().map(|host| host.as_str().to_owned()).collect())
+    }
+
+    fn facts(&self) -> Found {
+        let state = self.host.state();
+        match state.facts_pending {
+            Some(step) if state.facts.is_empty() => Found::Pending(step),
+            _ => Found::Known(Value::Map(state.facts.clone())),
+        }
+    }
+
+    fn given(&self, name: &str) -> Option<Found> {
+        let state = self.host.state();
+        match state.set.get(name) {
+            Some(Slot::Known(value)) => return Some(Found::Known(value.clone())),
+            Some(Slot::Pending(step)) => return Some(Found::Pending(*step)),
+            None => {}
+        }
+        state.included.get(name).map(raw)
+    }
+
+    fn task(&self, name: &str) -> Option<Found> {
+        let layers = self.step.iter().flat_map(|step| step.keywords.vars.iter().rev());
+        layers.filter_map(|vars| vars.get(name)).next().map(raw)
+    }
+
+    fn play_level(&self, name: &str) -> Option<Found> {
+        let roles = self.play.iter().flat_map(|play| play.flows.roles.iter().rev());
+        let roles = self.role().into_iter().chain(roles);
+        if let Some(node) = roles.filter_map(|role| role.vars.get(name)).next() {
+            return Some(raw(node));
+        }
+        let play = self.play.as_ref()?;
+        let files = play.files.iter().rev().filter_map(|vars| vars.get(name));
+        files.chain(play.answers.get(name)).chain(play.play.vars.get(name)).next().map(raw)
+    }
+
+    fn fact(&self, name: &str) -> Option<Found> {
+        let bare = name.strip_prefix("ansible_")?;
+        let state = self.host.state();
+        match (state.facts.get(bare), state.facts_pending) {
+            (Some(value), _) => Some(Found::Known(value.clone())),
+            (None, Some(step)) if self.host.inventory(name).is_none() => Some(Found::Pending(step)),
+            _ => None,
+        }
+    }
+
+    fn default(&self, name: &str) -> Option<Found> {
+        let roles = self.play.iter().flat_map(|play| play.flows.roles.iter().rev());
+        self.role().into_iter().chain(roles).filter_map(|role| role.defaults.get(name)).next().map(raw)
+    }
+}
+
+fn raw(node: &Arc<Node>) -> Found {
+    Found::Raw(Arc::clone(node))
+}
+
+impl Scope for Scoped {
+    fn lookup(&self, name: &str) -> Found {
+        let params = || self.step.iter().flat_map(|step| step.params.iter().rev()).filter_map(|vars| vars.get(name)).next();
+        let included = || self.includes.iter().rev().find_map(|vars| vars.get(name)).cloned().map(Found::Known);
+        self.magic(name)
+            .or_else(|| self.locals.get(name).cloned().map(Found::Known))
+            .or_else(|| self.world.loading.extra.get(name).map(raw))
+            .or_else(included)
+            .or_else(|| params().map(raw))
+            .or_else(|| self.given(name))
+            .or_else(|| self.task(name))
+            .or_else(|| self.play_level(name))
+            .or_else(|| self.fact(name))
+            .or_else(|| self.host.inventory(name).map(Found::Raw))
+            .or_else(|| self.default(name))
+            .or_else(|| (name == "ansible_host").then(|| Found::Known(self.host.name.as_str().into())))
+            .unwrap_or(Found::Missing)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = MAGIC.iter().map(|name| (*name).to_owned()).collect();
+        names.extend(self.locals.keys().cloned());
+        names.extend(self.world.loading.extra.keys().cloned());
+        names.extend(self.includes.iter().flat_map(|vars| vars.keys().cloned()));
+        let own = self.step.iter().flat_map(|step| step.params.iter().chain(&step.keywords.vars));
+        names.extend(own.flat_map(|vars| vars.keys().cloned()));
+        let state = self.host.state();
+        names.extend(state.set.keys().cloned());
+        names.extend(state.included.keys().cloned());
+        names.extend(state.facts.keys().map(|name| format!("ansible_{name}")));
+        names.extend(self.host.layers.iter().flat_map(|layer| layer.vars.keys().cloned()));
+        if let Some(play) = &self.play {
+            names.extend(play.play.vars.keys().chain(play.answers.keys()).cloned());
+            names.extend(play.files.iter().flat_map(|vars| vars.keys().cloned()));
+            let roles = play.flows.roles.iter().chain(self.role());
+            names.extend(roles.flat_map(|role| role.vars.keys().chain(role.defaults.keys()).cloned()));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn search(&self) -> Search {
+        let play = self.play.as_ref().map(|play| play.play.dir.clone());
+        let dir = self.step.as_ref().map(|step| step.task.place.dir.clone());
+        let role = self.role().map(|role| role.dir.clone());
+        let below = |folder: &str| -> Vec<PathBuf> {
+            let mut folders = Vec::new();
+            folders.extend(role.iter().flat_map(|role| [role.join(folder), role.clone()]));
+            folders.extend(dir.iter().chain(&play).flat_map(|dir| [dir.join(folder), dir.clone()]));
+            folders.dedup();
+            folders
+        };
+        Search { files: below("files"), templates: below("templates") }
+    }
+}
+
+const MAGIC: &[&str] = &[
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "group_names",
+    "groups",
+    "hostvars",
+    "role_name",
+    "role_path",
+    "ansible_play_hosts",
+    "ansible_play_batch",
+    "ansible_play_name",
+    "ansible_facts",
+    "playbook_dir",
+    "inventory_dir",
+    "ansible_check_mode",
+    "ansible_diff_mode",
+    "ansible_version",
+];
+
+/// `hostvars`: every host's variables, each looked up and rendered when it is used.
+#[derive(Clone)]
+struct Hosts {
+    scope: Scoped,
+}
+
+impl std::fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("hostvars")
+    }
+}
+
+impl Object for Hosts {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Native) -> Option<Native> {
+        let host = self.scope.world.host(key.as_str()?)?;
+        let scope = Scoped {
+            world: Arc::clone(&self.scope.world),
+            host,
+            play: self.scope.play.clone(),
+            step: None,
+            locals: Arc::default(),
+            includes: Vec::new(),
+        };
+        Some(self.scope.world.engine().object(&scope.shared()))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.scope.world.names().into_iter().map(Native::from).collect())
+    }
+}
+
+/// What is true of the run for every host.
+#[must_use]
+pub fn run_facts(playbook_dir: &str, inventory_dir: &str, check: bool, diff: bool) -> Map {
+    let version = map([
+        ("full", env!("CARGO_PKG_VERSION").into()),
+        ("string", env!("CARGO_PKG_VERSION").into()),
+        ("major", Value::Int(2)),
+        ("minor", Value::Int(19)),
+    ]);
+    map([
+        ("playbook_dir", playbook_dir.into()),
+        ("inventory_dir", inventory_dir.into()),
+        ("ansible_check_mode", check.into()),
+        ("ansible_diff_mode", diff.into()),
+        ("ansible_version", version.into()),
+    ])
+}
