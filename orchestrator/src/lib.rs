@@ -3,7 +3,9 @@
 pub mod actions;
 pub mod error;
 pub mod graph;
-pub mod playbook;
 pub mod inventory;
+pub mod playbook;
+pub mod report;
+pub mod site;
 pub mod source;
 pub mod template;

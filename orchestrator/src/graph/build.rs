@@ -41,7 +41,10 @@ impl StepNode {
     /// Names the node stably from run to run: where the task stands, and the host.
     #[must_use]
     pub fn key(&self) -> (String, String) {
-        (format!("{}{}", self.prefix, self.step.path), self.host.as_str().to_owned())
+        (
+            format!("{}{}", self.prefix, self.step.path),
+            self.host.as_str().to_owned(),
+        )
     }
 }
 
@@ -119,13 +122,19 @@ impl Graph {
 
     /// Every node with its work.
     pub fn works(&self) -> impl Iterator<Item = (NodeId, &Work)> {
-        self.works.iter().enumerate().map(|(at, work)| (NodeId(at as u32), work))
+        self.works
+            .iter()
+            .enumerate()
+            .map(|(at, work)| (NodeId(at as u32), work))
     }
 
     /// How many nodes are tasks.
     #[must_use]
     pub fn steps(&self) -> usize {
-        self.works.iter().filter(|work| matches!(work, Work::Step(node) if !node.step.implicit)).count()
+        self.works
+            .iter()
+            .filter(|work| matches!(work, Work::Step(node) if !node.step.implicit))
+            .count()
     }
 
     fn gather(&mut self, join: Join, name: &'static str, before: &[(NodeId, Edge)]) -> NodeId {
@@ -135,7 +144,12 @@ impl Graph {
         id
     }
 
-    fn play(&mut self, play: &Arc<SitePlay>, previous: Option<NodeId>, tails: &mut HashMap<HostName, NodeId>) -> NodeId {
+    fn play(
+        &mut self,
+        play: &Arc<SitePlay>,
+        previous: Option<NodeId>,
+        tails: &mut HashMap<HostName, NodeId>,
+    ) -> NodeId {
         let mut gate: Befores = match &play.play.needs {
             Some(_) => Vec::new(),
             None => previous.map(|end| (end, Edge::After)).into_iter().collect(),
@@ -169,12 +183,22 @@ impl Graph {
             }
             let start = self.gather(Join::All, "play starts", &before);
             for need in play.play.needs.iter().flatten() {
-                let wish = Wish { node: start, play: play.index, host: Some(host.clone()), need: need.clone() };
+                let wish = Wish {
+                    node: start,
+                    play: play.index,
+                    host: Some(host.clone()),
+                    need: need.clone(),
+                };
                 self.needs.push(wish);
             }
             threads.push(Thread::from(host.clone(), vec![(start, Edge::Order)]));
         }
-        let around = Around { play, includes: &[], prefix: "".into(), linear: play.play.linear };
+        let around = Around {
+            play,
+            includes: &[],
+            prefix: "".into(),
+            linear: play.play.linear,
+        };
         let starts: Vec<Befores> = threads.iter().map(|thread| thread.before.clone()).collect();
         self.flows(&play.flows.main, &around, &mut threads);
         let mut ends = Vec::new();
@@ -196,11 +220,18 @@ impl Graph {
     /// Puts tasks in the place of a step that has become known (`include_tasks`, the flushing of handlers). Returns the
     /// new nodes, to be entered, and the one whose end is the step's end.
     pub fn expand(&mut self, at: NodeId, flows: &[Flow], includes: &[Arc<Map>], tag: &str) -> (Vec<NodeId>, NodeId) {
-        let Work::Step(node) = self.work(at).clone() else { return (Vec::new(), at) };
+        let Work::Step(node) = self.work(at).clone() else {
+            return (Vec::new(), at);
+        };
         let first = self.ready.len() as u32;
         let start = self.gather(Join::All, "include starts", &[]);
         let prefix: Arc<str> = format!("{}{}{tag}:", node.prefix, node.step.path).into();
-        let around = Around { play: &node.play, includes, prefix, linear: false };
+        let around = Around {
+            play: &node.play,
+            includes,
+            prefix,
+            linear: false,
+        };
         let mut threads = vec![Thread::from(node.host.clone(), vec![(start, Edge::Order)])];
         self.flows(flows, &around, &mut threads);
         let ends: Vec<NodeId> = threads.iter().flat_map(|thread| thread.ends.iter().copied()).collect();
@@ -216,10 +247,14 @@ impl Graph {
                 Flow::Block(block) => self.block(block, around, threads),
             }
             if around.linear && threads.len() > 1 {
-                let after: Befores =
-                    threads.iter().filter_map(|thread| thread.ends.last().map(|end| (*end, Edge::After))).collect();
+                let after: Befores = threads
+                    .iter()
+                    .filter_map(|thread| thread.ends.last().map(|end| (*end, Edge::After)))
+                    .collect();
                 let barrier = self.gather(Join::Settled, "in lockstep", &after);
-                threads.iter_mut().for_each(|thread| thread.before.push((barrier, Edge::After)));
+                threads
+                    .iter_mut()
+                    .for_each(|thread| thread.before.push((barrier, Edge::After)));
             }
         }
     }
@@ -260,13 +295,28 @@ impl Graph {
         let id = self.node(step, around, &thread.host, &before);
         for need in crate::site::flow::needs(step).into_iter().flatten() {
             let host = Some(thread.host.clone());
-            self.needs.push(Wish { node: id, play: around.play.index, host, need: need.clone() });
+            self.needs.push(Wish {
+                node: id,
+                play: around.play.index,
+                host,
+                need: need.clone(),
+            });
         }
         thread.before = vec![(id, Edge::Order)];
         if flush {
             thread.before.extend(thread.ends.iter().map(|end| (*end, Edge::Order)));
             let open = thread.ends.clone();
-            open.iter().for_each(|end| self.ready.edge(*end, id, if around.play.play.force_handlers { Edge::After } else { Edge::Order }));
+            open.iter().for_each(|end| {
+                self.ready.edge(
+                    *end,
+                    id,
+                    if around.play.play.force_handlers {
+                        Edge::After
+                    } else {
+                        Edge::Order
+                    },
+                )
+            });
         }
         thread.ends.push(id);
     }
@@ -290,12 +340,15 @@ impl Graph {
     }
 
     fn block(&mut self, block: &FlowBlock, around: &Around<'_>, threads: &mut [Thread]) {
-        let starts: Vec<NodeId> =
-            threads.iter().map(|thread| self.gather(Join::All, "block starts", &thread.before)).collect();
+        let starts: Vec<NodeId> = threads
+            .iter()
+            .map(|thread| self.gather(Join::All, "block starts", &thread.before))
+            .collect();
         let mut body = inner(threads, starts.iter().map(|start| vec![(*start, Edge::Order)]));
         if block.parallel {
             for flow in &block.body {
-                body.iter_mut().for_each(|thread| thread.before.clone_from(&thread.entry));
+                body.iter_mut()
+                    .for_each(|thread| thread.before.clone_from(&thread.entry));
                 self.flows(std::slice::from_ref(flow), around, &mut body);
             }
         } else {
@@ -307,10 +360,15 @@ impl Graph {
             .then(|| self.always(block, &starts, &bodies, rescues.as_deref(), around, threads));
         for (at, thread) in threads.iter_mut().enumerate() {
             let pick = |list: Option<&Vec<NodeId>>| list.and_then(|list| list.get(at)).copied();
-            let (Some(body), rescue, always) = (pick(Some(&bodies)), pick(rescues.as_ref()), pick(always.as_ref())) else {
+            let (Some(body), rescue, always) = (pick(Some(&bodies)), pick(rescues.as_ref()), pick(always.as_ref()))
+            else {
                 continue;
             };
-            let before: Befores = [Some(body), rescue, always].into_iter().flatten().map(|id| (id, Edge::After)).collect();
+            let before: Befores = [Some(body), rescue, always]
+                .into_iter()
+                .flatten()
+                .map(|id| (id, Edge::After))
+                .collect();
             let end = self.gather(Join::Block { body, rescue, always }, "block is over", &before);
             thread.before = vec![(end, Edge::Order)];
             thread.ends.push(end);
@@ -319,12 +377,16 @@ impl Graph {
 
     fn part_ends(&mut self, starts: &[NodeId], threads: &[Thread], name: &'static str) -> Vec<NodeId> {
         let pairs = starts.iter().zip(threads);
-        pairs.map(|(start, thread)| self.part(&[(*start, Edge::Order)], &thread.ends, name)).collect()
+        pairs
+            .map(|(start, thread)| self.part(&[(*start, Edge::Order)], &thread.ends, name))
+            .collect()
     }
 
     fn rescue(&mut self, block: &FlowBlock, bodies: &[NodeId], around: &Around<'_>, threads: &[Thread]) -> Vec<NodeId> {
-        let starts: Vec<NodeId> =
-            bodies.iter().map(|body| self.gather(Join::All, "rescue starts", &[(*body, Edge::OnFailure)])).collect();
+        let starts: Vec<NodeId> = bodies
+            .iter()
+            .map(|body| self.gather(Join::All, "rescue starts", &[(*body, Edge::OnFailure)]))
+            .collect();
         let mut rescue = inner(threads, starts.iter().map(|start| vec![(*start, Edge::Order)]));
         self.flows(&block.rescue, around, &mut rescue);
         self.part_ends(&starts, &rescue, "rescue ends")
@@ -342,7 +404,11 @@ impl Graph {
         let mut entries = Vec::new();
         for (at, (start, body)) in starts.iter().zip(bodies).enumerate() {
             let mut before = vec![(*start, Edge::Order), (*body, Edge::After)];
-            before.extend(rescues.and_then(|rescues| rescues.get(at)).map(|rescue| (*rescue, Edge::After)));
+            before.extend(
+                rescues
+                    .and_then(|rescues| rescues.get(at))
+                    .map(|rescue| (*rescue, Edge::After)),
+            );
             entries.push(self.gather(Join::All, "always starts", &before));
         }
         let mut always = inner(threads, entries.iter().map(|entry| vec![(*entry, Edge::Order)]));
@@ -365,13 +431,19 @@ impl Graph {
             }
             let mut nodes: Vec<NodeId> = found.iter().map(|named| named.node).collect();
             if nodes.is_empty() {
-                let plays = site.plays.iter().zip(play_ends).filter(|(play, _)| play.play.name == name);
+                let plays = site
+                    .plays
+                    .iter()
+                    .zip(play_ends)
+                    .filter(|(play, _)| play.play.name == name);
                 nodes.extend(plays.map(|(_, end)| *end));
             }
             if nodes.is_empty() {
                 errors.push(unknown_need(&self.names, site, &wish.need));
             }
-            nodes.iter().for_each(|node| self.ready.edge(*node, wish.node, Edge::Need));
+            nodes
+                .iter()
+                .for_each(|node| self.ready.edge(*node, wish.node, Edge::Need));
         }
         errors.into_result(())
     }
@@ -385,19 +457,25 @@ impl Graph {
         for (from, to, _) in self.ready.edges() {
             graph.add_edge(NodeIndex::new(from.0 as usize), NodeIndex::new(to.0 as usize), ());
         }
-        let cycle = petgraph::algo::tarjan_scc(&graph).into_iter().find(|component| component.len() > 1);
+        let cycle = petgraph::algo::tarjan_scc(&graph)
+            .into_iter()
+            .find(|component| component.len() > 1);
         let Some(cycle) = cycle else { return Ok(()) };
         let mut found = Diagnostic::new("cycle", "these tasks wait for each other");
         let mut labels = Vec::new();
         for index in cycle.iter().rev() {
-            let Work::Step(node) = self.work(NodeId(index.index() as u32)) else { continue };
+            let Work::Step(node) = self.work(NodeId(index.index() as u32)) else {
+                continue;
+            };
             labels.push(format!("\"{}\" on {}", node.step.label(), node.host.as_str()));
             for need in crate::site::flow::needs(&node.step).into_iter().flatten() {
                 found = found.at(need.span, format!("\"{}\" waits for this", node.step.label()));
             }
         }
-        for need in site.plays.iter().flat_map(|play| play.play.needs.iter().flatten()).filter(|_| found.labels.is_empty()) {
-            found = found.at(need.span, "this play waits for this");
+        if found.labels.is_empty() {
+            for need in site.plays.iter().flat_map(|play| play.play.needs.iter().flatten()) {
+                found = found.at(need.span, "this play waits for this");
+            }
         }
         found.labels.dedup();
         Err(found.note(labels.join(" → ")).into())
@@ -407,18 +485,30 @@ impl Graph {
 fn unknown_need(names: &[Named], site: &Site, need: &Need) -> Diagnostic {
     let plays = site.plays.iter().map(|play| play.play.name.as_str());
     let known = names.iter().map(|named| named.label.as_str()).chain(plays);
-    Diagnostic::new("unknown-need", format!("there is no task or play `{}` to wait for", need.name))
-        .at(need.span, "")
-        .did_you_mean(&need.name, known)
+    Diagnostic::new(
+        "unknown-need",
+        format!("there is no task or play `{}` to wait for", need.name),
+    )
+    .at(need.span, "")
+    .did_you_mean(&need.name, known)
 }
 
 fn inner(threads: &[Thread], befores: impl Iterator<Item = Befores>) -> Vec<Thread> {
-    threads.iter().zip(befores).map(|(thread, before)| Thread::from(thread.host.clone(), before)).collect()
+    threads
+        .iter()
+        .zip(befores)
+        .map(|(thread, before)| Thread::from(thread.host.clone(), before))
+        .collect()
 }
 
 impl Thread {
     fn from(host: HostName, before: Befores) -> Thread {
-        Thread { host, entry: before.clone(), before, ends: Vec::new() }
+        Thread {
+            host,
+            entry: before.clone(),
+            before,
+            ends: Vec::new(),
+        }
     }
 }
 

@@ -40,7 +40,9 @@ impl Step {
     #[must_use]
     pub fn label(&self) -> String {
         let name = self.task.name.as_ref().map(|name| name.to_value().to_string());
-        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| self.task.module.clone());
+        let name = name
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| self.task.module.clone());
         match self.role().filter(|_| !self.implicit) {
             Some(role) => format!("{} : {name}", role.name),
             None => name,
@@ -97,7 +99,14 @@ impl Tags {
         let wanted = if self.only.is_empty() || self.only == ["all"] {
             !has("never")
         } else {
-            let explicit = named(&self.only.iter().filter(|tag| *tag != "all" || !has("never")).cloned().collect::<Vec<_>>());
+            let explicit = named(
+                &self
+                    .only
+                    .iter()
+                    .filter(|tag| *tag != "all" || !has("never"))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
             explicit || has("always")
         };
         let skipped = self.skip.iter().any(|tag| match tag.as_str() {
@@ -130,7 +139,10 @@ pub struct Around {
 
 impl Around {
     fn at(&self, part: &str) -> Around {
-        Around { path: format!("{}/{part}", self.path), ..self.clone() }
+        Around {
+            path: format!("{}/{part}", self.path),
+            ..self.clone()
+        }
     }
 }
 
@@ -163,12 +175,23 @@ pub struct Flattener<'a> {
 impl<'a> Flattener<'a> {
     /// For one play, or for one include.
     pub fn new(loading: &'a Loading, dir: &'a Path, errors: &'a mut Diagnostics) -> Self {
-        Flattener { loading, dir, errors, handlers: Vec::new(), roles: Vec::new(), seen: HashSet::new() }
+        Flattener {
+            loading,
+            dir,
+            errors,
+            handlers: Vec::new(),
+            roles: Vec::new(),
+            seen: HashSet::new(),
+        }
     }
 
     /// A whole play.
     pub fn play(mut self, index: usize, play: &Play) -> Flows {
-        let around = Around { path: index.to_string(), keywords: play.keywords.clone(), ..Around::default() };
+        let around = Around {
+            path: index.to_string(),
+            keywords: play.keywords.clone(),
+            ..Around::default()
+        };
         let mut main = Vec::new();
         if play.gather_facts {
             main.push(self.implicit(play, &around, "setup", "Gathering Facts", play.gather_subset.clone()));
@@ -181,14 +204,28 @@ impl<'a> Flattener<'a> {
         middle.extend(self.items(&play.tasks, &around.at("tasks")));
         sections.push(middle);
         sections.push(self.items(&play.post_tasks, &around.at("post_tasks")));
-        for (at, section) in sections.into_iter().enumerate().filter(|(_, section)| !section.is_empty()) {
+        for (at, section) in sections
+            .into_iter()
+            .enumerate()
+            .filter(|(_, section)| !section.is_empty())
+        {
             main.extend(section);
             main.push(self.implicit(play, &around.at(&format!("flush{at}")), "meta", "flush_handlers", None));
         }
-        let handlers = self.items(&play.handlers, &Around { handler: true, ..around.at("handlers") });
+        let handlers = self.items(
+            &play.handlers,
+            &Around {
+                handler: true,
+                ..around.at("handlers")
+            },
+        );
         let mut all = std::mem::take(&mut self.handlers);
         steps_of(&handlers, &mut all);
-        Flows { main, handlers: all, roles: self.roles }
+        Flows {
+            main,
+            handlers: all,
+            roles: self.roles,
+        }
     }
 
     fn implicit(&self, play: &Play, around: &Around, module: &str, name: &str, subset: Option<Node>) -> Flow {
@@ -198,10 +235,17 @@ impl<'a> Flattener<'a> {
             (_, Some(subset)) => vec![(Node::str("gather_subset", span), subset)],
             _ => Vec::new(),
         };
-        let place = crate::playbook::Place { dir: play.dir.clone(), role: None };
+        let place = crate::playbook::Place {
+            dir: play.dir.clone(),
+            role: None,
+        };
         let mut task = Task::bare(span, module, Node::new(NodeKind::Map(args), span), Arc::new(place));
         task.name = Some(Node::str(name, span));
-        let mut keywords = Keywords { vars: Vec::new(), when: Vec::new(), ..around.keywords.clone() };
+        let mut keywords = Keywords {
+            vars: Vec::new(),
+            when: Vec::new(),
+            ..around.keywords.clone()
+        };
         keywords.tags.push("always".to_owned());
         Flow::Step(Arc::new(Step {
             path: format!("{}/{module}", around.path),
@@ -237,7 +281,13 @@ impl<'a> Flattener<'a> {
         if block.rescue.is_empty() && block.always.is_empty() && !block.parallel {
             flows.extend(body);
         } else if !(body.is_empty() && always.is_empty()) {
-            let block = FlowBlock { span: block.span, body, rescue, always, parallel: block.parallel };
+            let block = FlowBlock {
+                span: block.span,
+                body,
+                rescue,
+                always,
+                parallel: block.parallel,
+            };
             flows.push(Flow::Block(Arc::new(block)));
         }
     }
@@ -245,8 +295,22 @@ impl<'a> Flattener<'a> {
     fn task(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
         let keywords = task.keywords.within(&around.keywords);
         match task.short_module() {
-            "import_tasks" => self.import_tasks(task, &Around { keywords, ..around.clone() }, flows),
-            "import_role" => self.import_role(task, &Around { keywords, ..around.clone() }, flows),
+            "import_tasks" => self.import_tasks(
+                task,
+                &Around {
+                    keywords,
+                    ..around.clone()
+                },
+                flows,
+            ),
+            "import_role" => self.import_role(
+                task,
+                &Around {
+                    keywords,
+                    ..around.clone()
+                },
+                flows,
+            ),
             _ if around.handler || self.loading.tags.want(&keywords.tags) => {
                 let mut notify = around.notify.clone();
                 notify.extend(task.notify.iter().cloned());
@@ -268,14 +332,19 @@ impl<'a> Flattener<'a> {
         let found = names.iter().find_map(|name| task.args.get(name));
         let Some(node) = found else {
             let message = format!("`{}` needs `{}`", task.module, names.first().unwrap_or(&"a name"));
-            self.errors.push(Diagnostic::new("missing-argument", message).at(task.module_span, ""));
+            self.errors
+                .push(Diagnostic::new("missing-argument", message).at(task.module_span, ""));
             return None;
         };
         match self.loading.static_text(node) {
             Ok(text) => Some((text, node.span)),
             Err(found) => {
-                let hint = format!("`{}` takes names that are known from the start", task.module.replace("import", "include"));
-                self.errors.push(found.note(hint.replace("takes names that are known from the start", "can wait for them")));
+                let hint = format!(
+                    "`{}` takes names that are known from the start",
+                    task.module.replace("import", "include")
+                );
+                self.errors
+                    .push(found.note(hint.replace("takes names that are known from the start", "can wait for them")));
                 None
             }
         }
@@ -287,8 +356,15 @@ impl<'a> Flattener<'a> {
             self.errors.push(found.help("`include_tasks` can"));
             return;
         }
-        let Some((name, span)) = self.static_arg(task, &["file", "_raw_params"]) else { return };
-        let Some(path) = self.errors.absorb(self.loading.task_file(&name, span, &task.place, self.dir)) else { return };
+        let Some((name, span)) = self.static_arg(task, &["file", "_raw_params"]) else {
+            return;
+        };
+        let Some(path) = self
+            .errors
+            .absorb(self.loading.task_file(&name, span, &task.place, self.dir))
+        else {
+            return;
+        };
         if around.files.contains(&path) {
             let found = Diagnostic::new("import-cycle", format!("{} imports itself", path.display()));
             self.errors.push(found.at(span, "it is under way already"));
@@ -302,15 +378,27 @@ impl<'a> Flattener<'a> {
     }
 
     fn import_role(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
-        let Some((name, span)) = self.static_arg(task, &["name", "role"]) else { return };
+        let Some((name, span)) = self.static_arg(task, &["name", "role"]) else {
+            return;
+        };
         let entry = Entry {
             tasks: text_arg(task, "tasks_from"),
             handlers: text_arg(task, "handlers_from"),
             vars: text_arg(task, "vars_from"),
             defaults: text_arg(task, "defaults_from"),
         };
-        let vars = task.keywords.vars.iter().flat_map(|vars| vars.iter().map(|(k, v)| (k.clone(), Arc::clone(v)))).collect();
-        let role = RoleUse { span, name, vars, keywords: Keywords::default() };
+        let vars = task
+            .keywords
+            .vars
+            .iter()
+            .flat_map(|vars| vars.iter().map(|(k, v)| (k.clone(), Arc::clone(v))))
+            .collect();
+        let role = RoleUse {
+            span,
+            name,
+            vars,
+            keywords: Keywords::default(),
+        };
         flows.extend(self.role(&role, &entry, around, &mut Vec::new(), true));
     }
 
@@ -320,15 +408,27 @@ impl<'a> Flattener<'a> {
         self.role(role, &Entry::default(), &around, chain, false)
     }
 
-    fn role(&mut self, role: &RoleUse, entry: &Entry, around: &Around, chain: &mut Vec<String>, again: bool) -> Vec<Flow> {
+    fn role(
+        &mut self,
+        role: &RoleUse,
+        entry: &Entry,
+        around: &Around,
+        chain: &mut Vec<String>,
+        again: bool,
+    ) -> Vec<Flow> {
         if chain.contains(&role.name) {
             chain.push(role.name.clone());
-            let found = Diagnostic::new("role-cycle", format!("roles depend on each other: {}", chain.join(" → ")));
+            let found = Diagnostic::new(
+                "role-cycle",
+                format!("roles depend on each other: {}", chain.join(" → ")),
+            );
             self.errors.push(found.at(role.span, ""));
             return Vec::new();
         }
         let loaded = self.loading.loader.role(&role.name, role.span, self.dir, entry);
-        let Some(loaded) = self.errors.absorb(loaded) else { return Vec::new() };
+        let Some(loaded) = self.errors.absorb(loaded) else {
+            return Vec::new();
+        };
         let mut parameters: Vec<&str> = role.vars.keys().map(String::as_str).collect();
         parameters.sort_unstable();
         let once = format!("{} {parameters:?}", role.name);
@@ -351,7 +451,13 @@ impl<'a> Flattener<'a> {
             flows.extend(self.role_use(dependency, &around.at(&format!("needs{at}")), chain));
         }
         self.roles.push(Arc::clone(&loaded.role));
-        let handlers = self.items(&loaded.handlers, &Around { handler: true, ..around.at("handlers") });
+        let handlers = self.items(
+            &loaded.handlers,
+            &Around {
+                handler: true,
+                ..around.at("handlers")
+            },
+        );
         steps_of(&handlers, &mut self.handlers);
         flows.extend(self.items(&loaded.tasks, &around.at(&role.name)));
         flows
@@ -390,7 +496,10 @@ mod tests {
 
     fn tags(only: &[&str], skip: &[&str]) -> Tags {
         let own = |list: &[&str]| list.iter().map(|tag| (*tag).to_owned()).collect();
-        Tags { only: own(only), skip: own(skip) }
+        Tags {
+            only: own(only),
+            skip: own(skip),
+        }
     }
 
     fn want(only: &[&str], skip: &[&str], own: &[&str]) -> bool {

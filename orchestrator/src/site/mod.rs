@@ -97,7 +97,12 @@ impl Site {
     ///
     /// # Errors
     /// Every mistake in names, roles, imports, patterns and variables.
-    pub fn build(loading: Loading, inventory: Inventory, playbook: &Playbook, wanted: &Wanted) -> Result<Site, Diagnostics> {
+    pub fn build(
+        loading: Loading,
+        inventory: Inventory,
+        playbook: &Playbook,
+        wanted: &Wanted,
+    ) -> Result<Site, Diagnostics> {
         let dir = playbook.path.parent().map(Path::to_path_buf).unwrap_or_default();
         let mut errors = Diagnostics::default();
         let mut warnings = Diagnostics::default();
@@ -108,7 +113,10 @@ impl Site {
         let mut plays = Vec::new();
         for (index, play) in playbook.plays.iter().enumerate() {
             let hosts = loading.hosts(&inventory, play, &mut errors, &mut warnings);
-            let hosts = hosts.into_iter().filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host))).collect();
+            let hosts = hosts
+                .into_iter()
+                .filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host)))
+                .collect();
             let flows = flow::Flattener::new(&loading, &play.dir, &mut errors).play(index, play);
             let files = loading.vars_files(play, &mut errors);
             plays.push(Arc::new(SitePlay {
@@ -123,12 +131,22 @@ impl Site {
         if let Some(name) = &wanted.start_at {
             start_at(&mut plays, name, &mut errors);
         }
-        errors.into_result(Site { loading, inventory, plays, dir, warnings })
+        errors.into_result(Site {
+            loading,
+            inventory,
+            plays,
+            dir,
+            warnings,
+        })
     }
 }
 
 fn start_at(plays: &mut [Arc<SitePlay>], name: &str, errors: &mut Diagnostics) {
-    let all: Vec<String> = plays.iter().flat_map(|play| play.steps()).map(|step| step.label()).collect();
+    let all: Vec<String> = plays
+        .iter()
+        .flat_map(|play| play.steps())
+        .map(|step| step.label())
+        .collect();
     if !all.iter().any(|label| label == name) {
         let found = Diagnostic::new("no-task", format!("there is no task `{name}` to start at"));
         errors.push(found.did_you_mean(name, all.iter().map(String::as_str)));
@@ -158,7 +176,13 @@ fn from_task(flows: Vec<Flow>, name: &str, reached: &mut bool) -> Vec<Flow> {
                 let always = from_task(block.always.clone(), name, reached);
                 if !(body.is_empty() && always.is_empty()) {
                     let (span, parallel) = (block.span, block.parallel);
-                    kept.push(Flow::Block(Arc::new(FlowBlock { span, body, rescue, always, parallel })));
+                    kept.push(Flow::Block(Arc::new(FlowBlock {
+                        span,
+                        body,
+                        rescue,
+                        always,
+                        parallel,
+                    })));
                 }
             }
         }
@@ -208,19 +232,34 @@ impl Loading {
     pub fn static_text(&self, node: &Node) -> Result<String, Diagnostic> {
         match self.engine.render(node, &self.scope()) {
             Ok(Value::Str(text)) => Ok(text),
-            Ok(other) => keywords::text(node, "text").map_err(|found| found.note(format!("it is {}", other.type_name()))),
+            Ok(other) => {
+                keywords::text(node, "text").map_err(|found| found.note(format!("it is {}", other.type_name())))
+            }
             Err(RenderError::Failed(found)) => Err(found),
-            Err(RenderError::Pending(_)) => Err(Diagnostic::new("not-static", "this is not known yet").at(node.span, "")),
+            Err(RenderError::Pending(_)) => {
+                Err(Diagnostic::new("not-static", "this is not known yet").at(node.span, ""))
+            }
         }
     }
 
-    fn hosts(&self, inventory: &Inventory, play: &Play, errors: &mut Diagnostics, warnings: &mut Diagnostics) -> Vec<HostName> {
+    fn hosts(
+        &self,
+        inventory: &Inventory,
+        play: &Play,
+        errors: &mut Diagnostics,
+        warnings: &mut Diagnostics,
+    ) -> Vec<HostName> {
         let patterns: Vec<&Node> = match &play.hosts.kind {
             NodeKind::Seq(list) => list.iter().collect(),
             _ => vec![&play.hosts],
         };
-        let texts: Vec<String> = patterns.into_iter().filter_map(|node| errors.absorb(self.static_text(node))).collect();
-        let Some(hosts) = errors.absorb(inventory.pattern(&texts.join(":"), Some(play.hosts.span))) else { return Vec::new() };
+        let texts: Vec<String> = patterns
+            .into_iter()
+            .filter_map(|node| errors.absorb(self.static_text(node)))
+            .collect();
+        let Some(hosts) = errors.absorb(inventory.pattern(&texts.join(":"), Some(play.hosts.span))) else {
+            return Vec::new();
+        };
         if hosts.is_empty() {
             let found = Diagnostic::warning("no-hosts", format!("play \"{}\" has no hosts", play.name));
             warnings.push(found.at(play.hosts.span, "no host of the inventory matches this"));
@@ -229,7 +268,11 @@ impl Loading {
     }
 
     fn vars_files(&self, play: &Play, errors: &mut Diagnostics) -> Vec<Arc<Vars>> {
-        play.vars_files.iter().filter_map(|node| self.vars_file(node, play, errors)).map(Arc::new).collect()
+        play.vars_files
+            .iter()
+            .filter_map(|node| self.vars_file(node, play, errors))
+            .map(Arc::new)
+            .collect()
     }
 
     fn vars_file(&self, node: &Node, play: &Play, errors: &mut Diagnostics) -> Option<Vars> {
@@ -252,7 +295,12 @@ impl Loading {
     /// When there is none.
     pub fn task_file(&self, name: &str, span: Span, place: &Place, playbook_dir: &Path) -> Result<PathBuf, Diagnostic> {
         let mut folders = vec![place.dir.clone()];
-        folders.extend(place.role.iter().flat_map(|role| [role.dir.join("tasks"), role.dir.clone()]));
+        folders.extend(
+            place
+                .role
+                .iter()
+                .flat_map(|role| [role.dir.join("tasks"), role.dir.clone()]),
+        );
         folders.push(playbook_dir.join("tasks"));
         folders.push(playbook_dir.to_path_buf());
         find(name, &folders, span)
@@ -260,9 +308,14 @@ impl Loading {
 
     /// The tasks of a file.
     pub fn items(&self, path: &Path, span: Span, place: &Place, errors: &mut Diagnostics) -> Vec<Item> {
-        let Some(node) = errors.absorb(self.loader.yaml(path, Some(span))) else { return Vec::new() };
+        let Some(node) = errors.absorb(self.loader.yaml(path, Some(span))) else {
+            return Vec::new();
+        };
         let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let place = Arc::new(Place { dir, role: place.role.clone() });
+        let place = Arc::new(Place {
+            dir,
+            role: place.role.clone(),
+        });
         task::items(&node, "a file of tasks", &place, errors)
     }
 }
@@ -272,7 +325,10 @@ impl Loading {
 /// # Errors
 /// When none does; the message says where was looked.
 pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diagnostic> {
-    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.exists());
+    let found = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists());
     found.ok_or_else(|| {
         let mut shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
         shown.dedup();
@@ -286,5 +342,7 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
 
 fn files(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }

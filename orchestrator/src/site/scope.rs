@@ -41,7 +41,7 @@ pub struct HostVars {
     /// Its name in the inventory.
     pub name: HostName,
     /// The inventory's variables, from low to high.
-    pub layers: Vec<VarLayer>,
+    pub layers: Vec<Arc<VarLayer>>,
     /// The groups that it is in, as `group_names` lists them.
     pub groups: Vec<String>,
     state: RwLock<HostState>,
@@ -50,8 +50,13 @@ pub struct HostVars {
 impl HostVars {
     /// A host with nothing but its inventory variables.
     #[must_use]
-    pub fn new(name: HostName, layers: Vec<VarLayer>, groups: Vec<String>) -> Self {
-        HostVars { name, layers, groups, state: RwLock::default() }
+    pub fn new(name: HostName, layers: Vec<Arc<VarLayer>>, groups: Vec<String>) -> Self {
+        HostVars {
+            name,
+            layers,
+            groups,
+            state: RwLock::default(),
+        }
     }
 
     /// What steps have given.
@@ -86,26 +91,47 @@ impl World {
     /// A pass over these hosts.
     #[must_use]
     pub fn new(loading: Loading, hosts: Vec<HostVars>, groups: IndexMap<String, Vec<String>>, run: Map) -> Arc<World> {
-        let hosts = hosts.into_iter().map(|host| (host.name.as_str().to_owned(), Arc::new(host))).collect();
-        Arc::new(World { loading, groups: RwLock::new(groups), run, hosts: RwLock::new(hosts) })
+        let hosts = hosts
+            .into_iter()
+            .map(|host| (host.name.as_str().to_owned(), Arc::new(host)))
+            .collect();
+        Arc::new(World {
+            loading,
+            groups: RwLock::new(groups),
+            run,
+            hosts: RwLock::new(hosts),
+        })
     }
 
     /// A host.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<Arc<HostVars>> {
-        self.hosts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// Every host's name.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.hosts.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.hosts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
     }
 
     /// Adds a host, or takes the one that is there.
     pub fn add(&self, host: HostVars) -> Arc<HostVars> {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(hosts.entry(host.name.as_str().to_owned()).or_insert_with(|| Arc::new(host)))
+        Arc::clone(
+            hosts
+                .entry(host.name.as_str().to_owned())
+                .or_insert_with(|| Arc::new(host)),
+        )
     }
 
     /// Puts a host into a group.
@@ -129,7 +155,9 @@ pub struct Fixed(pub Arc<Vars>);
 
 impl Scope for Fixed {
     fn lookup(&self, name: &str) -> Found {
-        self.0.get(name).map_or(Found::Missing, |node| Found::Raw(Arc::clone(node)))
+        self.0
+            .get(name)
+            .map_or(Found::Missing, |node| Found::Raw(Arc::clone(node)))
     }
 
     fn names(&self) -> Vec<String> {
@@ -166,7 +194,10 @@ impl Scoped {
     pub fn with(&self, more: Map) -> Scoped {
         let mut locals = Map::clone(&self.locals);
         locals.extend(more);
-        Scoped { locals: Arc::new(locals), ..self.clone() }
+        Scoped {
+            locals: Arc::new(locals),
+            ..self.clone()
+        }
     }
 
     fn role(&self) -> Option<&Arc<Role>> {
@@ -182,10 +213,17 @@ impl Scoped {
             "groups" => known(self.groups()),
             "hostvars" => Some(Found::Native(Native::from_object(Hosts { scope: self.clone() }))),
             "role_name" => self.role().and_then(|role| known(role.name.as_str().into())),
-            "role_path" => self.role().and_then(|role| known(role.dir.display().to_string().into())),
-            "ansible_play_hosts" | "ansible_play_hosts_all" | "play_hosts" => {
-                known(self.play.as_ref()?.hosts().map(|host| host.as_str()).collect::<Vec<_>>().into())
-            }
+            "role_path" => self
+                .role()
+                .and_then(|role| known(role.dir.display().to_string().into())),
+            "ansible_play_hosts" | "ansible_play_hosts_all" | "play_hosts" => known(
+                self.play
+                    .as_ref()?
+                    .hosts()
+                    .map(|host| host.as_str())
+                    .collect::<Vec<_>>()
+                    .into(),
+            ),
             "ansible_play_batch" => known(self.batch()?.into()),
             "ansible_play_name" => known(self.play.as_ref()?.play.name.as_str().into()),
             "ansible_facts" => Some(self.facts()),
@@ -196,7 +234,10 @@ impl Scoped {
     fn group_names(&self) -> Value {
         let mut names = self.host.groups.clone();
         let groups = self.world.groups.read().unwrap_or_else(PoisonError::into_inner);
-        for (group, members) in groups.iter().filter(|(group, _)| *group != "all" && *group != "ungrouped") {
+        for (group, members) in groups
+            .iter()
+            .filter(|(group, _)| *group != "all" && *group != "ungrouped")
+        {
             if members.iter().any(|member| member == self.host.name.as_str()) && !names.contains(group) {
                 names.push(group.clone());
             }
@@ -207,7 +248,12 @@ impl Scoped {
 
     fn groups(&self) -> Value {
         let groups = self.world.groups.read().unwrap_or_else(PoisonError::into_inner);
-        Value::Map(groups.iter().map(|(name, members)| (name.clone(), members.clone().into())).collect())
+        Value::Map(
+            groups
+                .iter()
+                .map(|(name, members)| (name.clone(), members.clone().into()))
+                .collect(),
+        )
     }
 
     fn batch(&self) -> Option<Vec<String>> {
@@ -247,7 +293,11 @@ impl Scoped {
         }
         let play = self.play.as_ref()?;
         let files = play.files.iter().rev().filter_map(|vars| vars.get(name));
-        files.chain(play.answers.get(name)).chain(play.play.vars.get(name)).next().map(raw)
+        files
+            .chain(play.answers.get(name))
+            .chain(play.play.vars.get(name))
+            .next()
+            .map(raw)
     }
 
     fn fact(&self, name: &str) -> Option<Found> {
@@ -262,7 +312,12 @@ impl Scoped {
 
     fn default(&self, name: &str) -> Option<Found> {
         let roles = self.play.iter().flat_map(|play| play.flows.roles.iter().rev());
-        self.role().into_iter().chain(roles).filter_map(|role| role.defaults.get(name)).next().map(raw)
+        self.role()
+            .into_iter()
+            .chain(roles)
+            .filter_map(|role| role.defaults.get(name))
+            .next()
+            .map(raw)
     }
 }
 
@@ -272,8 +327,21 @@ fn raw(node: &Arc<Node>) -> Found {
 
 impl Scope for Scoped {
     fn lookup(&self, name: &str) -> Found {
-        let params = || self.step.iter().flat_map(|step| step.params.iter().rev()).filter_map(|vars| vars.get(name)).next();
-        let included = || self.includes.iter().rev().find_map(|vars| vars.get(name)).cloned().map(Found::Known);
+        let params = || {
+            self.step
+                .iter()
+                .flat_map(|step| step.params.iter().rev())
+                .filter_map(|vars| vars.get(name))
+                .next()
+        };
+        let included = || {
+            self.includes
+                .iter()
+                .rev()
+                .find_map(|vars| vars.get(name))
+                .cloned()
+                .map(Found::Known)
+        };
         self.magic(name)
             .or_else(|| self.locals.get(name).cloned().map(Found::Known))
             .or_else(|| self.world.loading.extra.get(name).map(raw))
@@ -294,7 +362,10 @@ impl Scope for Scoped {
         names.extend(self.locals.keys().cloned());
         names.extend(self.world.loading.extra.keys().cloned());
         names.extend(self.includes.iter().flat_map(|vars| vars.keys().cloned()));
-        let own = self.step.iter().flat_map(|step| step.params.iter().chain(&step.keywords.vars));
+        let own = self
+            .step
+            .iter()
+            .flat_map(|step| step.params.iter().chain(&step.keywords.vars));
         names.extend(own.flat_map(|vars| vars.keys().cloned()));
         let state = self.host.state();
         names.extend(state.set.keys().cloned());
@@ -323,7 +394,10 @@ impl Scope for Scoped {
             folders.dedup();
             folders
         };
-        Search { files: below("files"), templates: below("templates") }
+        Search {
+            files: below("files"),
+            templates: below("templates"),
+        }
     }
 }
 
