@@ -7,5 +7,6 @@ pub mod inventory;
 pub mod playbook;
 pub mod report;
 pub mod site;
+pub mod link;
 pub mod source;
 pub mod template;
