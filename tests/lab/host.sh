@@ -1,6 +1,6 @@
 #!/bin/bash
 # What runs as a lab host. `outer` boots it again at each reboot; `init` builds its root and becomes its PID 1.
-# Wanted in the environment: DIR (the host's state), NETNS, CGROUP (its own cgroup2 folder), HOST (its name).
+# Wanted in the environment: LAB and HOST (names), DIR (the host's state), NETNS, CGROUP (its own cgroup2 folder).
 set -euo pipefail
 
 outer() {
@@ -12,6 +12,7 @@ outer() {
       --fork --kill-child "$0" init || rc=$?
     [ $rc = 129 ] || break             # reboot(2) in a pid namespace: restart ends PID 1 by SIGHUP (129), power off by SIGINT (130)
   done
+  "$(dirname "$0")/lab" --name "$LAB" __off "$HOST"
 }
 
 devices() { # a /dev of its own
