@@ -196,7 +196,7 @@ impl Reader<'_> {
             return Err(twice(&key, first).into());
         }
         self.inventory.declare_group(group, None);
-        self.inventory.set_group_vars(group, self.file, vec![(key, value)]);
+        self.inventory.set_group_vars(group, self.file, vec![(key, value)])?;
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl Reader<'_> {
             return Err(one.at(place, "`all` holds every group").into());
         }
         self.mentioned.push((name.to_owned(), place, "child"));
-        self.inventory.put_group(group, name, place);
+        self.inventory.put_group(group, name, Some(place));
         Ok(())
     }
 
@@ -257,6 +257,13 @@ impl Reader<'_> {
                     start: start + at,
                     end: start + at,
                 });
+            }
+            if quote.is_none() && c == '#' {
+                return Err(
+                    Diagnostic::new("bad-variable", "a `#` inside a word, where Ansible begins a comment")
+                        .at(self.span(start + at, start + at + 1), "")
+                        .help("quote the value if the `#` belongs to it, else put a blank before it"),
+                );
             }
             let Some(word) = words.last_mut() else { break };
             word.end = start + at + c.len_utf8();

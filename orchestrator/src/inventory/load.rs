@@ -181,6 +181,7 @@ impl Loader {
             ini::read(&mut self.inventory, file)
         };
         self.mistakes.absorb(read);
+        self.inventory.adopt();
     }
 }
 

@@ -106,8 +106,8 @@ pub struct Group {
     pub span: Option<Span>,
     /// The hosts that it names itself, in the order written.
     pub hosts: Vec<HostName>,
-    /// The groups that it names as its children, each with the place.
-    pub children: Vec<(String, Span)>,
+    /// The groups that it names as its children, each with the place; those of `all` that nothing else holds have none.
+    pub children: Vec<(String, Option<Span>)>,
     /// How far below `all`, on the longest way.
     pub depth: usize,
     /// `ansible_group_priority`; 1 unless set.
@@ -152,12 +152,10 @@ impl Inventory {
         self.groups.get(name)
     }
 
-    /// The hosts of a group and of all groups below it, each once; empty where there is no such group.
+    /// The hosts of a group and of all groups below it, level by level as Ansible orders them, each once; empty where there
+    /// is no such group.
     #[must_use]
     pub fn group_hosts(&self, name: &str) -> Vec<HostName> {
-        if name == ALL {
-            return self.hosts.keys().cloned().collect();
-        }
         let mut hosts: indexmap::IndexSet<HostName> = indexmap::IndexSet::new();
         for group in self.below(name) {
             hosts.extend(group.hosts.iter().cloned());

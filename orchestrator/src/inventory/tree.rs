@@ -10,6 +10,9 @@ use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Not a variable but a group's weight among groups of one depth; it counts in the inventory alone.
+const PRIORITY: &str = "ansible_group_priority";
+
 impl Inventory {
     /// An inventory with no host but the implicit localhost.
     #[must_use]
@@ -85,7 +88,7 @@ impl Inventory {
     }
 
     /// Puts a declared group below another.
-    pub(super) fn put_group(&mut self, parent: &str, child: &str, span: Span) {
+    pub(super) fn put_group(&mut self, parent: &str, child: &str, span: Option<Span>) {
         if let Some(group) = self.groups.get_mut(parent)
             && !group.children.iter().any(|(name, _)| name == child)
         {
@@ -100,21 +103,22 @@ impl Inventory {
         }
     }
 
-    pub(super) fn set_group_vars(&mut self, name: &str, file: FileId, vars: Vec<(Node, Node)>) {
+    pub(super) fn set_group_vars(
+        &mut self,
+        name: &str,
+        file: FileId,
+        vars: Vec<(Node, Node)>,
+    ) -> Result<(), Diagnostic> {
         let label = format!("{} ({name})", self.shown(file));
+        let is_priority = |(key, _): &(Node, Node)| key.as_str() == Some(PRIORITY);
+        let (priority, vars): (Vec<_>, Vec<_>) = vars.into_iter().partition(is_priority);
         if let Some(group) = self.groups.get_mut(name) {
-            let priority = vars
-                .iter()
-                .find(|(key, _)| key.as_str() == Some("ansible_group_priority"));
-            if let Some((_, value)) = priority {
-                group.priority = match &value.kind {
-                    NodeKind::Int(number) => *number,
-                    NodeKind::Str(text, _) => text.trim().parse().unwrap_or(group.priority),
-                    _ => group.priority,
-                };
+            for (_, value) in &priority {
+                group.priority = whole_number(value)?;
             }
             add_vars(&mut group.layers, LayerKind::GroupInventory, name, label, vars);
         }
+        Ok(())
     }
 
     fn shown(&self, file: FileId) -> String {
@@ -147,7 +151,24 @@ impl Inventory {
         Ok(())
     }
 
+    /// Puts every group that no other holds below `all`. Done after each file, since it decides the order of hosts.
+    pub(super) fn adopt(&mut self) {
+        let held: HashSet<&str> = self
+            .groups
+            .values()
+            .flat_map(|group| group.children.iter().map(|(child, _)| child.as_str()))
+            .collect();
+        let orphans = self
+            .groups
+            .keys()
+            .filter(|name| *name != ALL && !held.contains(name.as_str()));
+        for orphan in orphans.cloned().collect::<Vec<_>>() {
+            self.put_group(ALL, &orphan, None);
+        }
+    }
+
     fn settle(&mut self) {
+        self.adopt();
         self.fill_ungrouped();
         self.set_depths();
         let lineages: Vec<Vec<String>> = self.hosts.values().map(|host| self.lineage(host)).collect();
@@ -177,7 +198,7 @@ impl Inventory {
     /// The longest way from `all`; there is no cycle by now, so as many rounds as there are groups are enough.
     fn set_depths(&mut self) {
         for group in self.groups.values_mut() {
-            group.depth = usize::from(group.name != ALL);
+            group.depth = 0;
         }
         let mut changed = true;
         while changed {
@@ -251,11 +272,22 @@ impl Inventory {
             .unwrap_or_default();
         let found = children
             .iter()
-            .find_map(|(child, span)| self.walk(child, Some(*span), path, done));
+            .find_map(|(child, span)| self.walk(child, *span, path, done));
         path.pop();
         done.insert(name);
         found
     }
+}
+
+fn whole_number(value: &Node) -> Result<i64, Diagnostic> {
+    let number = match &value.kind {
+        NodeKind::Int(number) => Some(*number),
+        NodeKind::Str(text, _) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| {
+        Diagnostic::new("bad-value", format!("`{PRIORITY}` is a whole number")).at(value.span, "not a whole number")
+    })
 }
 
 /// Variables of one file and subject belong to one layer; a later one of the same name wins.

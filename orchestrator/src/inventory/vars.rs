@@ -282,7 +282,6 @@ mod tests {
         let expected = [
             "inv/hosts.yml (all)",
             "inv/hosts.yml (a)",
-            "inv/hosts.yml (z)",
             "inv/hosts.yml (b)",
             "inv/group_vars/all/10",
             "inv/group_vars/all/20.yml",

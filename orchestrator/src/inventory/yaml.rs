@@ -47,7 +47,7 @@ impl Reader<'_> {
                     self.mistakes.push(one.at(key.span, "`all` holds every group"));
                     continue;
                 }
-                self.inventory.put_group(parent, &name, key.span);
+                self.inventory.put_group(parent, &name, Some(key.span));
             }
             self.group(&name, &value);
         }
@@ -64,7 +64,8 @@ impl Reader<'_> {
         if let Some(vars) = fields.take("vars")
             && let Some(vars) = self.vars(vars, &format!("`vars` of the group `{name}`"))
         {
-            self.inventory.set_group_vars(name, self.file, vars);
+            let set = self.inventory.set_group_vars(name, self.file, vars);
+            self.mistakes.absorb(set);
         }
         if let Some(children) = fields.take("children") {
             self.groups(children, Some(name), &format!("`children` of the group `{name}`"));
