@@ -108,7 +108,7 @@ impl Copy {
         Ok(State { dest: path, folders, files: Vec::new(), sources: vec![source] })
     }
 
-    fn from_machine(&self, src: &str, world: &dyn System) -> Result<State, ResourceError> {
+    fn machines_own(&self, src: &str, world: &dyn System) -> Result<State, ResourceError> {
         let path = AbsPath::new(src).map_err(|expected| ResourceError::message(format!("`src`: {expected}")))?;
         let real = content::resolve(&path, world)?;
         let Some(meta) = world.stat(&real)? else {
@@ -216,7 +216,7 @@ impl Resource for Copy {
 
     fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
         let mut state = match (self.remote(), &self.content) {
-            (Some(src), _) => self.from_machine(src, world)?,
+            (Some(src), _) => self.machines_own(src, world)?,
             (None, Some(bytes)) => self.given(bytes, world)?,
             (None, None) => return Err(ResourceError::message("the content of `src` was not sent")),
         };

@@ -354,14 +354,22 @@ pub mod systemd;
 
 registry! {
     apt::Apt,
+    assemble::Assemble,
+    block::BlockInFile,
     command::Command,
     copy::Copy,
     dnf::Dnf,
     file::File,
+    find::Find,
+    ini_file::IniFile,
     line::LineInFile,
     named::Named,
     package::Package,
+    ping::Ping,
+    replace::Replace,
     service::Service,
     shell::Shell,
+    slurp::Slurp,
     stat::Stat,
+    tempfile::Tempfile,
 }

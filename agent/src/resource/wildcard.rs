@@ -72,10 +72,11 @@ fn below(folder: &AbsPath, parts: &[&str], world: &dyn System) -> Result<Option<
     }
     for entry in world.list(folder)? {
         let hidden = entry.name.starts_with('.') && !part.starts_with('.');
-        if !hidden && fits(part, &entry.name) {
-            if let Some(found) = below(&folder.join(&entry.name), rest, world)? {
-                return Ok(Some(found));
-            }
+        if hidden || !fits(part, &entry.name) {
+            continue;
+        }
+        if let Some(found) = below(&folder.join(&entry.name), rest, world)? {
+            return Ok(Some(found));
         }
     }
     Ok(None)
