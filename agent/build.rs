@@ -1,4 +1,5 @@
 //! Names the build by a hash of the sources that both sides of the wire are made from.
+#![allow(clippy::disallowed_methods)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ pub mod param;
 pub mod path;
 pub mod resource;
 pub mod secret;
+pub mod serve;
 pub mod system;
 pub mod value;
 pub mod wire;

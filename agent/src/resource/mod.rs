@@ -4,12 +4,12 @@
 
 pub mod checksum;
 pub mod content;
+#[cfg(test)]
+pub mod laws;
 pub mod pattern;
 mod run;
 pub mod wildcard;
 pub mod words;
-#[cfg(test)]
-pub mod laws;
 
 use crate::diff::Change;
 use crate::param::{ParamError, Params, Spec};

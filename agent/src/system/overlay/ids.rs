@@ -96,7 +96,7 @@ fn look_up(under: &dyn System, database: &str, name: &str) -> Result<Answer, Sys
     let line = text
         .lines()
         .find(|line| entry(line).is_some_and(|(found, id)| found == name || id.to_string() == name));
-    Ok(line.map_or_else(|| Answer::status(2), |line| Answer::ok(line)))
+    Ok(line.map_or_else(|| Answer::status(2), Answer::ok))
 }
 
 /// Name and number of a line of passwd(5) or group(5).

@@ -1,0 +1,236 @@
+//! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
+
+use crate::diff::Change;
+use crate::path::AbsPath;
+use crate::resource::{Failure, Outcome, Status};
+use crate::system::cached::Cached;
+use crate::system::overlay::Overlay;
+use crate::system::veil::Veil;
+use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
+use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
+use std::collections::HashSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+
+/// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends.
+///
+/// # Errors
+/// A frame that cannot be one, and those of `reader` and `writer`.
+pub fn serve(machine: Arc<dyn System>, uid: u32, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+    wire::send(
+        writer,
+        &Response::Hello {
+            build: BUILD.to_owned(),
+            uid,
+        },
+    )?;
+    let mut session = Session::new(machine);
+    while let Some(request) = wire::receive::<Request>(reader)? {
+        let Some(response) = session.answer(request) else {
+            continue;
+        };
+        match wire::encode(&response) {
+            Ok(frame) => writer.write_all(&frame)?,
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                wire::send(writer, &too_long(&response, &error))?;
+            }
+            Err(error) => return Err(error),
+        }
+        writer.flush()?;
+    }
+    Ok(())
+}
+
+fn too_long(response: &Response, error: &io::Error) -> Response {
+    let id = if let Response::Done { id, .. } = response {
+        *id
+    } else {
+        0
+    };
+    let message = format!("the answer cannot be sent: {error}");
+    Response::Done {
+        id,
+        reply: Reply::Failed(Box::new(Failure {
+            message,
+            ..Failure::default()
+        })),
+        recorded: Vec::new(),
+    }
+}
+
+/// The worlds of a session: the machine, and its prediction for plans.
+pub struct Session {
+    veil: Arc<Veil>,
+    plan: Arc<Overlay>,
+    /// Steps that failed or were held.
+    failed: HashSet<u64>,
+    /// Why no plan can be made, where what another session predicted does not fit this machine.
+    unfit: Option<String>,
+}
+
+impl Session {
+    /// A session on a machine.
+    #[must_use]
+    pub fn new(machine: Arc<dyn System>) -> Self {
+        let veil = Arc::new(Veil::new(Arc::new(Cached::new(machine))));
+        let plan = Arc::new(Overlay::new(veil.clone()));
+        Session {
+            veil,
+            plan,
+            failed: HashSet::new(),
+            unfit: None,
+        }
+    }
+
+    /// Does what a request says; a step gives an answer.
+    pub fn answer(&mut self, request: Request) -> Option<Response> {
+        match request {
+            Request::Secrets(secrets) => self.veil.learn(secrets),
+            Request::Forget => {
+                self.plan.forget();
+                self.unfit = None;
+            }
+            Request::Assume(changes) => {
+                self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
+            }
+            Request::Task(task) => return Some(self.task(*task)),
+        }
+        None
+    }
+
+    fn task(&mut self, task: Task) -> Response {
+        let mark = self.plan.mark();
+        let reply = if task.after.iter().any(|id| self.failed.contains(id)) {
+            Reply::Held
+        } else {
+            self.run(&task)
+        };
+        if !matches!(reply, Reply::Outcome(_)) {
+            self.failed.insert(task.id);
+        }
+        Response::Done {
+            id: task.id,
+            reply,
+            recorded: self.plan.since(mark),
+        }
+    }
+
+    fn run(&self, task: &Task) -> Reply {
+        let end = match task.pass {
+            Pass::Plan => match &self.unfit {
+                Some(reason) => Err(failure(format!(
+                    "what was predicted elsewhere does not fit this machine: {reason}"
+                ))),
+                None => task.kind.converge(&with_env(self.plan.clone(), task), task.expect),
+            },
+            Pass::Apply => self.apply(task),
+        };
+        match end {
+            Ok(outcome) => Reply::Outcome(Box::new(outcome)),
+            Err(failure) => Reply::Failed(failure),
+        }
+    }
+
+    fn apply(&self, task: &Task) -> Result<Outcome, Box<Failure>> {
+        let outcome = task.kind.converge(&with_env(self.veil.clone(), task), task.expect)?;
+        if !task.verify || outcome.status == Status::Same {
+            return Ok(outcome);
+        }
+        let again = task
+            .kind
+            .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), task), None)?;
+        let differs: Vec<Change> = again
+            .diff
+            .into_iter()
+            .filter(|change| !matches!(change, Change::Act(_)))
+            .collect();
+        if differs.is_empty() {
+            return Ok(outcome);
+        }
+        let message = "it was applied, and still differs when inspected again".to_owned();
+        Err(Box::new(Failure {
+            message,
+            diff: differs,
+            result: outcome.result,
+            ..Failure::default()
+        }))
+    }
+}
+
+fn failure(message: String) -> Box<Failure> {
+    Box::new(Failure {
+        message,
+        ..Failure::default()
+    })
+}
+
+fn with_env(under: Arc<dyn System>, task: &Task) -> WithEnv {
+    WithEnv {
+        under,
+        env: task.env.clone(),
+    }
+}
+
+/// A machine whose commands get further environment; what a command brings itself goes first.
+struct WithEnv {
+    under: Arc<dyn System>,
+    env: Vec<(String, String)>,
+}
+
+impl WithEnv {
+    fn env(&self, own: &[(String, String)]) -> Vec<(String, String)> {
+        self.env.iter().chain(own).cloned().collect()
+    }
+}
+
+impl System for WithEnv {
+    fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
+        self.under.stat(path)
+    }
+
+    fn read(&self, path: &AbsPath, limit: u64) -> Result<Option<Vec<u8>>, SystemError> {
+        self.under.read(path, limit)
+    }
+
+    fn list(&self, dir: &AbsPath) -> Result<Vec<Entry>, SystemError> {
+        self.under.list(dir)
+    }
+
+    fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
+        self.under.probe(&Probe {
+            env: self.env(&probe.env),
+            ..probe.clone()
+        })
+    }
+
+    fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
+        self.under.write(file)
+    }
+
+    fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
+        self.under.make(path, kind)
+    }
+
+    fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
+        self.under.alter(path, change)
+    }
+
+    fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
+        self.under.remove(path, how)
+    }
+
+    fn act(&self, action: &Action) -> Result<Answer, SystemError> {
+        self.under.act(&Action {
+            env: self.env(&action.env),
+            ..action.clone()
+        })
+    }
+
+    fn promised(&self) -> Vec<String> {
+        self.under.promised()
+    }
+
+    fn predicted(&self) -> bool {
+        self.under.predicted()
+    }
+}
