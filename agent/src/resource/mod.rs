@@ -349,6 +349,8 @@ macro_rules! registry {
 }
 
 pub mod acting;
+pub mod facts;
+pub mod json;
 pub mod packages;
 pub mod systemd;
 
@@ -368,6 +370,7 @@ registry! {
     ping::Ping,
     replace::Replace,
     service::Service,
+    setup::Setup,
     shell::Shell,
     slurp::Slurp,
     stat::Stat,
