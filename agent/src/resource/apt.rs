@@ -385,6 +385,10 @@ impl Resource for Apt {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::param::Params;
+    use crate::resource::converge;
+    use crate::resource::laws::laws;
+    use crate::system::fake::Fake;
 
     #[test]
     fn dpkg_says_what_is_installed() {
@@ -423,5 +427,54 @@ mod tests {
         assert_eq!(seen, [("tzdata", Some("2024a-0")), ("new", None), ("old", Some("0.9"))]);
         assert_eq!(items[0].candidate, Candidate::Version("2025b-0+deb12u1".to_owned()));
         assert_eq!(items[2].candidate, Candidate::Nowhere);
+    }
+
+    const HERE: &str = "libc6:amd64 2.36-9 ii  \nnginx 1.22.1-9 ii  httpd, httpd-cgi\nold 1.0 rc  \n";
+    const POLICY: &str = "bind9:\n  Installed: (none)\n  Candidate: 1:9.18.33-1\n  Version table:\n     1:9.18.33-1 500\nnginx:\n  Installed: 1.22.1-9\n  Candidate: 1.22.1-10\n  Version table:\n     1.22.1-10 500\n *** 1.22.1-9 100\n";
+
+    fn host() -> Fake {
+        Fake::new()
+            .file("/usr/bin/apt-get", "")
+            .dir("/etc/apt/sources.list.d")
+            .dir("/var/lib/apt/lists")
+            .command(&["dpkg-query"], Answer::ok(HERE))
+            .command(&["find"], Answer::ok("/var/lib/apt/lists/deb.debian.org_dists_bookworm_InRelease\n"))
+            .command(&["apt-cache"], Answer::ok(POLICY))
+            .command(&["apt-get"], Answer::ok("done\n"))
+    }
+
+    fn apt(args: &[(&str, Value)]) -> Apt {
+        Apt::decode(&args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()).unwrap()
+    }
+
+    #[test]
+    fn packages_keep_the_laws() {
+        for (name, state) in [("bind9", "present"), ("bind9=1:9.18*", "present"), ("nginx", "absent"), ("httpd", "present"), ("nginx", "latest"), ("libc6", "present"), ("nosuch", "present"), ("old", "absent")] {
+            laws(&apt(&[("name", name.into()), ("state", state.into())]), host);
+        }
+        laws(&apt(&[("name", "old".into()), ("state", "absent".into()), ("purge", true.into())]), host);
+        laws(&apt(&[("name", "bind9".into()), ("update_cache", true.into())]), host);
+        laws(&apt(&[("cache_valid_time", 3600.into())]), host);
+    }
+
+    #[test]
+    fn a_blank_host_gets_its_lists_and_everything_in_one_transaction() {
+        let blank = host().command(&["find"], Answer::ok("")).command(&["apt-cache"], Answer::ok(""));
+        let apt = apt(&[("name", vec!["bind9", "nginx", "haproxy"].into()), ("update_cache", true.into()), ("install_recommends", false.into())]);
+        let outcome = converge(&apt, &blank as &(dyn System + 'static), None).unwrap();
+        assert_eq!(outcome.diff.len(), 3);
+        let log = blank.log();
+        assert_eq!(log[0], "act apt-get -y -o DPkg::Lock::Timeout=120 update");
+        assert!(log[1].ends_with("force-confold --no-install-recommends bind9 haproxy"), "{}", log[1]);
+        let env = &blank.acts()[1].env;
+        assert!(env.contains(&("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())));
+    }
+
+    #[test]
+    fn a_typing_mistake_is_told_before_anything_is_done() {
+        let host = host();
+        let failure = converge(&apt(&[("name", "bind99".into())]), &host as &(dyn System + 'static), None).unwrap_err();
+        assert_eq!(failure.message, "no repository of this host has a package `bind99`");
+        assert_eq!(host.log(), Vec::<String>::new());
     }
 }

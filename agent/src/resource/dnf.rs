@@ -408,6 +408,12 @@ impl Resource for Dnf {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::diff::{Change, Sign};
+    use crate::param::Params;
+    use crate::resource::converge;
+    use crate::resource::laws::laws;
+    use crate::system::Answer;
+    use crate::system::fake::Fake;
 
     #[test]
     fn rpm_says_what_is_installed() {
@@ -449,5 +455,59 @@ mod tests {
         assert_eq!(parse(&Rpm::line(&item))[0].evr(), "32:9.16.23-18.el9");
         let unseen = Item { version: Some(String::new()), ..item };
         assert_eq!(parse(&Rpm::line(&unseen))[0].evr(), "");
+    }
+
+    const HERE: &str = "centos-stream-release 0 9.0 26.el9 noarch\nbind-libs 32 9.16.23 18.el9 x86_64\nnginx 1 1.20.1 14.el9 x86_64\n";
+
+    /// A machine with these packages, and a cache that has bind.
+    fn host() -> Fake {
+        let offer = "bind 32 9.16.23 18.el9 x86_64\nnginx 1 1.22.0 1.el9 x86_64\n";
+        Fake::new()
+            .file("/usr/bin/dnf", "")
+            .command(&["rpm", "-qa"], Answer::ok(HERE))
+            .command(&["rpm", "-q", "--whatprovides"], Answer { rc: 1, stdout: b"no package provides it\n".to_vec(), ..Answer::default() })
+            .command(&["dnf", "-y"], Answer::ok("Complete!\n"))
+            .fact("repositories", Answer::ok(offer))
+    }
+
+    fn dnf(args: &[(&str, Value)]) -> Dnf {
+        Dnf::decode(&args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()).unwrap()
+    }
+
+    #[test]
+    fn packages_keep_the_laws() {
+        for (name, state) in [("bind", "present"), ("bind-9.16*", "present"), ("nginx", "absent"), ("nginx", "present"), ("nginx", "latest"), ("nginx-1.22*", "present"), ("nosuch", "present"), ("/usr/bin/dig", "present")] {
+            laws(&dnf(&[("name", name.into()), ("state", state.into())]), host);
+        }
+        laws(&dnf(&[("name", vec!["bind", "nginx"].into()), ("update_cache", true.into())]), host);
+    }
+
+    #[test]
+    fn one_task_is_one_transaction_of_what_is_missing() {
+        let host = host().fact("repositories", Answer::ok("bind 32 9.16.23 18.el9 x86_64\n"));
+        let dnf = dnf(&[("name", vec!["bind", "nginx", "haproxy"].into()), ("disable_gpg_check", true.into())]);
+        let outcome = converge(&dnf, &host as &(dyn System + 'static), None).unwrap();
+        assert_eq!(host.log(), ["act dnf -y install --nogpgcheck bind haproxy"]);
+        assert_eq!(host.installed(), ["bind", "haproxy"]);
+        assert_eq!(outcome.diff[0], Change::Item { sign: Sign::Added, text: "bind 32:9.16.23-18.el9".to_owned() });
+        assert_eq!(outcome.notes, ["no repository in dnf's cache has `haproxy` now; dnf looks again when it is applied"]);
+    }
+
+    #[test]
+    fn a_failure_is_told_in_dnfs_words() {
+        let words = Answer { rc: 1, stderr: b"Error: Unable to find a match: haproxy\n".to_vec(), ..Answer::default() };
+        let host = host().fail_action(&["dnf", "-y", "install"], words);
+        let failure = converge(&dnf(&[("name", "haproxy".into())]), &host as &(dyn System + 'static), None).unwrap_err();
+        assert_eq!(failure.message, "dnf: Unable to find a match: haproxy");
+    }
+
+    #[test]
+    fn an_older_version_is_refused_unless_allowed() {
+        let offer = Answer::ok("nginx 1 1.18.0 1.el9 x86_64\n");
+        let older = || host().fact("repositories", offer.clone());
+        let refused = dnf(&[("name", "nginx-1.18*".into())]);
+        let failure = converge(&refused, &older() as &(dyn System + 'static), None).unwrap_err();
+        assert!(failure.message.contains("allow_downgrade"), "{}", failure.message);
+        laws(&dnf(&[("name", "nginx-1.18*".into()), ("allow_downgrade", true.into())]), older);
     }
 }

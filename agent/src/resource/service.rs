@@ -323,3 +323,107 @@ impl Resource for Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::param::Params;
+    use crate::resource::converge;
+    use crate::resource::laws::laws;
+    use crate::system::Answer;
+    use crate::system::fake::Fake;
+
+    fn show(load: &str, active: &str, sub: &str, file: &str) -> Answer {
+        Answer::ok(format!(
+            "LoadState={load}\nActiveState={active}\nSubState={sub}\nUnitFileState={file}\nFragmentPath=/usr/lib/systemd/system/x.service\nSourcePath=\nType=notify\nNeedDaemonReload=no\n"
+        ))
+    }
+
+    /// Stopped, running, failed, masked, absent.
+    fn host() -> Fake {
+        let script = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=generated\nSourcePath=/etc/init.d/isc-dhcp-server\nType=forking\n";
+        Fake::new()
+            .fact("unit:named.service", show("loaded", "inactive", "dead", "disabled"))
+            .fact("unit:nginx.service", show("loaded", "active", "running", "enabled"))
+            .fact("unit:broken.service", show("loaded", "failed", "failed", "enabled"))
+            .fact("unit:masked.service", show("masked", "inactive", "dead", "masked"))
+            .fact("unit:static.service", show("loaded", "inactive", "dead", "static"))
+            .fact("unit:nmaed.service", show("not-found", "inactive", "dead", ""))
+            .fact("unit:isc-dhcp-server.service", Answer::ok(script))
+            .fact("unit-enabled:isc-dhcp-server.service", Answer::status(1))
+            .fact("unit-files", Answer::ok("nginx.service enabled enabled\nnamed.service disabled disabled\n"))
+            .fact("journal:named.service", Answer::ok("2026-11-22T12:00:00+0000 ns1 named[7]: loading configuration: failure\n"))
+            .command(&["systemctl"], Answer::default())
+            .command(&["/bin/sh"], Answer::default())
+    }
+
+    fn service(args: &[(&str, Value)]) -> Service {
+        Service::decode(&args.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()).unwrap()
+    }
+
+    #[test]
+    fn units_keep_the_laws() {
+        for name in ["named", "nginx.service", "broken", "static", "isc-dhcp-server", "nmaed"] {
+            for state in ["started", "stopped"] {
+                laws(&service(&[("name", name.into()), ("state", state.into())]), host);
+                laws(&service(&[("name", name.into()), ("state", state.into()), ("enabled", true.into())]), host);
+            }
+            laws(&service(&[("name", name.into()), ("enabled", false.into()), ("masked", true.into())]), host);
+        }
+        laws(&service(&[("name", "masked".into()), ("masked", false.into()), ("state", "started".into())]), host);
+        laws(&service(&[("name", "masked".into()), ("state", "started".into())]), host);
+    }
+
+    fn acts(args: &[(&str, Value)]) -> Vec<String> {
+        let host = host();
+        converge(&service(args), &host as &(dyn System + 'static), None).unwrap();
+        let log = host.log().into_iter().filter(|line| line.starts_with("act systemctl"));
+        log.map(|line| line.trim_start_matches("act systemctl ").to_owned()).collect()
+    }
+
+    #[test]
+    fn enabling_and_starting_are_two_commands() {
+        let both = |name: &str| acts(&[("name", name.into()), ("state", "started".into()), ("enabled", true.into())]);
+        assert_eq!(both("named"), ["enable named.service", "start named.service"]);
+        assert_eq!(both("isc-dhcp-server"), ["enable isc-dhcp-server.service", "start isc-dhcp-server.service"]);
+        assert_eq!(both("nginx"), Vec::<String>::new());
+        assert_eq!(both("broken"), ["start broken.service"]);
+        assert_eq!(acts(&[("name", "nginx".into()), ("state", "restarted".into())]), ["restart nginx.service"]);
+        assert_eq!(acts(&[("name", "nginx".into()), ("state", "reloaded".into())]), ["reload nginx.service"]);
+        assert_eq!(acts(&[("name", "named".into()), ("state", "reloaded".into())]), ["start named.service"]);
+        assert_eq!(acts(&[("daemon_reload", true.into())]), ["daemon-reload"]);
+    }
+
+    #[test]
+    fn a_service_that_does_not_come_up_shows_its_journal() {
+        let failing = Answer { rc: 1, stdout: b"failed (exit-code)\n".to_vec(), ..Answer::default() };
+        let host = host().fail_action(&["/bin/sh", "-c"], failing);
+        let start = service(&[("name", "named".into()), ("state", "started".into())]);
+        let failure = converge(&start, &host as &(dyn System + 'static), None).unwrap_err();
+        assert_eq!(failure.message, "named.service was started but is failed (exit-code)");
+        assert!(failure.journal[0].contains("loading configuration: failure"));
+    }
+
+    #[test]
+    fn a_unit_that_nobody_brings_is_named_with_its_neighbour() {
+        let start = service(&[("name", "nmaed".into()), ("state", "started".into())]);
+        let failure = converge(&start, &host() as &(dyn System + 'static), None).unwrap_err();
+        assert_eq!(failure.message, "there is no unit `nmaed.service`; did you mean `named.service`?");
+    }
+
+    #[test]
+    fn a_unit_that_a_package_of_the_plan_brings_is_expected() {
+        use crate::system::overlay::Overlay;
+        use crate::system::{Declared, Effect};
+        let plan = Overlay::new(std::sync::Arc::new(host()));
+        let brings = Effect::Declared(Declared { brings: vec!["bind".to_owned()], ..Declared::default() });
+        plan.act(&Action::new(&["dnf", "install", "bind"], brings)).unwrap();
+        let start = service(&[("name", "nmaed".into()), ("state", "started".into()), ("enabled", true.into())]);
+        let outcome = converge(&start, &plan as &(dyn System + 'static), None).unwrap();
+        assert_eq!(outcome.diff.len(), 2);
+        assert!(outcome.notes[0].contains("earlier step"));
+        let again = converge(&start, &plan as &(dyn System + 'static), None).unwrap();
+        assert_eq!(again.diff, []);
+    }
+}
