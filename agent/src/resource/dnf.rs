@@ -48,7 +48,16 @@ params! {
 /// One line for each installed package; with the same arguments each time, so that a session asks once.
 const LIST: &[&str] = &["rpm", "-qa", "--qf", FORMAT];
 const FORMAT: &str = "%{NAME} %{EPOCH} %{VERSION} %{RELEASE} %{ARCH}\\n";
-const QUERY: &str = "%{name} %{epoch} %{version} %{release} %{arch}";
+const QUERY: &str = "%{name} %{epoch} %{version} %{release} %{arch}\\n";
+
+/// dnf writes into its cache even when it only reads it: it gets a tree of links to the real one.
+const ASIDE: &str = r#"
+stage=$1; shift
+mkdir "$stage/cache" || exit
+for from in /var/cache/dnf /var/cache/libdnf5; do [ -d $from ] && cp -as $from/. "$stage/cache"; done
+rm -f "$stage"/cache/*.json "$stage"/cache/*.pid
+exec "$@"
+"#;
 
 /// A package as rpm knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,10 +242,9 @@ impl Dnf {
     /// What the cached metadata offers; nothing is fetched and nothing is written.
     fn offers(&self, names: &[&str], newer: bool, world: &dyn System) -> Result<Option<Vec<Rpm>>, ResourceError> {
         let which = if newer { "--upgrades" } else { "--available" };
-        let mut probe = Probe::new(
-            "repositories",
-            &[program(world)?, "-q", "-C", "--setopt=logdir={stage}", "repoquery", which, "--latest-limit=1", "--qf", QUERY],
-        );
+        let mut probe = Probe::new("repositories", &["/bin/sh", "-c", ASIDE, "sh", "{stage}", program(world)?, "-q", "-C"]);
+        let query = ["--setopt=logdir={stage}", "--setopt=cachedir={stage}/cache", "repoquery", which, "--latest-limit=1", "--qf", QUERY];
+        probe.argv.extend(query.map(str::to_owned));
         probe.argv.extend(self.repositories());
         probe.argv.extend(names.iter().map(|name| (*name).to_owned()));
         probe.stage.push(Staged { path: "dnf.log".to_owned(), bytes: Vec::new() });

@@ -363,6 +363,7 @@ registry! {
     dnf::Dnf,
     file::File,
     find::Find,
+    group::Group,
     ini_file::IniFile,
     line::LineInFile,
     named::Named,
@@ -375,4 +376,5 @@ registry! {
     slurp::Slurp,
     stat::Stat,
     tempfile::Tempfile,
+    user::User,
 }
