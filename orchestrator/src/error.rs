@@ -2,7 +2,7 @@
 //! Also the exit codes, because a mistake's kind decides how the command ends.
 
 use crate::source::{SourceFile, SourceMap, Span};
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
@@ -153,7 +153,7 @@ impl Diagnostic {
         let notes = self.notes.iter().map(|note| Level::NOTE.message(note.as_str()));
         let help = self.help.iter().map(|help| Level::HELP.message(help.as_str()));
         let group: Group<'_> = title
-            .elements(excerpts.iter().map(Excerpt::snippet))
+            .elements(excerpts.iter().map(Excerpt::element))
             .elements(notes)
             .elements(help);
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
@@ -201,7 +201,16 @@ struct Excerpt<'d> {
 }
 
 impl Excerpt<'_> {
-    fn snippet(&self) -> Snippet<'_, Annotation<'_>> {
+    /// The lines with their carets; of a hidden file, the place alone.
+    fn element(&self) -> Element<'_> {
+        if self.file.hidden {
+            let first = self.labels.first().map_or(0, |(_, label)| label.span.start);
+            let place = self.file.position(first);
+            return Origin::path(self.path.as_str())
+                .line(place.line as usize)
+                .char_column(place.column as usize)
+                .into();
+        }
         let annotations = self.labels.iter().map(|(primary, label)| {
             let kind = if *primary {
                 AnnotationKind::Primary
@@ -211,9 +220,8 @@ impl Excerpt<'_> {
             let text = (!label.text.is_empty()).then_some(label.text.as_str());
             kind.span(first_line(&self.file.text, label.span)).label(text)
         });
-        Snippet::source(self.file.text.as_str())
-            .path(self.path.as_str())
-            .annotations(annotations)
+        let snippet = Snippet::source(self.file.text.as_str()).path(self.path.as_str());
+        snippet.annotations(annotations).into()
     }
 }
 

@@ -3,8 +3,10 @@
 use super::{ALL, Inventory, folder_of, ini, vars, yaml};
 use crate::error::{Diagnostic, Diagnostics};
 use crate::source::{FileId, SourceMap, Span};
+use crate::vault::Vault;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What one `-i` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,13 +48,26 @@ const SKIPPED: [&str; 13] = [
 const FOLDERS: [&str; 3] = ["group_vars", "host_vars", "vars_plugins"];
 
 impl Inventory {
-    /// Loads everything that was named, in order; later variables win.
+    /// Loads everything that was named, in order; later variables win. Nothing may be encrypted.
     ///
     /// # Errors
     /// All mistakes in all files.
     pub fn load(sources: &SourceMap, from: &[InventorySource]) -> Result<Inventory, Diagnostics> {
+        let vault = Vault::new(Vec::new()).map_err(|error| Diagnostic::new("vault", error.to_string()))?;
+        Inventory::load_with(sources, from, Arc::new(vault))
+    }
+
+    /// As [`Inventory::load`], with a vault that opens what is encrypted, here and in `group_vars` and `host_vars`.
+    ///
+    /// # Errors
+    /// All mistakes in all files.
+    pub fn load_with(
+        sources: &SourceMap,
+        from: &[InventorySource],
+        vault: Arc<Vault>,
+    ) -> Result<Inventory, Diagnostics> {
         let mut loader = Loader {
-            inventory: Inventory::empty(sources),
+            inventory: Inventory::empty(sources, vault),
             mistakes: Diagnostics::default(),
         };
         for source in from {

@@ -15,6 +15,7 @@ pub use vars::{LayerKind, VarLayer, Variables, variables};
 
 use crate::error::Diagnostic;
 use crate::source::{SourceMap, Span};
+use crate::vault::Vault;
 use indexmap::IndexMap;
 use std::borrow::Borrow;
 use std::fmt;
@@ -126,6 +127,7 @@ pub struct Inventory {
     dirs: Vec<PathBuf>,
     files: Vec<PathBuf>,
     warnings: Vec<Diagnostic>,
+    vault: Arc<Vault>,
     cache: vars::Cache,
 }
 

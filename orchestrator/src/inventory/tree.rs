@@ -5,6 +5,7 @@ use super::{ALL, Group, Host, HostName, Inventory, LOCALHOST, UNGROUPED};
 use crate::error::{Diagnostic, Diagnostics};
 use crate::source::yaml::{Node, NodeKind};
 use crate::source::{FileId, SourceMap, Span};
+use crate::vault::Vault;
 use indexmap::IndexMap;
 use std::collections::{HashSet, VecDeque};
 use std::path::Path;
@@ -16,7 +17,7 @@ const PRIORITY: &str = "ansible_group_priority";
 impl Inventory {
     /// An inventory with no host but the implicit localhost.
     #[must_use]
-    pub fn empty(sources: &SourceMap) -> Self {
+    pub fn empty(sources: &SourceMap, vault: Arc<Vault>) -> Self {
         let mut inventory = Inventory {
             sources: sources.clone(),
             hosts: IndexMap::new(),
@@ -25,6 +26,7 @@ impl Inventory {
             dirs: Vec::new(),
             files: Vec::new(),
             warnings: Vec::new(),
+            vault,
             cache: vars::Cache::default(),
         };
         inventory.declare_group(ALL, None);

@@ -2,8 +2,9 @@
 
 use super::{ALL, Host, Inventory};
 use crate::error::{Diagnostic, Diagnostics, nearest};
-use crate::source::yaml::{self, Node};
+use crate::source::yaml::Node;
 use crate::source::{FileId, SourceMap};
+use crate::vault::Vault;
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ impl Inventory {
         let mut layers = Vec::new();
         for dir in dirs {
             for subject in subjects {
-                layers.extend(self.cache.get(&self.sources, dir, kind, subject)?);
+                layers.extend(self.cache.get(self, dir, kind, subject)?);
             }
         }
         Ok(layers)
@@ -135,19 +136,20 @@ impl Inventory {
 }
 
 impl Cache {
-    fn get(&self, sources: &SourceMap, dir: &Path, kind: LayerKind, subject: &str) -> Loaded {
+    fn get(&self, inventory: &Inventory, dir: &Path, kind: LayerKind, subject: &str) -> Loaded {
         let key = (dir.to_path_buf(), kind, subject.to_owned());
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = cache.entry(key).or_insert_with(|| load(sources, dir, kind, subject));
+        let loaded = cache.entry(key).or_insert_with(|| load(inventory, dir, kind, subject));
         loaded.clone()
     }
 }
 
-fn load(sources: &SourceMap, dir: &Path, kind: LayerKind, subject: &str) -> Loaded {
+fn load(inventory: &Inventory, dir: &Path, kind: LayerKind, subject: &str) -> Loaded {
     let folder = match kind {
         LayerKind::HostVarsInventory | LayerKind::HostVarsPlaybook => "host_vars",
         _ => "group_vars",
     };
+    let sources = &inventory.sources;
     let mut layers = Vec::new();
     for path in files(&dir.join(folder), subject)? {
         let file = sources.read(&path, None)?;
@@ -155,18 +157,18 @@ fn load(sources: &SourceMap, dir: &Path, kind: LayerKind, subject: &str) -> Load
             name: sources.file(file).path.display().to_string(),
             kind,
             subject: subject.to_owned(),
-            vars: variables(sources, file)?,
+            vars: variables(sources, file, &inventory.vault)?,
         }));
     }
     Ok(layers)
 }
 
-/// Reads a file of variables: one mapping, or nothing.
+/// Reads a file of variables: one mapping, or nothing; encrypted or not.
 ///
 /// # Errors
-/// What is wrong with it as YAML, or that it is no mapping of names.
-pub fn variables(sources: &SourceMap, file: FileId) -> Result<Variables, Diagnostics> {
-    let node = yaml::parse(sources, file)?;
+/// What is wrong with it as YAML, that it cannot be decrypted, or that it is no mapping of names.
+pub fn variables(sources: &SourceMap, file: FileId, vault: &Vault) -> Result<Variables, Diagnostics> {
+    let node = vault.parse(sources, file)?;
     if node.as_map().is_none() && !node.is_null() {
         let message = format!("a file of variables is a mapping, not {}", node.type_name());
         return Err(Diagnostic::new("wrong-type", message)

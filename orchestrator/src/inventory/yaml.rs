@@ -3,15 +3,17 @@
 use super::{ALL, HostName, Inventory, address, vars};
 use crate::error::{Diagnostic, Diagnostics};
 use crate::source::decode::Fields;
-use crate::source::yaml::{self, Node, NodeKind};
+use crate::source::yaml::{Node, NodeKind};
 use crate::source::{FileId, Span};
+use std::sync::Arc;
 
 const GROUP_KEYS: [&str; 3] = ["hosts", "vars", "children"];
 
 /// Reads a file into the inventory.
 pub(super) fn read(inventory: &mut Inventory, file: FileId) -> Result<(), Diagnostics> {
     let sources = inventory.sources.clone();
-    let root = yaml::parse(&sources, file)?;
+    let vault = Arc::clone(&inventory.vault);
+    let root = vault.parse(&sources, file)?;
     if let Some((key, _)) = root.entry("plugin") {
         let one = Diagnostic::new("inventory-plugin", "inventory plugins are not supported");
         return Err(one.at(key.span, "names a plugin").into());

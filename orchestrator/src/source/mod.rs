@@ -36,6 +36,8 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// The whole text.
     pub text: String,
+    /// Whether the text is a secret that no message may quote.
+    pub hidden: bool,
     line_starts: Vec<u32>,
 }
 
@@ -83,6 +85,15 @@ impl SourceMap {
 
     /// Adds text under a name, for `-e`, `-i` lists and tests.
     pub fn add(&self, path: &Path, text: String) -> FileId {
+        self.push(path, text, false)
+    }
+
+    /// Adds text that no message may quote, such as what an encrypted file holds.
+    pub fn add_hidden(&self, path: &Path, text: String) -> FileId {
+        self.push(path, text, true)
+    }
+
+    fn push(&self, path: &Path, text: String, hidden: bool) -> FileId {
         let shown = std::env::current_dir()
             .ok()
             .and_then(|dir| path.strip_prefix(dir).ok().map(Path::to_path_buf))
@@ -99,6 +110,7 @@ impl SourceMap {
         files.push(Arc::new(SourceFile {
             path: shown,
             text,
+            hidden,
             line_starts,
         }));
         FileId(files.len() as u32 - 1)

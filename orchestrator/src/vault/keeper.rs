@@ -1,0 +1,84 @@
+//! Where the run keeps its secrets: text holds placeholders, the bytes are here, and only the last step before a machine
+//! puts them in.
+
+use super::{VaultError, cipher};
+use crate::template::SecretStore;
+use okd_agent::secret::{Secret, Secrets};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The secrets of a run.
+pub struct Keeper {
+    /// Makes the placeholders unguessable.
+    key: Secret,
+    secrets: Mutex<Secrets>,
+}
+
+impl Keeper {
+    /// A keeper whose placeholders follow from this key: the same secret has the same placeholder in the next run, and a
+    /// kept plan stays readable to who has the key.
+    #[must_use]
+    pub fn new(key: Secret) -> Self {
+        Keeper {
+            key,
+            secrets: Mutex::default(),
+        }
+    }
+
+    /// A keeper whose placeholders are its own.
+    ///
+    /// # Errors
+    /// [`VaultError::Random`] where the system gives no random bytes.
+    pub fn random() -> Result<Self, VaultError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|_| VaultError::Random)?;
+        Ok(Keeper::new(Secret::new(key)))
+    }
+
+    /// Keeps a secret and gives its placeholder. The name is shown to people.
+    pub fn keep(&self, name: &str, secret: Secret) -> String {
+        let name: String = name
+            .chars()
+            .map(|c| {
+                if c.is_alphanumeric() || "_-.".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        let id = cipher::digest(self.key.reveal(), &[name.as_bytes(), secret.reveal()]);
+        let placeholder = Secrets::placeholder(&name, &cipher::to_hex(&id[..id.len().min(8)]));
+        self.lock().insert(placeholder.clone(), secret);
+        placeholder
+    }
+
+    /// All that is kept by now, for the worlds that put the bytes in.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keeper(‹hidden›)")
+    }
+}
+
+impl SecretStore for Keeper {
+    fn reveal(&self, text: &str) -> Option<String> {
+        if !Secrets::marked(text) {
+            return None;
+        }
+        let revealed = String::from_utf8(self.lock().reveal(text.as_bytes())).ok()?;
+        (revealed != text).then_some(revealed)
+    }
+
+    fn derive(&self, name: &str, value: String) -> String {
+        self.keep(name, Secret::new(value))
+    }
+}
