@@ -278,6 +278,7 @@ fn fingerprint<S: Serialize>(state: &S) -> Option<u64> {
 }
 
 pub mod layout;
+pub mod network;
 pub mod transaction;
 
 /// What documentation and decoding know of a kind.
@@ -360,13 +361,16 @@ registry! {
     block::BlockInFile,
     command::Command,
     copy::Copy,
+    dhcpd::Dhcpd,
     dnf::Dnf,
     file::File,
     find::Find,
     group::Group,
+    haproxy::Haproxy,
     ini_file::IniFile,
     line::LineInFile,
     named::Named,
+    nginx::Nginx,
     package::Package,
     ping::Ping,
     replace::Replace,

@@ -236,6 +236,7 @@ impl Named {
             files,
             folders: vec![(super::layout::path(family.pick("/var/named", "/etc/bind")), ".zone")],
             started_by_package: family == Family::Debian,
+            enabled_by_package: family == Family::Debian,
         }
     }
 

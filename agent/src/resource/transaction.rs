@@ -41,6 +41,8 @@ pub struct Watch {
     pub folders: Vec<(AbsPath, &'static str)>,
     /// Whether the distribution starts the unit when it installs the package.
     pub started_by_package: bool,
+    /// Whether it makes the unit start at boot then.
+    pub enabled_by_package: bool,
 }
 
 /// A service's files as they should be, and how the service is brought to them.
@@ -274,9 +276,9 @@ pub fn result(state: &State) -> Map {
         ("name", state.unit.name.as_str().into()),
         (
             "state",
-            Value::from(if state.unit.active { "started" } else { "stopped" }),
+            Value::from(if state.unit.active() { "started" } else { "stopped" }),
         ),
-        ("enabled", state.unit.enabled.into()),
+        ("enabled", state.unit.enabled().into()),
         (
             "files",
             files.map(|(path, _)| path.to_string()).collect::<Vec<_>>().into(),

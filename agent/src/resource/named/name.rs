@@ -1,6 +1,7 @@
 //! Names, addresses and the names that addresses have, RFC 1034, 1035 and 3596.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::resource::network::Network;
+use std::net::IpAddr;
 
 /// Says what is wrong with a name, RFC 1035 2.3.4; `owner` names may begin with `*` and hold `_` and `/`.
 pub(super) fn problem(name: &str, host: bool) -> Option<String> {
@@ -48,53 +49,6 @@ pub(super) fn target(name: &str, domain: &str) -> String {
         None if lower == "@" => format!("{domain}."),
         None if lower.contains('.') => format!("{lower}."),
         None => format!("{lower}.{domain}."),
-    }
-}
-
-/// A network by its first address and its length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// Reads `10.0.0.0/24`.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
-        let expected = || format!("a network such as 10.0.0.0/24, not `{text}`");
-        let (address, prefix) = text.split_once('/').ok_or_else(expected)?;
-        let address: IpAddr = address.parse().map_err(|_| expected())?;
-        let prefix: u8 = prefix.parse().map_err(|_| expected())?;
-        if prefix == 0 || prefix > bits(address) {
-            return Err(expected());
-        }
-        let network = Network { address, prefix };
-        if !network.contains(address) || masked(address, prefix) != address {
-            return Err(format!("`{text}` has bits beyond its length: {}/{prefix} is the network", masked(address, prefix)));
-        }
-        Ok(network)
-    }
-
-    /// Whether an address lies in it.
-    pub(super) fn contains(self, address: IpAddr) -> bool {
-        bits(address) == bits(self.address) && masked(address, self.prefix) == masked(self.address, self.prefix)
-    }
-}
-
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from(u32::from(v4) & mask))
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from(u128::from(v6) & mask))
-        }
     }
 }
 

@@ -5,7 +5,9 @@ use super::*;
 use crate::param::Params;
 use crate::resource::transaction::tests::Rig;
 use crate::resource::{Resource, Status, converge};
-use crate::system::System;
+use crate::resource::laws::laws;
+use crate::system::fake::Fake;
+use crate::system::{Answer, System};
 use crate::value::{Map, Value, map};
 
 fn list(items: &[&str]) -> Value {
@@ -216,4 +218,33 @@ fn contradictions_are_refused_before_anything_is_contacted() {
     ] {
         assert!(problems.contains(words), "{words} is missing in:\n{problems}");
     }
+}
+
+#[test]
+fn the_laws_hold_on_both_families() {
+    let unit = |active: &str, file: &str| {
+        Answer::ok(format!("LoadState=loaded\nActiveState={active}\nSubState=running\nUnitFileState={file}\nType=forking\n"))
+    };
+    laws(&decode(&args()), || {
+        let conf = "options { directory \"/var/cache/bind\"; };\n";
+        Fake::new()
+            .user("bind", 101)
+            .file("/etc/os-release", "ID=debian\n")
+            .file("/etc/bind/named.conf", conf)
+            .file("/etc/bind/gone.example.org.zone", format!("; {}\n", crate::resource::transaction::MARK))
+            .fact("unit:named.service", unit("active", "enabled"))
+            .checker("named-checkconf")
+            .command(&["systemctl"], Answer::default())
+            .command(&["/bin/sh"], Answer::default())
+    });
+    laws(&decode(&args()), || {
+        Fake::new()
+            .user("named", 25)
+            .file("/etc/os-release", "ID=\"rocky\"\n")
+            .dir("/var/named")
+            .fact("unit:named.service", unit("inactive", "disabled"))
+            .checker("named-checkconf")
+            .command(&["systemctl"], Answer::default())
+            .command(&["/bin/sh"], Answer::default())
+    });
 }

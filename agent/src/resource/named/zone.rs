@@ -1,8 +1,9 @@
 //! A zone's file, RFC 1035 5, and its serial, which rises only when the records change.
 
-use super::name::{self, Network};
+use super::name;
 use super::{Record, RecordType, Soa, Zone, ZoneType};
 use crate::param::Params;
+use crate::resource::network::Network;
 use crate::resource::transaction::header;
 use crate::value::Map;
 use std::collections::BTreeMap;

@@ -1,14 +1,14 @@
 //! The swap itself: every file in place, the service told and watched, or everything as it was.
 
 use super::checker::check;
-use super::unit::{Unit, command};
-use super::watch::{listens, serves, settles};
-use super::{Content, FileSet, State};
+use super::unit::Unit;
+use super::watch::{listens, serves};
+use super::{Content, FileSet, State, Tell};
 use crate::path::AbsPath;
 use crate::resource::file::make_directories;
 use crate::resource::layout::{has_selinux, path};
 use crate::resource::{Failure, ResourceError};
-use crate::system::{Action, Alter, Answer, Effect, FileWrite, Probe, Removal, System, SystemError};
+use crate::system::{Action, Alter, Effect, FileWrite, Probe, Removal, System, SystemError};
 use crate::value::Map;
 
 /// A file that stands between the swap and the service's being told: a run that was cut there is taken up by the next.
@@ -23,7 +23,7 @@ pub(super) fn owed_mark(unit: &str) -> AbsPath {
 pub fn apply(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Result<Map, ResourceError> {
     let rewritten = now.rewritten(want).next().is_some();
     if rewritten {
-        check(set, now.unit.active, world)?;
+        check(set, now.unit.active(), world)?;
     }
     let told = rewritten || now.owed;
     if told {
@@ -43,9 +43,9 @@ pub fn apply(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Re
     if told {
         world.remove(&owed_mark(&now.unit.name), Removal::File)?;
     }
-    if now.unit.enabled != want.unit.enabled {
-        let verb = if want.unit.enabled { "enable" } else { "disable" };
-        demand(verb, command(verb, &want.unit, world)?, &want.unit)?;
+    if now.unit.enabled() != want.unit.enabled() {
+        let verb = if want.unit.enabled() { "enable" } else { "disable" };
+        want.unit.command(verb, &want.unit, world)?;
     }
     Ok(Map::new())
 }
@@ -104,38 +104,22 @@ fn label(paths: &[&str], world: &dyn System) -> Result<(), SystemError> {
 
 /// Tells the service, and watches that it does what its files say.
 fn bring(set: &FileSet, now: &State, want: &State, told: bool, world: &dyn System) -> Result<(), ResourceError> {
-    let will = Unit {
-        enabled: now.unit.enabled,
-        ..want.unit.clone()
-    };
-    let verb = match (now.unit.active, want.unit.active) {
+    let verb = match (now.unit.active(), want.unit.active()) {
         (false, true) => "start",
         (true, true) if told => set.tell.word(),
         (true, false) => "stop",
         _ => return Ok(()),
     };
-    let answer = command(verb, &will, world)?;
-    let predicted = answer.predicted;
-    demand(verb, answer, &will).map_err(|error| with_journal(error, &will, world))?;
-    if predicted || !want.unit.active {
+    let mut after = want.unit.clone();
+    after.seen.file.clone_from(&now.unit.seen.file);
+    let answer = after.command(verb, &after, world)?;
+    if answer.predicted || !want.unit.active() {
         return Ok(());
     }
-    let fails = |sentence: String| with_journal(ResourceError::message(sentence), &will, world);
-    settles(&will.name, world)?.map_err(fails)?;
+    after.settle(world)?;
+    let fails = |sentence: String| with_journal(ResourceError::message(sentence), &after, world);
     listens(set.service, &set.listeners, world)?.map_err(fails)?;
     serves(&set.served, world)?.map_err(fails)
-}
-
-fn demand(verb: &str, answer: Answer, unit: &Unit) -> Result<(), ResourceError> {
-    if answer.success() {
-        return Ok(());
-    }
-    let argv = ["systemctl", verb, &unit.name].map(str::to_owned);
-    Err(ResourceError::command(
-        format!("`systemctl {verb} {}` failed", unit.name),
-        &argv,
-        &answer,
-    ))
 }
 
 /// Adds the unit's last journal lines to a failure.
@@ -158,7 +142,7 @@ fn put_back(set: &FileSet, now: &State, want: &State, error: ResourceError, worl
         ResourceError::System(error) => Box::new(Failure::from(error)),
     };
     failure.kept = match restore(set, now, want, world) {
-        Ok(()) if now.unit.active => format!("the old set was put back and {} is running on it", set.service),
+        Ok(()) if now.unit.active() => format!("the old set was put back and {} is running on it", set.service),
         Ok(()) => format!(
             "the old set was put back; {} did not run before and does not now",
             set.service
@@ -191,16 +175,16 @@ fn restore(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Resu
         .map(|(path, _)| path.as_str())
         .collect();
     label(&paths, world)?;
-    if now.unit.active {
-        let verb = if set.tell == super::Tell::Reload {
+    if now.unit.active() {
+        let verb = if set.tell == Tell::Reload {
             "reload-or-restart"
         } else {
             "restart"
         };
-        demand(verb, command(verb, &now.unit, world)?, &now.unit)?;
-        settles(&now.unit.name, world)?.map_err(ResourceError::message)?;
+        now.unit.command(verb, &now.unit, world)?;
+        now.unit.settle(world)?;
     } else {
-        command("stop", &now.unit, world)?;
+        now.unit.command("stop", &now.unit, world)?;
     }
     Ok(world.remove(&owed_mark(&now.unit.name), Removal::File)?)
 }

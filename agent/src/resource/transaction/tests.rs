@@ -199,6 +199,13 @@ impl System for Rig {
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
         assert!(matches!(action.effect, Effect::Declared(_)), "{action:?}");
+        if action.argv[0] == "/bin/sh" {
+            return Ok(Answer {
+                rc: i32::from(self.holds(self.dies)),
+                stdout: b"failed (exit-code)\n".to_vec(),
+                ..Answer::default()
+            });
+        }
         let verb = action.argv[1].clone();
         self.acts.lock().unwrap().push(action.argv[1..].join(" "));
         if matches!(verb.as_str(), "start" | "reload" | "restart" | "reload-or-restart") {
@@ -267,6 +274,7 @@ impl Toy {
                 .collect(),
             folders: vec![(layout::path("/etc/toy"), ".part")],
             started_by_package: false,
+            enabled_by_package: false,
         }
     }
 
@@ -347,7 +355,7 @@ fn a_failing_reload_puts_the_old_set_back() {
     };
     rig.file("/etc/toy.conf", "good\n");
     let failure = run(&Toy::new("bad", &["new"]), &rig).unwrap_err();
-    assert_eq!(failure.message, "`systemctl reload toy.service` failed");
+    assert_eq!(failure.message, "systemctl: Job failed.");
     assert_eq!(failure.kept, "the old set was put back and toy is running on it");
     assert_eq!(failure.journal, ["first words", "last words"]);
     assert_eq!(rig.text("/etc/toy.conf").unwrap(), "good\n");
@@ -364,7 +372,7 @@ fn a_daemon_that_dies_of_its_files_is_put_back() {
     };
     rig.file("/etc/toy.conf", "good\n");
     let failure = run(&Toy::new("poison", &[]), &rig).unwrap_err();
-    assert_eq!(failure.message, "toy.service does not stay up");
+    assert_eq!(failure.message, "toy.service was started but is failed (exit-code)");
     assert_eq!(failure.kept, "the old set was put back and toy is running on it");
     let fresh = Rig {
         fails: Some("bad"),
@@ -422,7 +430,7 @@ fn what_is_not_installed_is_an_error_unless_it_is_promised() {
         ..rig
     };
     let now = Toy::new("one", &[]).inspect(machine(&rig)).unwrap();
-    assert!(now.unit.promised && !now.unit.active);
+    assert!(now.unit.promised && !now.unit.active());
     let note = &notes(&Toy::new("one", &[]).set(&now), &now)[0];
     assert!(note.starts_with("toy-check is not there yet"), "{note}");
 }

@@ -4,7 +4,8 @@ use super::Watch;
 use crate::choice;
 use crate::diff::Change;
 use crate::resource::ResourceError;
-use crate::system::{Action, Answer, Declared, Effect, Probe, System, SystemError};
+use crate::resource::systemd::{self, Manager, control, settle, show};
+use crate::system::{Answer, System};
 use serde::Serialize;
 
 choice! {
@@ -37,15 +38,13 @@ impl Tell {
     }
 }
 
-/// What systemd says of a unit.
+/// What can be seen of a service's unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unit {
     /// Its full name.
     pub name: String,
-    /// Whether it runs.
-    pub active: bool,
-    /// Whether it starts at boot.
-    pub enabled: bool,
+    /// What systemd says of it.
+    pub seen: systemd::Unit,
     /// Whether it is not there yet and a package that a plan installs will bring it.
     pub promised: bool,
     /// How it will be told of new files.
@@ -53,15 +52,16 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// The same unit as it should be.
+    /// Whether it runs.
     #[must_use]
-    pub fn wanted(&self, power: Power, enabled: bool, tell: Tell) -> Self {
-        Unit {
-            active: power == Power::Started,
-            enabled,
-            tell,
-            ..self.clone()
-        }
+    pub fn active(&self) -> bool {
+        self.seen.runs()
+    }
+
+    /// Whether it starts at boot; a unit for which that cannot be chosen does as it is made.
+    #[must_use]
+    pub fn enabled(&self) -> bool {
+        self.seen.enabled().unwrap_or(true)
     }
 
     /// The name without its kind.
@@ -70,151 +70,92 @@ impl Unit {
         self.name.strip_suffix(".service").unwrap_or(&self.name)
     }
 
+    /// The same unit as it should be.
+    pub(super) fn wanted(&self, power: Power, enabled: bool, tell: Tell) -> Self {
+        let mut want = Unit { tell, ..self.clone() };
+        want.set(power == Power::Started, enabled);
+        want
+    }
+
+    fn set(&mut self, active: bool, enabled: bool) {
+        if active != self.active() {
+            self.seen.set_active(active);
+        }
+        if self.seen.enabled().is_some_and(|now| now != enabled) {
+            self.seen.file = if enabled { "enabled" } else { "disabled" }.to_owned();
+        }
+    }
+
     /// What is to be done for it to become `want`; `told`: whether its files are new to it.
     pub(super) fn changes(&self, want: &Self, told: bool) -> Vec<Change> {
-        let of = self.name.clone();
-        let word = |active: bool| if active { "active" } else { "inactive" }.to_owned();
+        let field = |name: &str, before: &str, after: &str| Change::Field {
+            of: self.short().to_owned(),
+            name: name.to_owned(),
+            before: before.to_owned(),
+            after: after.to_owned(),
+        };
         let mut changes = Vec::new();
-        if self.active != want.active {
-            let (before, after) = (word(self.active), word(want.active));
-            changes.push(Change::Field {
-                of: of.clone(),
-                name: "state".to_owned(),
-                before,
-                after,
-            });
-        } else if told && want.active {
+        if self.active() != want.active() {
+            let state = |unit: &Unit| if unit.active() { "started" } else { "stopped" };
+            let before = if self.seen.active == "failed" {
+                "failed"
+            } else {
+                state(self)
+            };
+            changes.push(field("state", before, state(want)));
+        } else if told && want.active() {
             changes.push(Change::Act(format!("{} {}", want.tell.word(), self.short())));
         }
-        if self.enabled != want.enabled {
-            let word = |enabled: bool| if enabled { "enabled" } else { "disabled" }.to_owned();
-            let (before, after) = (word(self.enabled), word(want.enabled));
-            changes.push(Change::Field {
-                of,
-                name: "boot".to_owned(),
-                before,
-                after,
-            });
+        if self.enabled() != want.enabled() {
+            let word = |unit: &Unit| if unit.enabled() { "yes" } else { "no" };
+            changes.push(field("enabled", word(self), word(want)));
         }
         changes
     }
-}
 
-/// The fact that a unit's state is known by.
-pub(super) fn key(unit: &str) -> String {
-    format!("unit:{unit}")
-}
+    /// Does something to the unit; afterwards it will be as `after`.
+    ///
+    /// # Errors
+    /// systemctl's failure, with the unit's last journal lines.
+    pub(super) fn command(&self, verb: &str, after: &Unit, world: &dyn System) -> Result<Answer, ResourceError> {
+        let argv = Manager::System.command(&[verb, &self.name]);
+        control(&self.name, argv, &after.seen, Manager::System, world)
+    }
 
-/// Asks systemd for a unit's state under a fact's name.
-fn ask(key: String, unit: &str, world: &dyn System) -> Result<Answer, SystemError> {
-    let properties = "LoadState,ActiveState,SubState,UnitFileState";
-    world.probe(&Probe::new(
-        key,
-        &["systemctl", "show", unit, "-p", properties, "--no-pager"],
-    ))
-}
-
-fn property<'a>(text: &'a str, name: &str) -> &'a str {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-        .unwrap_or_default()
+    /// Waits until it is up for good.
+    ///
+    /// # Errors
+    /// That it is not, with its last journal lines.
+    pub(super) fn settle(&self, world: &dyn System) -> Result<(), ResourceError> {
+        settle(&self.name, &self.seen, Manager::System, world)
+    }
 }
 
 /// What systemd says of the unit that a service watches.
 pub(super) fn look(watch: &Watch, world: &dyn System) -> Result<Unit, ResourceError> {
-    let answer = ask(key(watch.unit), watch.unit, world)?;
-    let text = answer.text();
+    let promised = !world.promised().is_empty();
+    let seen = match show(watch.unit, Manager::System, world) {
+        Ok(seen) => seen,
+        Err(ResourceError::Failed(_)) if promised => systemd::Unit::default(),
+        Err(error) => return Err(error),
+    };
     let mut unit = Unit {
         name: watch.unit.to_owned(),
-        active: matches!(
-            property(&text, "ActiveState"),
-            "active" | "reloading" | "activating" | "refreshing"
-        ),
-        enabled: matches!(
-            property(&text, "UnitFileState"),
-            "enabled" | "enabled-runtime" | "static" | "alias"
-        ),
+        seen,
         promised: false,
         tell: Tell::Reload,
     };
-    if !answer.success() || matches!(property(&text, "LoadState"), "not-found" | "") {
-        if world.promised().is_empty() {
-            let message = format!(
-                "there is no unit {} on this host; install the package that brings it first (`{}`)",
-                watch.unit, watch.package
-            );
-            let argv = ["systemctl", "show", watch.unit].map(str::to_owned);
-            return Err(ResourceError::command(message, &argv, &answer));
-        }
-        unit.promised = true;
-        unit.active = watch.started_by_package;
-        unit.enabled = watch.started_by_package;
-    } else if matches!(property(&text, "UnitFileState"), "generated" | "") {
-        unit.enabled = starts_at_boot(watch.unit, world)?;
+    if unit.seen.exists() {
+        return Ok(unit);
     }
+    if !promised {
+        let Watch { unit, package, .. } = watch;
+        return Err(ResourceError::message(format!(
+            "there is no unit {unit} on this host; install the package that brings it first (`{package}`)"
+        )));
+    }
+    unit.promised = true;
+    unit.seen = systemd::Unit::promised();
+    unit.set(watch.started_by_package, watch.enabled_by_package);
     Ok(unit)
-}
-
-/// A unit made from a SysV script does not say itself whether it starts at boot.
-fn starts_at_boot(unit: &str, world: &dyn System) -> Result<bool, SystemError> {
-    let answer = world.probe(&Probe::new(
-        format!("enabled:{unit}"),
-        &["systemctl", "is-enabled", unit],
-    ))?;
-    Ok(answer.success())
-}
-
-/// Does something to a unit; afterwards it will be as `will`.
-///
-/// # Errors
-/// When systemctl cannot be run; its failure is an [`Answer`].
-pub(super) fn command(verb: &str, will: &Unit, world: &dyn System) -> Result<Answer, SystemError> {
-    let active = if will.active {
-        "ActiveState=active\nSubState=running"
-    } else {
-        "ActiveState=inactive\nSubState=dead"
-    };
-    let enabled = if will.enabled { "enabled" } else { "disabled" };
-    let state = Answer::ok(format!("LoadState=loaded\n{active}\nUnitFileState={enabled}\n"));
-    let boot = if will.enabled {
-        Answer::ok("enabled\n")
-    } else {
-        Answer::status(1)
-    };
-    let predicts = vec![(key(&will.name), state), (format!("enabled:{}", will.name), boot)];
-    let effect = Effect::Declared(Declared {
-        predicts,
-        ..Declared::default()
-    });
-    world.act(&Action::new(&["systemctl", verb, &will.name], effect))
-}
-
-/// Whether a unit runs, asked anew: a fact of its own for each look, so that no remembered answer is given.
-///
-/// `None` where systemd does not answer.
-pub(super) fn runs(unit: &str, look: u32, world: &dyn System) -> Result<Option<Life>, SystemError> {
-    let answer = ask(format!("look:{look}:{unit}"), unit, world)?;
-    if !answer.success() {
-        return Ok(None);
-    }
-    let text = answer.text();
-    Ok(match property(&text, "ActiveState") {
-        "active" => Some(Life::Up),
-        "activating" | "reloading" | "refreshing" if property(&text, "SubState") != "auto-restart" => {
-            Some(Life::Coming)
-        }
-        "" => None,
-        _ => Some(Life::Down),
-    })
-}
-
-/// How a unit is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
-    /// It runs.
-    Up,
-    /// It is on its way.
-    Coming,
-    /// It does not run, or keeps falling over.
-    Down,
 }

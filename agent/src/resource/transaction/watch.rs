@@ -3,7 +3,6 @@
 //! A reload can succeed though the service dropped the new configuration (haproxy and nginx keep the old one when an
 //! address is taken), so success is what can be seen from outside.
 
-use super::unit::{Life, runs};
 use crate::system::{Answer, Probe, System, SystemError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,6 +14,12 @@ pub struct Listener {
     pub address: Option<String>,
     /// The port.
     pub port: u16,
+}
+
+impl From<(Option<String>, u16)> for Listener {
+    fn from((address, port): (Option<String>, u16)) -> Self {
+        Listener { address, port }
+    }
 }
 
 /// A question that the running service has to answer.
@@ -31,28 +36,8 @@ pub struct Served {
 }
 
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
-/// Looks at a unit that has to be up in a row: a daemon that dies of its configuration does so at once.
-const STEADY: u32 = 5;
-/// Looks before a unit, a listener or an answer is given up: 10 s.
+/// Looks before a listener or an answer is given up: 10 s.
 const PATIENCE: u32 = if cfg!(test) { 9 } else { 100 };
-
-/// Waits until a unit is up and stays so. `Err` in the inner result says in a sentence that it is not.
-pub(super) fn settles(unit: &str, world: &dyn System) -> Result<Result<(), String>, SystemError> {
-    let mut steady = 0;
-    for look in 0..PATIENCE {
-        match runs(unit, look, world)? {
-            None => return Ok(Ok(())),
-            Some(Life::Up) => steady += 1,
-            Some(Life::Coming) => steady = 0,
-            Some(Life::Down) => return Ok(Err(format!("{unit} does not stay up"))),
-        }
-        if steady == STEADY {
-            return Ok(Ok(()));
-        }
-        sleep(PAUSE);
-    }
-    Ok(Err(format!("{unit} is still on its way up after 10 s")))
-}
 
 /// Waits until a process of this name listens everywhere it should.
 pub(super) fn listens(
@@ -94,6 +79,9 @@ fn complaint(listener: &Listener, process: &str, table: &str) -> Option<String> 
     let other = holders.first().and_then(|line| line.split('"').nth(1));
     Some(match other {
         Some(other) => format!("{process} does not listen on {place}: {other} has it"),
+        None if listener.address.is_some() => {
+            format!("{process} does not listen on {place}; is the address on this host?")
+        }
         None => format!("{process} does not listen on {place}"),
     })
 }
@@ -163,6 +151,9 @@ mod tests {
             Some("haproxy does not listen on port 80: nginx has it")
         );
         let absent = complaint(&at(Some("10.0.0.2"), 53), "named", TABLE);
-        assert_eq!(absent.as_deref(), Some("named does not listen on 10.0.0.2:53"));
+        assert_eq!(
+            absent.as_deref(),
+            Some("named does not listen on 10.0.0.2:53; is the address on this host?")
+        );
     }
 }

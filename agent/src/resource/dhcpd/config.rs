@@ -1,0 +1,89 @@
+//! dhcpd.conf, rendered whole; see dhcpd.conf(5) and dhcp-options(5).
+
+use super::problems::{mac, range};
+use super::{Dhcpd, Reservation, Subnet};
+use crate::resource::network::Network;
+use crate::resource::transaction::header;
+use std::fmt::Write;
+
+pub(super) fn render(dhcpd: &Dhcpd) -> String {
+    let mut out = header("#");
+    if dhcpd.authoritative {
+        out.push_str("authoritative;\n");
+    }
+    out.push_str("ddns-update-style none;\n");
+    let _ = writeln!(out, "default-lease-time {};", dhcpd.default_lease_time);
+    let _ = writeln!(out, "max-lease-time {};", dhcpd.max_lease_time);
+    if dhcpd.subnets.iter().any(|subnet| subnet.filename_uefi.is_some()) {
+        out.push_str("option architecture-type code 93 = unsigned integer 16;\n");
+    }
+    for (name, value) in &dhcpd.options {
+        let _ = writeln!(out, "option {name} {value};");
+    }
+    for subnet in &dhcpd.subnets {
+        out.push_str(&subnet_block(subnet));
+    }
+    for host in &dhcpd.hosts {
+        out.push_str(&host_block(host));
+    }
+    if let Some(extra) = &dhcpd.extra {
+        let _ = write!(out, "\n{}\n", extra.trim_end());
+    }
+    out
+}
+
+fn subnet_block(subnet: &Subnet) -> String {
+    let Some((network, (mask, last))) = Network::new(&subnet.network).ok().and_then(|net| Some((net, net.v4()?))) else {
+        return String::new();
+    };
+    let quoted = |text: &String| format!("\"{text}\"");
+    let mut lines = Vec::new();
+    let mut option = |name: &str, values: Vec<String>| {
+        if !values.is_empty() {
+            lines.push(format!("option {name} {};", values.join(", ")));
+        }
+    };
+    option("routers", subnet.routers.clone());
+    option("broadcast-address", vec![last.to_string()]);
+    option("domain-name-servers", subnet.dns.clone());
+    option("domain-name", subnet.domain_name.iter().map(quoted).collect());
+    option("domain-search", subnet.domain_search.iter().map(quoted).collect());
+    option("ntp-servers", subnet.ntp.clone());
+    option("interface-mtu", subnet.mtu.iter().map(ToString::to_string).collect());
+    for (name, value) in &subnet.options {
+        option(name, vec![value.clone()]);
+    }
+    lines.extend(subnet.next_server.iter().map(|server| format!("next-server {server};")));
+    match (&subnet.filename, &subnet.filename_uefi) {
+        (bios, Some(uefi)) => {
+            lines.push(format!("if option architecture-type = 00:07 {{\n        filename \"{uefi}\";\n    }}"));
+            if let (Some(last), Some(bios)) = (lines.last_mut(), bios) {
+                let _ = write!(last, " else {{\n        filename \"{bios}\";\n    }}");
+            }
+        }
+        (Some(bios), None) => lines.push(format!("filename \"{bios}\";")),
+        (None, None) => {}
+    }
+    let ranges = subnet.ranges.iter().filter_map(|text| range(text).ok());
+    let ranges: String = ranges.map(|(first, last)| format!("        range {first} {last};\n")).collect();
+    if !ranges.is_empty() {
+        let deny = if subnet.deny_unknown { "        deny unknown-clients;\n" } else { "" };
+        lines.push(format!("pool {{\n{ranges}{deny}    }}"));
+    }
+    let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    format!("\nsubnet {} netmask {mask} {{\n{body}}}\n", network.address)
+}
+
+fn host_block(host: &Reservation) -> String {
+    let name = host.hostname.as_ref().unwrap_or(&host.name);
+    let mut lines = vec![
+        format!("hardware ethernet {};", mac(&host.mac).unwrap_or_default()),
+        format!("fixed-address {};", host.ip),
+        format!("option host-name \"{name}\";"),
+    ];
+    lines.extend(host.options.iter().map(|(name, value)| format!("option {name} {value};")));
+    lines.extend(host.next_server.iter().map(|server| format!("next-server {server};")));
+    lines.extend(host.filename.iter().map(|file| format!("filename \"{file}\";")));
+    let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    format!("\nhost {} {{\n{body}}}\n", host.name)
+}
