@@ -240,3 +240,129 @@ mod generated {
         }
     }
 }
+
+/// The laws have teeth: resources that break them are caught.
+mod broken {
+    use super::*;
+    use crate::param::Params;
+    use crate::path::AbsPath;
+    use crate::resource::{ResourceError, View};
+    use crate::system::{Action, Declared, Effect, FileWrite};
+    use crate::value::{Map, map};
+    use crate::{choice, params};
+    use serde::Serialize;
+
+    choice! {
+        pub enum Fault {
+            None = "none",
+            Restless = "restless",
+            Liar = "liar",
+            Blab = "blab",
+            Argv = "argv",
+        }
+    }
+    params! {
+        pub struct Broken {
+            path: AbsPath,
+            fault: Fault,
+            text: String = "text",
+        }
+    }
+
+    #[derive(Debug, Serialize)]
+    pub struct Seen {
+        text: Option<String>,
+        asked: bool,
+    }
+
+    impl View for Seen {
+        fn changes(&self, want: &Self) -> Vec<Change> {
+            let differs = want.asked || self.text != want.text;
+            differs.then(|| Change::Act("write".to_owned())).into_iter().collect()
+        }
+    }
+
+    impl Resource for Broken {
+        const NAMES: &'static [&'static str] = &["broken"];
+        const EXAMPLE: &'static str = "";
+        const PREDICTS: &'static str = "";
+        type World = dyn System;
+        type State = Seen;
+
+        fn inspect(&self, world: &Self::World) -> Result<Seen, ResourceError> {
+            let text = world
+                .read(&self.path, 1000)?
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            Ok(Seen { text, asked: false })
+        }
+
+        fn desire(&self, _: &Seen) -> Result<Seen, ResourceError> {
+            Ok(Seen {
+                text: Some(self.text.clone()),
+                asked: self.fault == Fault::Restless,
+            })
+        }
+
+        fn apply(&self, _: &Seen, want: &Seen, world: &Self::World) -> Result<Map, ResourceError> {
+            let mut text = want.text.clone().unwrap_or_default();
+            if self.fault == Fault::Liar && !world.predicted() {
+                text.push('!');
+            }
+            if self.fault == Fault::Argv {
+                let declared = Declared {
+                    creates: vec![self.path.clone()],
+                    ..Declared::default()
+                };
+                world.act(&Action::new(&["set-text", &text], Effect::Declared(declared)))?;
+            }
+            world.write(&FileWrite::new(self.path.clone(), text.into_bytes()))?;
+            let shown = if self.fault == Fault::Blab { POISON } else { "" };
+            Ok(map([("shown", shown.into())]))
+        }
+    }
+
+    fn broken(fault: Fault, text: &str) -> Broken {
+        Broken::decode(&map([
+            ("path", "/etc/x".into()),
+            ("fault", fault.word().into()),
+            ("text", text.into()),
+        ]))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_lawful_resource_passes() {
+        laws(&broken(Fault::None, "text"), Fake::new);
+        laws_with_secret(&broken(Fault::None, &placeholder()), Fake::new);
+    }
+
+    #[test]
+    #[should_panic(expected = "idempotence")]
+    fn one_that_never_settles_is_caught() {
+        laws(&broken(Fault::Restless, "text"), Fake::new);
+    }
+
+    #[test]
+    #[should_panic(expected = "fidelity")]
+    fn one_that_does_something_else_is_caught() {
+        laws(&broken(Fault::Liar, "text"), Fake::new);
+    }
+
+    #[test]
+    #[should_panic(expected = "silence")]
+    fn one_that_tells_the_secret_is_caught() {
+        laws_with_secret(&broken(Fault::Blab, &placeholder()), Fake::new);
+    }
+
+    #[test]
+    #[should_panic(expected = "did not reach")]
+    fn one_that_keeps_the_secret_to_itself_is_caught() {
+        laws_with_secret(&broken(Fault::None, "no secret"), Fake::new);
+    }
+
+    #[test]
+    #[should_panic(expected = "command's arguments")]
+    fn a_secret_in_arguments_is_refused() {
+        laws_with_secret(&broken(Fault::Argv, &placeholder()), Fake::new);
+    }
+}

@@ -397,14 +397,16 @@ impl FakeData {
     }
 
     fn newborn(&self, parent: &Meta, kind: FileKind, mode: u32) -> Meta {
-        let (owner, mut group) = self.acting.clone();
-        if parent.mode & 0o2000 != 0 {
-            group.clone_from(&parent.group);
-        }
+        let (owner, group) = self.acting.clone();
         let (uid, gid) = (
             id_of(&self.users, &owner).unwrap_or(0),
             id_of(&self.groups, &group).unwrap_or(0),
         );
+        let (gid, group) = if parent.mode & 0o2000 == 0 {
+            (gid, group)
+        } else {
+            (parent.gid, parent.group.clone())
+        };
         Meta {
             kind,
             size: 0,

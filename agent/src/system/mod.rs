@@ -4,6 +4,8 @@
 //! one ([`overlay`]), one made of a file ([`fake`]), or a shell at the far end of an SSH channel (in the orchestrator).
 
 pub mod cached;
+#[doc(hidden)]
+pub mod conformance;
 pub mod fake;
 pub mod links;
 pub mod local;

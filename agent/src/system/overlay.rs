@@ -134,7 +134,7 @@ impl System for Overlay {
         let real = state.real(under, dir, true)?;
         let below = match state.tree.find(under, &real)? {
             Found::Here(_, Content::Unknown(command)) => return Err(made_by(dir, &command)),
-            Found::Below(meta) if meta.kind == FileKind::Directory => under.list(&real)?,
+            Found::Below(meta) if matches!(meta.kind, FileKind::Directory | FileKind::Link) => under.list(&real)?,
             _ => Vec::new(),
         };
         Ok(state.tree.merge(&real, below))

@@ -1,0 +1,628 @@
+//! Files, folders and links.
+
+use super::{Findings, io, wrong_kind};
+use crate::path::AbsPath;
+use crate::system::{Alter, Entry, FileKind, FileWrite, Make, Meta, Removal, System, SystemError};
+
+/// Names that a careless shell, pattern or parser would trip over.
+const ODD: &[&str] = &[
+    "a b",
+    " leading",
+    "trailing ",
+    "quote'\"s",
+    "new\nline",
+    "tab\there",
+    "ünï-日本",
+    "-dash",
+    "--",
+    "$(touch x)",
+    "`x`",
+    "back\\slash",
+    "*",
+    "?",
+    "[a]",
+    "~",
+    "{a,b}",
+    "a;b",
+    "a|b",
+    "%s",
+    "#hash",
+    "!",
+    "{stage}",
+    "…",
+];
+
+struct Files<'a> {
+    world: &'a dyn System,
+    folder: &'a AbsPath,
+    found: Findings,
+}
+
+type Verb = Result<(), SystemError>;
+
+/// Checks the verbs on files in an empty folder, which has to be writable. `sh` has to be there, or be a checker that
+/// refuses what holds `bad`.
+#[must_use]
+pub fn files<'a>(world: &'a dyn System, folder: &'a AbsPath) -> Vec<String> {
+    let mut files = Files {
+        world,
+        folder,
+        found: Findings::default(),
+    };
+    let parts: [(&str, fn(&mut Files<'a>) -> Verb); 11] = [
+        ("what is missing", Files::missing),
+        ("content", Files::content),
+        ("odd names", Files::odd_names),
+        ("attributes of what is written", Files::written),
+        ("attributes that are changed", Files::altered),
+        ("owners", Files::owners),
+        ("checkers", Files::checkers),
+        ("folders", Files::folders),
+        ("symbolic links", Files::links),
+        ("hard links", Files::hard_links),
+        ("removal", Files::removal),
+    ];
+    for (name, part) in parts {
+        if let Err(error) = part(&mut files) {
+            files.found.sentences.push(format!("{name}: {error}"));
+        }
+    }
+    files.found.sentences
+}
+
+impl Files<'_> {
+    fn at(&self, name: &str) -> AbsPath {
+        self.folder.join(name)
+    }
+
+    fn put(&self, path: &AbsPath, bytes: &[u8]) -> Verb {
+        self.world.write(&FileWrite::new(path.clone(), bytes.to_vec()))
+    }
+
+    fn dir(&self, path: &AbsPath) -> Verb {
+        self.world.make(path, &Make::Directory { mode: 0o755 })
+    }
+
+    fn link(&self, path: &AbsPath, target: &str) -> Verb {
+        self.world.make(
+            path,
+            &Make::Link {
+                target: target.to_owned(),
+            },
+        )
+    }
+
+    fn text(&self, path: &AbsPath) -> Result<Option<String>, SystemError> {
+        let bytes = self.world.read(path, 1 << 20)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn meta(&self, path: &AbsPath) -> Result<Meta, SystemError> {
+        self.world.stat(path)?.ok_or_else(|| SystemError::missing("stat", path))
+    }
+
+    fn mode(&self, path: &AbsPath) -> Result<u32, SystemError> {
+        Ok(self.meta(path)?.mode)
+    }
+
+    fn missing(&mut self) -> Verb {
+        let gone = self.at("gone");
+        self.found.equal("stat of nothing", self.world.stat(&gone)?, None);
+        self.found.equal("read of nothing", self.world.read(&gone, 10)?, None);
+        self.found.equal("list of nothing", self.world.list(&gone)?, Vec::new());
+        self.world.remove(&gone, Removal::File)?;
+        self.world.remove(&gone, Removal::Tree)?;
+        self.found.refused(
+            "alter of nothing",
+            self.world.alter(
+                &gone,
+                &Alter {
+                    mode: Some(0o600),
+                    ..Alter::default()
+                },
+            ),
+            io,
+        );
+        let deep = gone.join("deep");
+        self.found.equal("stat below nothing", self.world.stat(&deep)?, None);
+        self.found.refused("write below nothing", self.put(&deep, b"x"), io);
+        self.found.refused("folder below nothing", self.dir(&deep), io);
+        self.found.refused("link below nothing", self.link(&deep, "x"), io);
+        let file = self.at("a-file");
+        self.put(&file, b"x")?;
+        let through = file.join("x");
+        self.found
+            .equal("stat through a file", self.world.stat(&through)?, None);
+        self.found
+            .equal("read through a file", self.world.read(&through, 10)?, None);
+        self.found.equal("list of a file", self.world.list(&file)?, Vec::new());
+        self.found.refused("write through a file", self.put(&through, b"x"), io);
+        self.found.refused("folder through a file", self.dir(&through), io);
+        self.world.remove(&through, Removal::File)?;
+        self.world.remove(&file, Removal::File)?;
+        self.found.equal("what was removed", self.world.stat(&file)?, None);
+        Ok(())
+    }
+
+    fn content(&mut self) -> Verb {
+        let path = self.at("content");
+        let big: Vec<u8> = (0..3 << 20)
+            .map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        let every: Vec<u8> = (0..=255).collect();
+        for bytes in [
+            &b""[..],
+            b"\n",
+            b"no line end",
+            b"two\n\n\n",
+            b"dos\r\n",
+            b"\0\0",
+            &every,
+            &big,
+            b"small again\n",
+        ] {
+            self.put(&path, bytes)?;
+            let what = format!("content of {} bytes", bytes.len());
+            self.found
+                .holds(&what, self.world.read(&path, 4 << 20)?.as_deref() == Some(bytes));
+            self.found
+                .equal(&format!("size of {what}"), self.meta(&path)?.size, bytes.len() as u64);
+        }
+        self.put(&path, b"12345")?;
+        self.found.equal(
+            "a read of exactly the limit",
+            self.world.read(&path, 5)?,
+            Some(b"12345".to_vec()),
+        );
+        let large = |error: &SystemError| matches!(error, SystemError::TooLarge { size: 5, limit: 4, .. });
+        self.found
+            .refused("a read above the limit", self.world.read(&path, 4), large);
+        self.found
+            .refused("a read of a folder", self.world.read(self.folder, 10), wrong_kind);
+        self.world.remove(&path, Removal::File)
+    }
+
+    fn odd_names(&mut self) -> Verb {
+        let folder = self.at("odd 'names'");
+        self.dir(&folder)?;
+        for name in ODD {
+            let path = folder.join(name);
+            self.put(&path, name.as_bytes())?;
+            self.world.alter(
+                &path,
+                &Alter {
+                    mode: Some(0o640),
+                    ..Alter::default()
+                },
+            )?;
+            self.found.equal(
+                &format!("the file {name:?}"),
+                self.text(&path)?,
+                Some((*name).to_owned()),
+            );
+            self.found.equal(&format!("mode of {name:?}"), self.mode(&path)?, 0o640);
+        }
+        let mut names: Vec<&str> = ODD.to_vec();
+        names.sort_unstable();
+        let file = |name: &&str| Entry {
+            name: (*name).to_owned(),
+            kind: FileKind::File,
+        };
+        self.found.equal(
+            "a list of odd names",
+            self.world.list(&folder)?,
+            names.iter().map(file).collect(),
+        );
+        for name in ODD {
+            let (path, link) = (folder.join(name), folder.join("link"));
+            self.link(&link, name)?;
+            self.found.equal(
+                &format!("a link to {name:?}"),
+                self.meta(&link)?.target,
+                Some((*name).to_owned()),
+            );
+            self.world.remove(&path, Removal::File)?;
+            self.found
+                .equal(&format!("{name:?} after its removal"), self.world.stat(&path)?, None);
+        }
+        self.world.remove(&folder, Removal::Tree)?;
+        self.found
+            .equal("the folder of odd names", self.world.stat(&folder)?, None);
+        Ok(())
+    }
+
+    fn written(&mut self) -> Verb {
+        let path = self.at("written");
+        self.put(&path, b"x")?;
+        let meta = self.meta(&path)?;
+        self.found.equal(
+            "kind and mode of a new file",
+            (meta.kind, meta.mode),
+            (FileKind::File, 0o644),
+        );
+        self.found.equal("target of a file", meta.target, None);
+        self.world.alter(
+            &path,
+            &Alter {
+                mode: Some(0o600),
+                ..Alter::default()
+            },
+        )?;
+        self.put(&path, b"y")?;
+        self.found.equal("mode after another write", self.mode(&path)?, 0o600);
+        for mode in [0o400, 0o755, 0o4755, 0o2750, 0o000, 0o644] {
+            self.world.write(&FileWrite {
+                mode: Some(mode),
+                ..FileWrite::new(path.clone(), b"z".to_vec())
+            })?;
+            self.found
+                .equal(&format!("a file written with mode {mode:o}"), self.mode(&path)?, mode);
+        }
+        let named = |owner: &str| FileWrite {
+            owner: Some(owner.to_owned()),
+            ..FileWrite::new(path.clone(), Vec::new())
+        };
+        let nobody = |error: &SystemError| matches!(error, SystemError::NoSuchId { kind, .. } if kind == "user");
+        self.found.refused(
+            "an owner that does not exist",
+            self.world.write(&named("okd-no-such")),
+            nobody,
+        );
+        let grouped = FileWrite {
+            group: Some("okd-no-such".to_owned()),
+            ..FileWrite::new(path.clone(), Vec::new())
+        };
+        let no_group = |error: &SystemError| matches!(error, SystemError::NoSuchId { kind, .. } if kind == "group");
+        self.found
+            .refused("a group that does not exist", self.world.write(&grouped), no_group);
+        self.found
+            .equal("the file after that", self.text(&path)?, Some("z".to_owned()));
+        self.found
+            .refused("a write onto a folder", self.put(self.folder, b"x"), wrong_kind);
+        self.world.remove(&path, Removal::File)
+    }
+
+    fn altered(&mut self) -> Verb {
+        let path = self.at("altered");
+        self.put(&path, b"x")?;
+        for mode in [0o600, 0o4711, 0o1777, 0o644] {
+            self.world.alter(
+                &path,
+                &Alter {
+                    mode: Some(mode),
+                    ..Alter::default()
+                },
+            )?;
+            self.found.equal(&format!("mode {mode:o}"), self.mode(&path)?, mode);
+        }
+        self.world.alter(
+            &path,
+            &Alter {
+                mtime: Some(1_000_000_000),
+                ..Alter::default()
+            },
+        )?;
+        self.found
+            .equal("a time that was set", self.meta(&path)?.mtime, 1_000_000_000);
+        self.found
+            .equal("the content after that", self.text(&path)?, Some("x".to_owned()));
+        let nobody = Alter {
+            owner: Some("okd-no-such".to_owned()),
+            ..Alter::default()
+        };
+        let missing = |error: &SystemError| matches!(error, SystemError::NoSuchId { .. });
+        self.found.refused(
+            "an owner that does not exist",
+            self.world.alter(&path, &nobody),
+            missing,
+        );
+        self.world.remove(&path, Removal::File)
+    }
+
+    fn owners(&mut self) -> Verb {
+        let path = self.at("owned");
+        self.put(&path, b"x")?;
+        if self.meta(&path)?.uid != 0 {
+            return self.world.remove(&path, Removal::File);
+        }
+        let seen = |meta: Meta| (meta.uid, meta.gid, meta.owner, meta.group, meta.mode);
+        let is =
+            |uid: u32, gid: u32, owner: &str, group: &str, mode| (uid, gid, owner.to_owned(), group.to_owned(), mode);
+        let give = |owner: &str, group: &str| Alter {
+            owner: Some(owner.to_owned()),
+            group: Some(group.to_owned()),
+            ..Alter::default()
+        };
+        self.world.alter(
+            &path,
+            &Alter {
+                mode: Some(0o4755),
+                ..Alter::default()
+            },
+        )?;
+        self.world.alter(&path, &give("54321", "54322"))?;
+        self.found.equal(
+            "owners by number",
+            seen(self.meta(&path)?),
+            is(54321, 54322, "54321", "54322", 0o4755),
+        );
+        self.put(&path, b"y")?;
+        self.found.equal(
+            "owners after a write",
+            seen(self.meta(&path)?),
+            is(54321, 54322, "54321", "54322", 0o4755),
+        );
+        let file = FileWrite {
+            owner: Some("root".to_owned()),
+            ..FileWrite::new(path.clone(), b"z".to_vec())
+        };
+        self.world.write(&file)?;
+        self.found.equal(
+            "a written owner",
+            seen(self.meta(&path)?),
+            is(0, 54322, "root", "54322", 0o4755),
+        );
+        self.world.alter(&path, &give("0", "root"))?;
+        self.found.equal(
+            "owners that have names",
+            seen(self.meta(&path)?),
+            is(0, 0, "root", "root", 0o4755),
+        );
+        let shared = self.at("shared");
+        self.world.make(&shared, &Make::Directory { mode: 0o2775 })?;
+        self.world.alter(
+            &shared,
+            &Alter {
+                group: Some("54322".to_owned()),
+                ..Alter::default()
+            },
+        )?;
+        self.put(&shared.join("x"), b"x")?;
+        let group = (self.mode(&shared)?, self.meta(&shared.join("x"))?.gid);
+        self.found
+            .equal("the group of a file in a set-group-ID folder", group, (0o2775, 54322));
+        self.link(&shared.join("link"), "x")?;
+        self.world.alter(&shared.join("link"), &give("54321", "54322"))?;
+        let (link, file) = (self.meta(&shared.join("link"))?.uid, self.meta(&shared.join("x"))?.uid);
+        self.found
+            .equal("the owner of a link and of its target", (link, file), (54321, 0));
+        self.world.remove(&shared, Removal::Tree)?;
+        self.world.remove(&path, Removal::File)
+    }
+
+    fn checkers(&mut self) -> Verb {
+        let path = self.at("checked file");
+        let argv = ["sh", "-c", "! grep -q bad \"$1\"", "sh", "%s"]
+            .map(str::to_owned)
+            .to_vec();
+        let write = |text: &str| FileWrite {
+            validate: Some(argv.clone()),
+            ..FileWrite::new(path.clone(), text.as_bytes().to_vec())
+        };
+        let refused = |error: &SystemError| matches!(error, SystemError::Refused { answer, .. } if answer.rc == 1);
+        self.found.refused(
+            "a new file that the checker refuses",
+            self.world.write(&write("bad\n")),
+            refused,
+        );
+        self.found
+            .equal("the file that was refused", self.world.stat(&path)?, None);
+        self.world.write(&write("good\n"))?;
+        self.found.refused(
+            "a file that the checker refuses",
+            self.world.write(&write("bad\n")),
+            refused,
+        );
+        self.found.equal(
+            "the old file after a refusal",
+            self.text(&path)?,
+            Some("good\n".to_owned()),
+        );
+        let no_checker = FileWrite {
+            validate: Some(vec!["okd-no-such-checker".to_owned(), "%s".to_owned()]),
+            ..FileWrite::new(path.clone(), Vec::new())
+        };
+        let missing = |error: &SystemError| matches!(error, SystemError::Refused { answer, .. } if answer.rc == 127);
+        self.found
+            .refused("a checker that is not there", self.world.write(&no_checker), missing);
+        let left: Vec<String> = self
+            .world
+            .list(self.folder)?
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        self.found
+            .equal("what is left after refusals", left, vec!["checked file".to_owned()]);
+        self.world.remove(&path, Removal::File)
+    }
+
+    fn folders(&mut self) -> Verb {
+        let folder = self.at("folder");
+        self.world.make(&folder, &Make::Directory { mode: 0o1750 })?;
+        let meta = self.meta(&folder)?;
+        self.found.equal(
+            "kind and mode of a folder",
+            (meta.kind, meta.mode),
+            (FileKind::Directory, 0o1750),
+        );
+        self.found.refused("a folder that is there", self.dir(&folder), io);
+        self.found.equal("its mode after that", self.mode(&folder)?, 0o1750);
+        self.found
+            .equal("an empty folder", self.world.list(&folder)?, Vec::new());
+        self.dir(&folder.join("sub"))?;
+        self.put(&folder.join("b"), b"")?;
+        self.put(&folder.join(".a"), b"")?;
+        self.link(&folder.join("c"), "b")?;
+        let entry = |name: &str, kind| Entry {
+            name: name.to_owned(),
+            kind,
+        };
+        let expected = vec![
+            entry(".a", FileKind::File),
+            entry("b", FileKind::File),
+            entry("c", FileKind::Link),
+            entry("sub", FileKind::Directory),
+        ];
+        self.found.equal("a list", self.world.list(&folder)?, expected);
+        self.found.refused(
+            "a folder removed as a file",
+            self.world.remove(&folder, Removal::File),
+            wrong_kind,
+        );
+        self.found
+            .refused("a folder onto a file", self.dir(&folder.join("b")), io);
+        self.world.remove(&folder, Removal::Tree)?;
+        self.dir(&folder)?;
+        self.found
+            .equal("a folder made again", self.world.list(&folder)?, Vec::new());
+        self.world.remove(&folder, Removal::Tree)
+    }
+
+    fn links(&mut self) -> Verb {
+        let (file, link) = (self.at("file"), self.at("link"));
+        self.put(&file, b"1")?;
+        self.link(&link, file.as_str())?;
+        let meta = self.meta(&link)?;
+        self.found.equal(
+            "a link",
+            (meta.kind, meta.target),
+            (FileKind::Link, Some(file.to_string())),
+        );
+        self.found
+            .equal("a read through a link", self.text(&link)?, Some("1".to_owned()));
+        self.put(&link, b"2")?;
+        self.found.equal(
+            "a link after a write through it",
+            self.meta(&link)?.kind,
+            FileKind::Link,
+        );
+        self.found
+            .equal("its target after that", self.text(&file)?, Some("2".to_owned()));
+        self.link(&link, "made-through-link")?;
+        self.found
+            .equal("a read through a link to nothing", self.text(&link)?, None);
+        self.put(&link, b"3")?;
+        self.found.equal(
+            "what a link to nothing made",
+            self.text(&self.at("made-through-link"))?,
+            Some("3".to_owned()),
+        );
+        self.found.refused("a link onto a file", self.link(&file, "x"), io);
+        self.link(&link, "link")?;
+        self.found
+            .refused("a write through a circle", self.put(&link, b"x"), io);
+        let (folder, way) = (self.at("real"), self.at("way"));
+        self.dir(&folder)?;
+        self.link(&way, "real")?;
+        self.put(&way.join("x"), b"4")?;
+        self.found.equal(
+            "what was written by way of a link",
+            self.text(&folder.join("x"))?,
+            Some("4".to_owned()),
+        );
+        self.found
+            .equal("a list by way of a link", self.world.list(&way)?.len(), 1);
+        self.world.remove(&way.join("x"), Removal::File)?;
+        self.found.equal(
+            "what was removed by way of a link",
+            self.world.stat(&folder.join("x"))?,
+            None,
+        );
+        self.put(&folder.join("kept"), b"5")?;
+        self.world.remove(&way, Removal::Tree)?;
+        self.found.equal(
+            "a folder after the removal of a link to it",
+            self.text(&folder.join("kept"))?,
+            Some("5".to_owned()),
+        );
+        for name in ["file", "link", "made-through-link", "real"] {
+            self.world.remove(&self.at(name), Removal::Tree)?;
+        }
+        Ok(())
+    }
+
+    fn hard_links(&mut self) -> Verb {
+        let (one, two) = (self.at("one"), self.at("two"));
+        self.put(&one, b"1")?;
+        self.world.make(&two, &Make::Hard { source: one.clone() })?;
+        self.found
+            .equal("two names of one file", self.meta(&one)?.id, self.meta(&two)?.id);
+        self.world.alter(
+            &one,
+            &Alter {
+                mode: Some(0o600),
+                ..Alter::default()
+            },
+        )?;
+        self.found.equal("mode of the second name", self.mode(&two)?, 0o600);
+        self.put(&one, b"2")?;
+        let texts = (self.text(&one)?, self.text(&two)?);
+        self.found.equal(
+            "both after a write",
+            texts,
+            (Some("2".to_owned()), Some("1".to_owned())),
+        );
+        self.found
+            .holds("a write makes another file", self.meta(&one)?.id != self.meta(&two)?.id);
+        self.found.refused(
+            "a name that is taken",
+            self.world.make(&two, &Make::Hard { source: one.clone() }),
+            io,
+        );
+        let of_nothing = self.world.make(
+            &self.at("three"),
+            &Make::Hard {
+                source: self.at("gone"),
+            },
+        );
+        self.found.refused("a name for nothing", of_nothing, io);
+        let of_folder = self.world.make(
+            &self.at("three"),
+            &Make::Hard {
+                source: self.folder.clone(),
+            },
+        );
+        self.found.refused("a further name for a folder", of_folder, wrong_kind);
+        self.world.remove(&one, Removal::File)?;
+        self.found
+            .equal("the second name alone", self.text(&two)?, Some("1".to_owned()));
+        self.world.remove(&two, Removal::File)
+    }
+
+    fn removal(&mut self) -> Verb {
+        let (tree, outside) = (self.at("tree"), self.at("outside"));
+        self.dir(&outside)?;
+        self.put(&outside.join("kept"), b"kept")?;
+        self.dir(&tree)?;
+        self.dir(&tree.join("a"))?;
+        self.world.make(&tree.join("a/b"), &Make::Directory { mode: 0o700 })?;
+        self.put(&tree.join("a/b/c"), b"c")?;
+        self.link(&tree.join("a/out"), outside.as_str())?;
+        self.world.remove(&tree, Removal::Tree)?;
+        self.found.equal("a tree", self.world.stat(&tree)?, None);
+        self.found
+            .equal("what was in it", self.world.stat(&tree.join("a/b/c"))?, None);
+        self.found.equal(
+            "what a link in it led to",
+            self.text(&outside.join("kept"))?,
+            Some("kept".to_owned()),
+        );
+        for system in ["/", "/usr", "/etc", "/var/lib"] {
+            if let Ok(path) = AbsPath::new(system) {
+                self.found.refused(system, self.refuse_removal(&path), io);
+            }
+        }
+        self.world.remove(&outside, Removal::Tree)?;
+        self.found
+            .equal("what is left at the end", self.world.list(self.folder)?, Vec::new());
+        Ok(())
+    }
+
+    /// Never tries where a world does not know the folder: it may not be a machine that can lose it.
+    fn refuse_removal(&self, path: &AbsPath) -> Verb {
+        match self.world.stat(path)? {
+            Some(_) => self.world.remove(path, Removal::File),
+            None => Err(SystemError::missing("remove", path)),
+        }
+    }
+}
