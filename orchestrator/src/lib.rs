@@ -7,6 +7,7 @@ pub mod inventory;
 pub mod link;
 pub mod playbook;
 pub mod report;
+pub mod run;
 pub mod site;
 pub mod source;
 pub mod template;

@@ -33,6 +33,8 @@ pub struct StepNode {
     pub includes: Vec<Arc<Map>>,
     /// Makes its path unique below dynamic includes.
     pub prefix: Arc<str>,
+    /// Whether a rescue takes over when it fails.
+    pub rescued: bool,
     /// With `run_once`: the hosts that share its result.
     pub shared: Vec<HostName>,
 }
@@ -84,6 +86,7 @@ struct Around<'a> {
     includes: &'a [Arc<Map>],
     prefix: Arc<str>,
     linear: bool,
+    rescued: bool,
 }
 
 /// One host's thread through a list of tasks.
@@ -198,6 +201,7 @@ impl Graph {
             includes: &[],
             prefix: "".into(),
             linear: play.play.linear,
+            rescued: false,
         };
         let starts: Vec<Befores> = threads.iter().map(|thread| thread.before.clone()).collect();
         self.flows(&play.flows.main, &around, &mut threads);
@@ -231,6 +235,7 @@ impl Graph {
             includes,
             prefix,
             linear: false,
+            rescued: node.rescued,
         };
         let mut threads = vec![Thread::from(node.host.clone(), vec![(start, Edge::Order)])];
         self.flows(flows, &around, &mut threads);
@@ -269,6 +274,7 @@ impl Graph {
             host: host.clone(),
             includes: around.includes.to_vec(),
             prefix: Arc::clone(&around.prefix),
+            rescued: around.rescued,
             shared: Vec::new(),
         }));
         before.iter().for_each(|(from, edge)| self.ready.edge(*from, id, *edge));
@@ -345,14 +351,15 @@ impl Graph {
             .map(|thread| self.gather(Join::All, "block starts", &thread.before))
             .collect();
         let mut body = inner(threads, starts.iter().map(|start| vec![(*start, Edge::Order)]));
+        let inner_around = Around { rescued: around.rescued || !block.rescue.is_empty(), prefix: Arc::clone(&around.prefix), ..*around };
         if block.parallel {
             for flow in &block.body {
                 body.iter_mut()
                     .for_each(|thread| thread.before.clone_from(&thread.entry));
-                self.flows(std::slice::from_ref(flow), around, &mut body);
+                self.flows(std::slice::from_ref(flow), &inner_around, &mut body);
             }
         } else {
-            self.flows(&block.body, around, &mut body);
+            self.flows(&block.body, &inner_around, &mut body);
         }
         let bodies = self.part_ends(&starts, &body, "block ends");
         let rescues = (!block.rescue.is_empty()).then(|| self.rescue(block, &bodies, around, threads));

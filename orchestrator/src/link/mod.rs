@@ -4,6 +4,7 @@ pub mod keys;
 pub mod known_hosts;
 pub mod limits;
 mod sha1;
+pub mod reach;
 pub mod ssh;
 pub mod ssh_config;
 pub mod target;

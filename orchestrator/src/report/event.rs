@@ -140,7 +140,7 @@ pub struct StepResult {
     /// The step's rendered name.
     pub task: String,
     /// The module's short name.
-    pub module: &'static str,
+    pub module: String,
     /// Where the step is written.
     pub span: Span,
     /// The step's stable number, for grouping the same step of several hosts.

@@ -441,6 +441,11 @@ impl<'a> Flattener<'a> {
         flows
     }
 
+    /// A role that a running play includes.
+    pub fn included_role(&mut self, role: &RoleUse, entry: &Entry, around: &Around) -> Vec<Flow> {
+        self.role(role, entry, around, &mut Vec::new(), true)
+    }
+
     fn loaded(&mut self, loaded: &RoleTasks, role: &RoleUse, around: &Around, chain: &mut Vec<String>) -> Vec<Flow> {
         let mut around = around.clone();
         if !role.vars.is_empty() {

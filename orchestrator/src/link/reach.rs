@@ -1,0 +1,100 @@
+//! What the runner asks of links, and what they answer: steps go in, replies come out, for every way to reach a machine.
+
+use super::target::Target;
+use okd_agent::secret::Secret;
+use okd_agent::wire::{Reply, Task};
+use std::sync::Arc;
+
+/// How a host is reached, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// The inventory's name of the host.
+    pub host: String,
+    /// By what.
+    pub way: Way,
+    /// The user to become by sudo; `None` stays the user that logs in.
+    pub become_user: Option<String>,
+    /// The password that sudo asks for.
+    pub become_password: Option<Secret>,
+}
+
+/// By what a host is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// This machine.
+    Local,
+    /// SSH.
+    Ssh(Box<Target>),
+}
+
+/// Names a session: a host and the user that acts there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// The inventory's name.
+    pub host: String,
+    /// The user to become; `None` is the one that logs in.
+    pub user: Option<String>,
+}
+
+impl Reach {
+    /// The session that it names.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address { host: self.host.clone(), user: self.become_user.clone() }
+    }
+}
+
+/// How steps are carried to machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// The agent where it runs, else plain SSH.
+    #[default]
+    Auto,
+    /// The agent or nothing.
+    Agent,
+    /// Plain SSH: nothing is put on the host but what the steps say.
+    Ssh,
+}
+
+/// What links say to the runner.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A step's end.
+    Reply {
+        /// The step's number.
+        id: u64,
+        /// How it ended.
+        reply: Reply,
+    },
+    /// A session ended or never began; none of its steps will be answered any more.
+    Down {
+        /// Which.
+        address: Address,
+        /// What happened, in words.
+        reason: String,
+        /// Whether the host was never reached or does not answer (exit code 3), as against a refused password or agent.
+        unreachable: bool,
+    },
+    /// How a host's connection stands.
+    State {
+        /// The host.
+        host: String,
+        /// In words.
+        text: String,
+        /// Whether a person should see it without asking.
+        notable: bool,
+    },
+}
+
+/// All sessions of a run.
+pub trait Links: Send {
+    /// Hands a step to its session, which is opened where it is not there. Steps of a session are worked on in order.
+    /// The reply comes as a [`LinkEvent`].
+    fn send(&mut self, reach: &Arc<Reach>, task: Task);
+
+    /// Ends a session at once, dropping what is under way there.
+    fn cut(&mut self, address: &Address);
+
+    /// How many times somebody waited for an answer of this host since the run began: its round trips.
+    fn waits(&self, host: &str) -> u64;
+}

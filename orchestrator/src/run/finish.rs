@@ -1,0 +1,506 @@
+//! How a step ended: what its conditions make of the reply, what it gives to variables, whom it notifies, what is told.
+
+use super::prepare::Context;
+use super::record::Record;
+use super::{Fired, ItemEnd, Live, Runner};
+use crate::graph::build::StepNode;
+use crate::graph::{End, NodeId};
+use crate::report::{Event, Pass, StepResult, StepStatus};
+use crate::site::{Slot, Step};
+use crate::source::yaml::Node;
+use crate::template::{RenderError, Truth};
+use okd_agent::Value;
+use okd_agent::resource::{Failure, Outcome, Status};
+use okd_agent::value::{Map, map};
+use okd_agent::wire::Reply;
+use std::sync::Arc;
+
+pub(super) fn skipped(condition: &str) -> ItemEnd {
+    let result = map([
+        ("changed", false.into()),
+        ("skipped", true.into()),
+        ("skip_reason", "Conditional result was False".into()),
+        ("false_condition", condition.into()),
+    ]);
+    ItemEnd::new(StepStatus::Skipped, condition, Value::Map(result))
+}
+
+pub(super) fn unknown(context: &Context, reason: &str) -> ItemEnd {
+    let name = context.node.step.label();
+    let mut end = ItemEnd::new(StepStatus::Unknown, reason, Value::Unknown(format!("the result of \"{name}\"")));
+    end.quiet = context.node.step.task.changed_when.as_ref().is_some_and(never);
+    end
+}
+
+/// Whether a condition is `false` whatever happens.
+fn never(node: &Node) -> bool {
+    node.to_value().to_bool() == Some(false)
+}
+
+pub(super) fn failed(failure: Failure, unreachable: bool) -> ItemEnd {
+    let mut result = failure.result.clone();
+    result.insert("changed".to_owned(), false.into());
+    result.insert(if unreachable { "unreachable" } else { "failed" }.to_owned(), true.into());
+    if !result.contains_key("msg") {
+        result.insert("msg".to_owned(), failure.message.as_str().into());
+    }
+    let status = if unreachable { StepStatus::Unreachable } else { StepStatus::Failed };
+    let mut end = ItemEnd::new(status, failure.message.clone(), Value::Map(result));
+    end.diff.clone_from(&failure.diff);
+    end.failure = Some(Box::new(failure));
+    end
+}
+
+pub(super) fn local(changed: bool, failed: Option<String>, msg: String, mut result: Map) -> ItemEnd {
+    if let Some(message) = failed {
+        return self::failed(Failure { message, result, ..Failure::default() }, false);
+    }
+    result.insert("changed".to_owned(), changed.into());
+    result.insert("failed".to_owned(), false.into());
+    ItemEnd::new(if changed { StepStatus::Changed } else { StepStatus::Ok }, msg, Value::Map(result))
+}
+
+pub(super) fn gave_up(mut end: ItemEnd, attempts: u32) -> ItemEnd {
+    let message = format!("the condition of `until` did not hold in {attempts} tries");
+    if let Value::Map(result) = &mut end.result {
+        result.insert("failed".to_owned(), true.into());
+        result.insert("attempts".to_owned(), Value::Int(i64::from(attempts)));
+    }
+    let result = end.result.as_map().cloned().unwrap_or_default();
+    let earlier = end.failure.take().map(|failure| *failure).unwrap_or_default();
+    end.failure = Some(Box::new(Failure { message: message.clone(), result, ..earlier }));
+    ItemEnd { status: StepStatus::Failed, msg: message, ..end }
+}
+
+/// What a reply comes to, with `changed_when` and `failed_when`.
+pub(super) fn judged(live: &Live, index: usize, reply: Reply, pass: Pass) -> ItemEnd {
+    let end = match reply {
+        Reply::Outcome(outcome) => outcome_end(live, *outcome, pass),
+        Reply::Failed(failure) => {
+            let unreachable = failure.lost;
+            failed(*failure, unreachable)
+        }
+        Reply::Held => return ItemEnd::new(StepStatus::Blocked, "", Value::Null),
+    };
+    if matches!(end.status, StepStatus::Unknown | StepStatus::Unreachable) {
+        return end;
+    }
+    match conditions(live, index, end.clone()) {
+        Ok(end) => end,
+        Err(RenderError::Failed(found)) => failed(live.context.failure(&found), false),
+        Err(RenderError::Pending(_)) => end,
+    }
+}
+
+fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
+    let Outcome { status, diff, mut result, notes, fingerprint } = outcome;
+    let status = match status {
+        Status::Same => StepStatus::Ok,
+        Status::Changed => StepStatus::Changed,
+        Status::Unknown(reason) => {
+            let mut end = unknown(&live.context, &reason);
+            end.diff = diff;
+            return end;
+        }
+    };
+    if status == StepStatus::Changed && pass == Pass::Plan {
+        let reason = format!("the output of \"{}\"", live.context.node.step.label());
+        for name in ["stdout", "stdout_lines", "stderr", "stderr_lines", "rc"] {
+            if matches!(live.context.node.step.task.short_module(), "command" | "shell" | "script" | "raw" | "uri") {
+                result.entry(name.to_owned()).or_insert_with(|| Value::Unknown(reason.clone()));
+            }
+        }
+    }
+    result.insert("changed".to_owned(), (status == StepStatus::Changed).into());
+    result.entry("failed".to_owned()).or_insert(false.into());
+    let said = result.get("msg").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let skipped = result.get("skipped").and_then(Value::to_bool).unwrap_or(false);
+    let status = if skipped { StepStatus::Skipped } else { status };
+    let mut end = ItemEnd::new(status, said, Value::Map(result));
+    end.diff = diff;
+    end.notes = notes;
+    end.fingerprint = fingerprint;
+    end
+}
+
+/// The scope in which a step's own conditions are judged: its result has the name that `register` gives it.
+fn with_result(live: &Live, index: usize, end: &ItemEnd) -> Arc<dyn crate::template::Scope> {
+    let mut locals = live.items.get(index).map(|item| item.locals.clone()).unwrap_or_default();
+    if let Some(name) = &live.context.node.step.task.register {
+        locals.insert(name.clone(), end.result.clone());
+    }
+    if let Value::Map(result) = &end.result {
+        for (name, value) in result {
+            locals.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    live.context.scoped().with(locals).shared()
+}
+
+fn conditions(live: &Live, index: usize, mut end: ItemEnd) -> Result<ItemEnd, RenderError> {
+    let task = &live.context.node.step.task;
+    let engine = live.context.world.engine();
+    if let Some(condition) = &task.changed_when {
+        let changed = match engine.condition(condition, &with_result(live, index, &end))? {
+            Truth::True => Some(true),
+            Truth::False => Some(false),
+            Truth::Unknown(reason) => {
+                let mut unknown = unknown(&live.context, &reason);
+                unknown.diff = end.diff;
+                return Ok(unknown);
+            }
+        };
+        if let (Some(changed), StepStatus::Ok | StepStatus::Changed) = (changed, end.status) {
+            end.status = if changed { StepStatus::Changed } else { StepStatus::Ok };
+        }
+        if let (Some(changed), Value::Map(result)) = (changed, &mut end.result) {
+            result.insert("changed".to_owned(), changed.into());
+        }
+    }
+    let Some(condition) = &task.failed_when else { return Ok(end) };
+    match engine.condition(condition, &with_result(live, index, &end))? {
+        Truth::True if end.status != StepStatus::Failed => {
+            let message = format!("`failed_when` holds: {}", condition.to_value());
+            let mut result = end.result.as_map().cloned().unwrap_or_default();
+            result.insert("failed".to_owned(), true.into());
+            result.insert("failed_when_result".to_owned(), true.into());
+            end.result = Value::Map(result.clone());
+            end.failure = Some(Box::new(Failure { message: message.clone(), result, ..Failure::default() }));
+            Ok(ItemEnd { status: StepStatus::Failed, msg: message, ..end })
+        }
+        Truth::False if end.status == StepStatus::Failed => {
+            let changed = task.changed_when.is_none() || end.result.get("changed").and_then(Value::to_bool) == Some(true);
+            if let Value::Map(result) = &mut end.result {
+                result.insert("failed".to_owned(), false.into());
+                result.insert("failed_when_result".to_owned(), false.into());
+                result.insert("changed".to_owned(), changed.into());
+            }
+            end.failure = None;
+            end.msg.clear();
+            end.status = if changed { StepStatus::Changed } else { StepStatus::Ok };
+            Ok(end)
+        }
+        _ => Ok(end),
+    }
+}
+
+/// With `until`: whether the step is to be tried again (`true`), has to be given up (`false`), or is content (`None`).
+pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Option<bool> {
+    let condition = live.context.node.step.task.until.as_ref()?;
+    if matches!(end.status, StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked) {
+        return None;
+    }
+    let engine = live.context.world.engine();
+    match engine.condition(condition, &with_result(live, index, end)) {
+        Ok(Truth::True | Truth::Unknown(_)) => None,
+        _ if pass == Pass::Plan => Some(false),
+        _ => Some(live.attempt < live.attempts),
+    }
+}
+
+impl Runner<'_> {
+    /// A step whose items have all ended.
+    pub(super) fn finish(&mut self, id: NodeId) {
+        let Some(mut live) = self.live.remove(&id) else { return };
+        let node = live.context.node.clone();
+        self.shield(&mut live);
+        let worst = worst(&live);
+        let ends: Vec<&ItemEnd> = live.items.iter().filter_map(|item| item.end.as_ref()).collect();
+        let result = registered(&live, &ends);
+        self.give(&live, &ends, &result);
+        let notifies = self.notify(&live, worst);
+        self.remember(&live);
+        let repeated = !ends.is_empty() && ends.iter().all(|end| end.repeated);
+        self.count(&node, worst, live.looped && live.items.is_empty());
+        self.tell(id, &live, &notifies, repeated);
+        let end = match worst {
+            StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued => End::Failed,
+            _ => End::Done,
+        };
+        if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
+            self.fatal(id, &live);
+        }
+        let settled = self.graph.ready.settle(id, end);
+        self.after(settled);
+    }
+
+    /// `ignore_errors`, `ignore_unreachable` and a rescue around the step change what a failure means.
+    fn shield(&self, live: &mut Live) {
+        let scope = live.context.scoped().shared();
+        let keywords = &live.context.node.step.keywords;
+        let unreachable = live.context.flag(keywords.ignore_unreachable.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        for end in live.items.iter_mut().filter_map(|item| item.end.as_mut()) {
+            end.status = match end.status {
+                StepStatus::Failed if live.ignore => StepStatus::Ignored,
+                StepStatus::Unreachable if unreachable => StepStatus::Ignored,
+                StepStatus::Failed if live.context.node.rescued => StepStatus::Rescued,
+                status => status,
+            };
+        }
+    }
+
+    /// What the step gives to variables.
+    fn give(&self, live: &Live, ends: &[&ItemEnd], result: &Value) {
+        let node = &live.context.node;
+        let hosts = std::iter::once(&node.host).chain(&node.shared).filter_map(|host| self.world.host(host.as_str()));
+        for host in hosts {
+            let mut state = host.state_mut();
+            if let Some(name) = &node.step.task.register {
+                state.set.insert(name.clone(), Slot::Known(result.clone()));
+            }
+            if node.step.task.short_module() == "setup" {
+                state.facts_pending = None;
+            }
+            for end in ends {
+                if let Some(Value::Map(facts)) = end.result.get("ansible_facts").filter(|_| node.step.task.short_module() != "set_fact") {
+                    let bare = |name: &String| name.strip_prefix("ansible_").unwrap_or(name).to_owned();
+                    state.facts.extend(facts.iter().map(|(name, value)| (bare(name), value.clone())));
+                }
+            }
+        }
+    }
+
+    /// Handlers that the step notifies, by their names.
+    fn notify(&mut self, live: &Live, worst: StepStatus) -> Vec<String> {
+        let any = |status: StepStatus| live.items.iter().filter_map(|item| item.end.as_ref()).any(|end| end.status == status && !end.quiet);
+        let changed = any(StepStatus::Changed);
+        let maybe = any(StepStatus::Unknown);
+        if !(changed || maybe) || matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
+            return Vec::new();
+        }
+        let node = &live.context.node;
+        let scope = live.context.scoped().shared();
+        let mut names = Vec::new();
+        for topic in &node.step.notify {
+            match live.context.world.engine().render(topic, &scope) {
+                Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
+                Ok(value) => names.push(value.to_string()),
+                Err(_) => names.push(topic.to_value().to_string()),
+            }
+        }
+        let key = (node.play.index, node.host.as_str().to_owned());
+        for handler in node.play.flows.handlers.iter().filter(|handler| names.iter().any(|name| answers(handler, name))) {
+            let fired = self.notified.entry(key.clone()).or_default().entry(handler.path.clone()).or_default();
+            if changed {
+                fired.by.push(live.name.clone());
+            } else {
+                fired.maybe.get_or_insert_with(|| format!("runs if \"{}\" changes something", live.name));
+            }
+        }
+        names
+    }
+
+    fn remember(&mut self, live: &Live) {
+        let host = live.context.node.host.as_str();
+        let mut records = Vec::new();
+        for item in &live.items {
+            let Some(end) = &item.end else { continue };
+            let installs = matches!(live.context.node.step.task.short_module(), "package" | "dnf" | "yum" | "apt");
+            match (self.pass, end.status) {
+                (Pass::Plan, StepStatus::Unknown) => {
+                    self.uncertain.insert(host.to_owned());
+                    self.outcome.quiet += u32::from(end.quiet && !live.looped);
+                }
+                (Pass::Plan, StepStatus::Changed) if installs => {
+                    self.uncertain.insert(host.to_owned());
+                }
+                (Pass::Apply, StepStatus::Changed | StepStatus::Failed | StepStatus::Ignored) if self.unforeseen(live, item.sent) => {
+                    self.dirty.insert(host.to_owned());
+                }
+                _ => {}
+            }
+            self.outcome.stale |= end.failure.as_ref().is_some_and(|failure| failure.stale);
+            records.push(Record {
+                status: end.status,
+                sent: item.sent,
+                fingerprint: end.fingerprint.filter(|_| !self.uncertain.contains(host)),
+                result: end.result.clone(),
+                quiet: end.quiet,
+            });
+        }
+        self.outcome.records.insert(live.context.node.key(), records);
+    }
+
+    /// Whether the plan did not know what this step would do.
+    fn unforeseen(&self, live: &Live, sent: Option<u64>) -> bool {
+        let Some(prior) = self.prior else { return false };
+        let known = prior.get(&live.context.node.key()).into_iter().flatten();
+        !known.into_iter().any(|record| record.sent == sent && record.status == StepStatus::Changed)
+    }
+
+    fn count(&mut self, node: &StepNode, status: StepStatus, empty: bool) {
+        if node.step.implicit && node.step.task.module == "meta" {
+            return;
+        }
+        let status = if empty { StepStatus::Skipped } else { status };
+        self.outcome.counts.entry(node.host.as_str().to_owned()).or_default().add(status);
+    }
+
+    /// Events for the step: one, or one an item.
+    fn tell(&self, id: NodeId, live: &Live, notifies: &[String], repeated: bool) {
+        let node = &live.context.node;
+        if node.step.implicit && node.step.task.module == "meta" {
+            return;
+        }
+        let scope = live.context.scoped().shared();
+        let keywords = &node.step.keywords;
+        let hidden = live.context.flag(keywords.no_log.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        let diff = live.context.flag(keywords.diff.as_ref(), &scope).ok().flatten().unwrap_or(true);
+        for item in &live.items {
+            let Some(end) = &item.end else { continue };
+            let mut told = self.result(id, node, &live.name);
+            told.item = item.label.clone().filter(|_| !hidden);
+            told.delegated.clone_from(&live.delegated);
+            told.status = end.status;
+            told.show_diff = diff && !hidden;
+            told.msg.clone_from(&end.msg);
+            told.notes.clone_from(&end.notes);
+            told.result = end.result.clone();
+            told.diff.clone_from(&end.diff);
+            told.failure.clone_from(&end.failure);
+            told.notifies = notifies.to_vec();
+            told.repeated = repeated;
+            told.seconds = live.started.elapsed().as_secs_f64();
+            let _ = self.channels.events.send(Event::Result(Box::new(if hidden { censored(told) } else { told })));
+        }
+        if live.items.is_empty() {
+            let mut told = self.result(id, node, &live.name);
+            told.status = StepStatus::Skipped;
+            "the loop has no items".clone_into(&mut told.msg);
+            let _ = self.channels.events.send(Event::Result(Box::new(told)));
+        }
+    }
+
+    fn result(&self, id: NodeId, node: &StepNode, name: &str) -> StepResult {
+        let module = super::args::kind_info(&node.step.task.module).map_or(node.step.task.short_module(), |kind| kind.names[0]);
+        StepResult {
+            pass: self.pass,
+            host: node.host.as_str().to_owned(),
+            delegated: None,
+            play: node.play.play.name.clone(),
+            task: name.to_owned(),
+            module: module.to_owned(),
+            span: node.step.task.span,
+            path: node.step.path.clone(),
+            item: None,
+            tags: node.step.keywords.tags.clone(),
+            handler: node.step.handler.then(|| self.fired_by.get(&id).cloned().unwrap_or_default()),
+            status: StepStatus::Ok,
+            show_diff: true,
+            diff: Vec::new(),
+            msg: String::new(),
+            notes: Vec::new(),
+            failure: None,
+            result: Value::Null,
+            notifies: Vec::new(),
+            repeated: false,
+            seconds: 0.0,
+        }
+    }
+
+    /// A step that was not begun, because another had failed.
+    pub(super) fn blocked(&mut self, node: &StepNode, by: NodeId) {
+        if node.step.implicit && node.step.task.module == "meta" {
+            return;
+        }
+        let cause = self.node(by).map(|cause| (cause.step.label(), cause.host.as_str().to_owned()));
+        let mut told = self.result(by, node, &node.step.label());
+        told.handler = node.step.handler.then(Vec::new);
+        told.status = StepStatus::Blocked;
+        told.msg = match cause {
+            Some((label, host)) if host == node.host.as_str() => format!("\"{label}\" failed"),
+            Some((label, host)) => format!("\"{label}\" failed on {host}"),
+            None => "something before it failed".to_owned(),
+        };
+        self.count(node, StepStatus::Blocked, false);
+        let record = Record { status: StepStatus::Blocked, sent: None, fingerprint: None, result: Value::Null, quiet: false };
+        self.outcome.records.insert(node.key(), vec![record]);
+        let _ = self.channels.events.send(Event::Result(Box::new(told)));
+    }
+
+    /// `any_errors_fatal` and `max_fail_percentage` end the play for everybody.
+    fn fatal(&mut self, id: NodeId, live: &Live) {
+        let node = &live.context.node;
+        let scope = live.context.scoped().shared();
+        let flag = live.context.flag(node.step.keywords.any_errors_fatal.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        let share = node.play.play.max_fail_percentage.is_some_and(|limit| {
+            let batch = node.play.batches.iter().find(|batch| batch.contains(&node.host));
+            let bad = |host: &str| self.outcome.counts.get(host).is_some_and(|counts| counts.failed + counts.unreachable > 0);
+            batch.is_some_and(|batch| {
+                let failed = batch.iter().filter(|host| bad(host.as_str())).count();
+                failed as f64 * 100.0 / batch.len() as f64 > limit
+            })
+        });
+        if flag || share {
+            self.aborted.insert(node.play.index, id);
+        }
+    }
+}
+
+/// Whether a handler has this name or listens to it.
+pub(super) fn answers(handler: &Step, name: &str) -> bool {
+    let own = handler.task.name.as_ref().map(|name| name.to_value().to_string());
+    own.as_deref() == Some(name) || handler.label() == name || handler.task.listen.iter().any(|topic| topic == name)
+}
+
+fn worst(live: &Live) -> StepStatus {
+    let order = [
+        StepStatus::Unreachable,
+        StepStatus::Failed,
+        StepStatus::Rescued,
+        StepStatus::Ignored,
+        StepStatus::Changed,
+        StepStatus::Unknown,
+        StepStatus::Ok,
+        StepStatus::Skipped,
+    ];
+    let has = |status: &StepStatus| live.items.iter().any(|item| item.end.as_ref().is_some_and(|end| end.status == *status));
+    order.into_iter().find(has).unwrap_or(StepStatus::Skipped)
+}
+
+fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
+    if !live.looped {
+        let mut result = ends.first().map(|end| end.result.clone()).unwrap_or_default();
+        if let (Value::Map(result), true) = (&mut result, live.attempts > 1) {
+            result.entry("attempts".to_owned()).or_insert(Value::Int(i64::from(live.attempt)));
+        }
+        return result;
+    }
+    let results: Vec<Value> = live
+        .items
+        .iter()
+        .zip(ends)
+        .map(|(item, end)| match &end.result {
+            Value::Map(result) => Value::Map(result.iter().chain(&item.locals).map(|(k, v)| (k.clone(), v.clone())).collect()),
+            other => other.clone(),
+        })
+        .collect();
+    let any = |status: StepStatus| ends.iter().any(|end| end.status == status);
+    let changed = match (any(StepStatus::Changed), any(StepStatus::Unknown)) {
+        (true, _) => Value::Bool(true),
+        (false, true) => Value::Unknown(format!("the result of \"{}\"", live.name)),
+        (false, false) => Value::Bool(false),
+    };
+    let mut result = map([("results", Value::List(results)), ("changed", changed), ("msg", "All items completed".into())]);
+    if ends.iter().all(|end| end.status == StepStatus::Skipped) {
+        result.insert("skipped".to_owned(), true.into());
+    }
+    result.insert("failed".to_owned(), ends.iter().any(|end| end.failure.is_some()).into());
+    Value::Map(result)
+}
+
+/// `no_log`: only how it ended is told.
+fn censored(mut told: StepResult) -> StepResult {
+    const HIDDEN: &str = "hidden, because of `no_log: true`";
+    let changed = told.status == StepStatus::Changed;
+    told.diff.clear();
+    told.notes.clear();
+    if !told.msg.is_empty() {
+        HIDDEN.clone_into(&mut told.msg);
+    }
+    told.failure = told.failure.map(|failure| {
+        Box::new(Failure { message: HIDDEN.to_owned(), stale: failure.stale, lost: failure.lost, ..Failure::default() })
+    });
+    told.result = Value::Map(map([("censored", HIDDEN.into()), ("changed", changed.into())]));
+    told
+}

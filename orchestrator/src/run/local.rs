@@ -1,0 +1,525 @@
+//! Modules that need no machine, and those whose work begins on the control node: a template is rendered here, then it is
+//! a file like any other.
+
+use super::args;
+use super::prepare::{Context, Stop, rendered};
+use crate::actions;
+use crate::error::{Diagnostic, Diagnostics};
+use crate::playbook::role::Entry;
+use crate::playbook::{Keywords, RoleUse, Vars, keywords};
+use crate::site::flow::{Around, Flattener};
+use crate::site::{Flow, Scoped, find};
+use crate::template::{Rendered, Scope, TemplateFile, Truth};
+use okd_agent::param::{Bytes, Params};
+use okd_agent::resource::Kind;
+use okd_agent::value::{Map, Value, map};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a module of the orchestrator's own ended.
+#[derive(Default)]
+pub struct LocalEnd {
+    /// Whether it counts as a change.
+    pub changed: bool,
+    /// Why it failed.
+    pub failed: Option<String>,
+    /// What the report says.
+    pub msg: String,
+    /// What `register` holds.
+    pub result: Map,
+    /// What it does to the run.
+    pub effect: Effect,
+}
+
+/// What a module does to the run.
+#[derive(Default)]
+pub enum Effect {
+    /// Nothing.
+    #[default]
+    None,
+    /// Sets variables of the host.
+    Facts(Map),
+    /// Adds variables of a file.
+    Vars(Vars),
+    /// Adds a host.
+    AddHost {
+        /// Its name.
+        name: String,
+        /// Its groups.
+        groups: Vec<String>,
+        /// Its variables.
+        vars: Map,
+    },
+    /// Puts the host into a group.
+    Group {
+        /// The group.
+        name: String,
+        /// Groups that it is a part of.
+        parents: Vec<String>,
+    },
+    /// Puts tasks in the step's place.
+    Include {
+        /// The tasks.
+        flows: Vec<Flow>,
+        /// Parameters for them.
+        params: Map,
+    },
+    /// Runs what was notified.
+    Flush,
+    /// Ends the play for this host, or for all.
+    End {
+        /// Whether for all hosts.
+        all: bool,
+    },
+    /// Forgets facts.
+    ClearFacts,
+    /// Waits so many seconds.
+    Pause(f64),
+    /// Waits until the host can be reached, so many seconds at most.
+    WaitForConnection(i64),
+}
+
+impl LocalEnd {
+    fn effect(effect: Effect) -> Option<LocalEnd> {
+        Some(LocalEnd { effect, ..LocalEnd::default() })
+    }
+
+    fn fail(text: String) -> Option<LocalEnd> {
+        let result = map([("msg", text.as_str().into())]);
+        Some(LocalEnd { failed: Some(text), result, ..LocalEnd::default() })
+    }
+}
+
+/// Modules whose arguments are expressions, rendered by themselves.
+#[must_use]
+pub fn raw_args(module: &str) -> bool {
+    matches!(module, "assert" | "debug")
+}
+
+/// Whether a module runs in the orchestrator.
+#[must_use]
+pub fn is_local(module: &str) -> bool {
+    actions::ACTIONS.iter().any(|action| action.name == module) && !matches!(module, "template" | "script" | "fetch")
+}
+
+/// Runs a module of the orchestrator's own; `None` where it is a resource's.
+///
+/// # Errors
+/// As rendering; mistakes in the arguments.
+pub fn run(
+    context: &Context,
+    module: &str,
+    given: &Map,
+    scoped: &Scoped,
+    scope: &Arc<dyn Scope>,
+) -> Result<Option<LocalEnd>, Stop> {
+    if !is_local(module) {
+        return Ok(None);
+    }
+    if module != "debug"
+        && let Some(reason) = Value::Map(given.clone()).unknown()
+    {
+        if module == "set_fact" {
+            return Ok(LocalEnd::effect(Effect::Facts(facts(given))));
+        }
+        return Err(Stop::Unknown(reason.to_owned()));
+    }
+    match module {
+        "debug" => debug(context, given, scope),
+        "assert" => assert(context, scope),
+        "fail" => Ok(LocalEnd::fail(decode::<actions::Fail>(context, given)?.msg)),
+        "set_fact" => {
+            let facts = facts(given);
+            let result = map([("ansible_facts", Value::Map(facts.clone()))]);
+            Ok(Some(LocalEnd { result, effect: Effect::Facts(facts), ..LocalEnd::default() }))
+        }
+        "include_vars" => include_vars(context, given, scoped),
+        "add_host" => add_host(context, given),
+        "group_by" => {
+            let args = decode::<actions::GroupBy>(context, given)?;
+            let effect = Effect::Group { name: args.key.replace([' ', '-'], "_"), parents: args.parents };
+            Ok(Some(LocalEnd { changed: true, effect, ..LocalEnd::default() }))
+        }
+        "pause" => {
+            let args = decode::<actions::Pause>(context, given)?;
+            let seconds = args.seconds.unwrap_or(0.0) + args.minutes.unwrap_or(0.0) * 60.0;
+            let msg = args.prompt.unwrap_or_default();
+            Ok(Some(LocalEnd { msg, effect: Effect::Pause(seconds), ..LocalEnd::default() }))
+        }
+        "meta" => meta(context, given),
+        "wait_for_connection" => {
+            let args = decode::<actions::WaitForConnection>(context, given)?;
+            Ok(LocalEnd::effect(Effect::WaitForConnection(args.timeout)))
+        }
+        "include_tasks" => include_tasks(context, given, scope),
+        "include_role" => include_role(context, given, scope),
+        other => Err(Diagnostic::new("unsupported", format!("`{other}` cannot stand here"))
+            .at(context.node.step.task.module_span, "")
+            .into()),
+    }
+}
+
+fn facts(given: &Map) -> Map {
+    given.iter().filter(|(name, _)| *name != "cacheable").map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn decode<T: Params>(context: &Context, given: &Map) -> Result<T, Stop> {
+    T::decode(given).map_err(|mistakes| {
+        let task = &context.node.step.task;
+        let mut all = mistakes.iter().map(|mistake| args::diagnostic(task, mistake));
+        let first = all.next().unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""));
+        Stop::from(first)
+    })
+}
+
+fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
+    let engine = context.world.engine();
+    let task = &context.node.step.task;
+    let shown = |value: &Value| match value {
+        Value::Str(text) => text.clone(),
+        Value::Unknown(reason) => format!("(unknown until applied: {reason})"),
+        other => json(other, true),
+    };
+    let mut end = LocalEnd::default();
+    if let Some(node) = task.args.get("var") {
+        let name = node.to_value().to_string();
+        let value = engine.expression(node, scope)?;
+        end.msg = format!("{name} = {}", shown(&value));
+        end.result.insert(name, value);
+    } else if let Some(node) = task.args.get("msg") {
+        let value = engine.render(node, scope)?;
+        end.msg = shown(&value);
+        end.result.insert("msg".to_owned(), value);
+    } else {
+        decode::<actions::Debug>(context, given)?;
+        end.msg = "Hello world!".to_owned();
+        end.result.insert("msg".to_owned(), "Hello world!".into());
+    }
+    Ok(Some(end))
+}
+
+/// A value as JSON text.
+#[must_use]
+pub fn json(value: &Value, pretty: bool) -> String {
+    let json = crate::report::json::value(value);
+    let text = if pretty { serde_json::to_string_pretty(&json) } else { serde_json::to_string(&json) };
+    text.unwrap_or_default()
+}
+
+fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
+    let engine = context.world.engine();
+    let task = &context.node.step.task;
+    let that = task.args.get("that");
+    for condition in that.map(keywords::conditions).unwrap_or_default() {
+        match engine.condition(&condition, scope)? {
+            Truth::True => {}
+            Truth::Unknown(reason) => return Err(Stop::Unknown(reason)),
+            Truth::False => {
+                let assertion = condition.to_value().to_string();
+                let said = task.args.get("fail_msg").or_else(|| task.args.get("msg"));
+                let msg = match said {
+                    Some(node) => engine.render(node, scope)?.to_string(),
+                    None => format!("Assertion failed: {assertion}"),
+                };
+                let place = context.world.loading.loader.sources.place(condition.span);
+                let result = map([("assertion", assertion.as_str().into()), ("msg", msg.as_str().into())]);
+                let failed = Some(if said.is_some() { format!("{msg}\n  {assertion}   {place}") } else { format!("{msg}   {place}") });
+                return Ok(Some(LocalEnd { failed, result, ..LocalEnd::default() }));
+            }
+        }
+    }
+    let msg = match task.args.get("success_msg") {
+        Some(node) => engine.render(node, scope)?.to_string(),
+        None => String::new(),
+    };
+    let said = if msg.is_empty() { "All assertions passed" } else { &msg };
+    let result = map([("msg", said.into())]);
+    Ok(Some(LocalEnd { msg, result, ..LocalEnd::default() }))
+}
+
+fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Option<LocalEnd>, Stop> {
+    let args = decode::<actions::IncludeVars>(context, given)?;
+    let task = &context.node.step.task;
+    let loader = &context.world.loading.loader;
+    let mut folders = vec![task.place.dir.join("vars"), task.place.dir.clone()];
+    folders.splice(0..0, task.place.role.iter().map(|role| role.dir.join("vars")));
+    folders.extend(scoped.play.iter().flat_map(|play| [play.play.dir.join("vars"), play.play.dir.clone()]));
+    let mut paths = Vec::new();
+    match (&args.file, &args.dir) {
+        (Some(file), _) => paths.push(find(file, &folders, task.args.span)?),
+        (None, Some(dir)) => paths.extend(files_below(&find(dir, &folders, task.args.span)?, &args)),
+        (None, None) => {
+            return Err(Diagnostic::new("missing-argument", "`include_vars` needs `file` or `dir`").at(task.module_span, "").into());
+        }
+    }
+    let mut vars = Vars::new();
+    for path in paths {
+        let read = loader.yaml(&path, Some(task.args.span)).and_then(|node| match &args.name {
+            Some(name) => Ok(Vars::from_iter([(name.clone(), Arc::new(node))])),
+            None => keywords::vars(&node).map_err(Diagnostics::from),
+        });
+        vars.extend(read.map_err(|found| stop(found, task.span))?);
+    }
+    Ok(LocalEnd::effect(Effect::Vars(vars)))
+}
+
+fn files_below(dir: &Path, args: &actions::IncludeVars) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+        let matches = args.files_matching.as_ref().is_none_or(|pattern| regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&name)));
+        if path.is_dir() && args.depth != 1 {
+            found.extend(files_below(&path, args));
+        } else if path.is_file() && matches && args.extensions.contains(&extension) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn stop(found: Diagnostics, span: crate::source::Span) -> Stop {
+    let first = found.0.into_iter().next();
+    first.unwrap_or_else(|| Diagnostic::new("failed", "this could not be read").at(span, "")).into()
+}
+
+fn add_host(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
+    let own = |name: &&String| actions::AddHost::SPEC.params.iter().any(|p| p.name == **name || p.aliases.contains(&name.as_str()));
+    let (own_args, vars): (Map, Map) =
+        given.clone().into_iter().partition(|(name, _)| own(&name));
+    let args = decode::<actions::AddHost>(context, &own_args)?;
+    let effect = Effect::AddHost { name: args.name, groups: args.groups, vars };
+    Ok(Some(LocalEnd { changed: true, effect, ..LocalEnd::default() }))
+}
+
+fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
+    let word = decode::<actions::Meta>(context, given)?.free_form;
+    let known = ["flush_handlers", "end_play", "end_host", "end_batch", "clear_host_errors", "clear_facts", "noop", "refresh_inventory"];
+    let effect = match word.as_str() {
+        "flush_handlers" => Effect::Flush,
+        "end_play" | "end_batch" => Effect::End { all: true },
+        "end_host" => Effect::End { all: false },
+        "clear_facts" => Effect::ClearFacts,
+        "noop" => Effect::None,
+        other => {
+            let span = context.node.step.task.args.span;
+            let supported = known.contains(&other);
+            let text = if supported { format!("`meta: {other}` is not supported") } else { format!("there is no `meta: {other}`") };
+            return Err(Diagnostic::new("unknown-word", text).at(span, "").did_you_mean(other, known).into());
+        }
+    };
+    Ok(LocalEnd::effect(effect))
+}
+
+fn around(context: &Context, apply: Option<&Value>) -> Around {
+    let step = &context.node.step;
+    let own = &step.task.keywords;
+    let mut inherited = Keywords { when: Vec::new(), ..step.keywords.clone() };
+    inherited.tags.retain(|tag| !own.tags.contains(tag));
+    if let Some(tags) = apply.and_then(|apply| apply.get("tags")) {
+        let more = match tags {
+            Value::List(list) => list.iter().map(Value::to_string).collect(),
+            other => other.to_string().split(',').map(|tag| tag.trim().to_owned()).collect::<Vec<_>>(),
+        };
+        inherited.tags.extend(more);
+    }
+    Around { keywords: inherited, notify: step.notify.clone(), params: step.params.clone(), ..Around::default() }
+}
+
+fn include_tasks(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
+    let args = decode::<actions::Tasks>(context, given)?;
+    let step = &context.node.step;
+    let loading = &context.world.loading;
+    let dir = &context.node.play.play.dir;
+    let path = loading.task_file(&args.file, step.task.args.span, &step.task.place, dir)?;
+    let mut errors = Diagnostics::default();
+    let items = loading.items(&path, step.task.args.span, &step.task.place, &mut errors);
+    let mut flattener = Flattener::new(loading, dir, &mut errors);
+    let flows = flattener.items(&items, &around(context, args.apply.as_ref()));
+    checked(flows, errors, context, scope)
+}
+
+fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
+    let args = decode::<actions::RoleTasks>(context, given)?;
+    let step = &context.node.step;
+    let main = |name: &Option<String>| {
+        name.as_deref().unwrap_or("main").trim_end_matches(".yml").trim_end_matches(".yaml").to_owned()
+    };
+    let entry = Entry {
+        tasks: main(&args.tasks_from),
+        handlers: main(&args.handlers_from),
+        vars: main(&args.vars_from),
+        defaults: main(&args.defaults_from),
+    };
+    let mut errors = Diagnostics::default();
+    let dir = context.node.play.play.dir.clone();
+    let role = RoleUse { span: step.task.args.span, name: args.name, vars: Vars::new(), keywords: Keywords::default() };
+    let mut flattener = Flattener::new(&context.world.loading, &dir, &mut errors);
+    let flows = flattener.included_role(&role, &entry, &around(context, args.apply.as_ref()));
+    checked(flows, errors, context, scope)
+}
+
+fn checked(flows: Vec<Flow>, mut errors: Diagnostics, context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
+    let mut steps = Vec::new();
+    crate::site::flow::steps_of(&flows, &mut steps);
+    steps.iter().for_each(|step| args::check(step, &mut errors));
+    if errors.has_errors() {
+        return Err(stop(errors, context.node.step.task.span));
+    }
+    let mut params = Map::new();
+    for vars in &context.node.step.task.keywords.vars {
+        params.extend(rendered(context, vars, scope)?);
+    }
+    Ok(LocalEnd::effect(Effect::Include { flows, params }))
+}
+
+/// The resource that a task asks for.
+///
+/// # Errors
+/// As rendering; files that are not there; mistakes in the arguments.
+pub fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Kind, Stop> {
+    let task = &context.node.step.task;
+    match task.short_module() {
+        "template" => template(context, given, scoped, scope),
+        "copy" => copy(context, given.clone(), scoped),
+        "unarchive" => unarchive(context, given.clone(), scoped),
+        "script" => script(context, given, scoped),
+        name => kind(context, name, given),
+    }
+}
+
+fn kind(context: &Context, name: &str, given: &Map) -> Result<Kind, Stop> {
+    let task = &context.node.step.task;
+    let name = args::kind_info(name).map_or(name, |info| info.names[0]);
+    match Kind::decode(name, given) {
+        Some(Ok(kind)) => Ok(kind),
+        Some(Err(mistakes)) => {
+            let first = mistakes.first().map(|mistake| args::diagnostic(task, mistake));
+            Err(first.unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, "")).into())
+        }
+        None => {
+            let text = format!("`{}` is not supported on hosts", task.module);
+            Err(Diagnostic::new("unsupported", text).at(task.module_span, "").into())
+        }
+    }
+}
+
+fn text_of<'a>(given: &'a Map, name: &str) -> Option<&'a str> {
+    given.get(name).and_then(Value::as_str)
+}
+
+fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Kind, Stop> {
+    let args = decode::<actions::Template>(context, given)?;
+    let task = &context.node.step.task;
+    let search = scoped.search().templates;
+    let span = task.args.get("src").map_or(task.args.span, |node| node.span);
+    let path = find(&args.src, &search, span)?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())).at(span, ""))?;
+    let extra = map([
+        ("ansible_managed", "Managed by okd-play".into()),
+        ("template_path", path.display().to_string().into()),
+        ("template_fullpath", path.display().to_string().into()),
+        ("template_destpath", args.dest.as_str().into()),
+    ]);
+    let file = TemplateFile { path: &path, text: &text, search: &search, extra };
+    let mut content = match context.world.engine().render_file(&file, scope)? {
+        Rendered::Text(text) => text,
+        Rendered::Unknown(reason) => return Err(Stop::Unknown(reason)),
+    };
+    if let Some(newline) = args.newline_sequence.as_deref() {
+        content = content.replace('\n', &newline.replace("\\r", "\r").replace("\\n", "\n"));
+    }
+    let mut own: Map = given.clone();
+    for name in ["src", "newline_sequence", "trim_blocks", "lstrip_blocks", "variable_start_string", "variable_end_string"] {
+        own.shift_remove(name);
+    }
+    let base = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    own.insert("original_basename".to_owned(), base.into());
+    with_content(context, "copy", own, content.into_bytes())
+}
+
+fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>) -> Result<Kind, Stop> {
+    given.insert("content".to_owned(), Value::Str(String::new()));
+    let mut kind = kind(context, module, &given)?;
+    match &mut kind {
+        Kind::Copy(copy) => copy.content = Some(Bytes(bytes)),
+        Kind::Unarchive(archive) => archive.content = Some(Bytes(bytes)),
+        _ => {}
+    }
+    Ok(kind)
+}
+
+fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf, Vec<u8>), Stop> {
+    let task = &context.node.step.task;
+    let span = task.args.get("src").or_else(|| task.args.get("cmd")).map_or(task.args.span, |node| node.span);
+    let path = if Path::new(src).is_absolute() {
+        find(src, &[PathBuf::from("/")], span)?
+    } else {
+        find(src, &scoped.search().files, span)?
+    };
+    if path.is_dir() {
+        return Err(Diagnostic::new("unsupported", format!("{} is a folder", path.display()))
+            .at(span, "a folder cannot be copied in one step yet")
+            .help("loop over its files: `loop: \"{{ query('fileglob', 'folder/*') }}\"`")
+            .into());
+    }
+    let bytes = std::fs::read(&path)
+        .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())).at(span, ""))?;
+    Ok((path, bytes))
+}
+
+fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
+    let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
+    if let Some(tree @ (Value::Map(_) | Value::List(_))) = given.get("content") {
+        let text = json(tree, false);
+        given.insert("content".to_owned(), text.into());
+    }
+    let Some(src) = text_of(&given, "src").filter(|_| !remote && !given.contains_key("content")).map(str::to_owned) else {
+        return kind(context, "copy", &given);
+    };
+    let (path, bytes) = local_file(context, &src, scoped)?;
+    given.shift_remove("src");
+    if text_of(&given, "mode") == Some("preserve") {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
+        given.insert("mode".to_owned(), Value::Str(format!("{mode:04o}")));
+    }
+    let base = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    given.insert("original_basename".to_owned(), base.into());
+    with_content(context, "copy", given, bytes)
+}
+
+fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
+    let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
+    let src = text_of(&given, "src").filter(|src| !remote && !src.contains("://")).map(str::to_owned);
+    let Some(src) = src else { return kind(context, "unarchive", &given) };
+    let (_, bytes) = local_file(context, &src, scoped)?;
+    given.shift_remove("src");
+    with_content(context, "unarchive", given, bytes)
+}
+
+/// A script goes to its interpreter's standard input: nothing has to be put on the host and removed again.
+fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Kind, Stop> {
+    let args = decode::<actions::Script>(context, given)?;
+    let words: Vec<&str> = args.cmd.split_whitespace().collect();
+    let Some((file, rest)) = words.split_first() else {
+        let task = &context.node.step.task;
+        return Err(Diagnostic::new("missing-argument", "`script` needs a script").at(task.module_span, "").into());
+    };
+    let (_, bytes) = local_file(context, file, scoped)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let shebang = text.lines().next().and_then(|line| line.strip_prefix("#!")).map(str::to_owned);
+    let interpreter = args.executable.or(shebang).unwrap_or_else(|| "/bin/sh".to_owned());
+    let shell = interpreter.rsplit('/').next().is_some_and(|name| name.ends_with("sh"));
+    let mut argv: Vec<Value> = interpreter.split_whitespace().map(Value::from).collect();
+    argv.push(if shell { "-s" } else { "-" }.into());
+    argv.extend(rest.iter().map(|word| Value::from(*word)));
+    let mut own = map([("argv", Value::List(argv)), ("stdin", text.into())]);
+    let more = [("chdir", args.chdir), ("creates", args.creates), ("removes", args.removes)];
+    own.extend(more.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value.into()))));
+    kind(context, "command", &own)
+}
+

@@ -1,0 +1,912 @@
+//! Drives the graph: considers what may run, hands it to links, takes what comes back. One loop owns all state; nothing
+//! else decides. The plan and the apply pass are this same loop in different worlds.
+
+pub mod args;
+mod finish;
+mod local;
+mod prepare;
+pub mod reach;
+pub mod record;
+
+pub use record::{Counts, Outcome, Record, Records};
+
+use crate::error::Diagnostics;
+use crate::graph::build::{Graph, StepNode, Work};
+use crate::graph::{Edge, End, NodeId};
+use crate::inventory::HostName;
+use crate::link::reach::{Address, LinkEvent, Links, Reach};
+use crate::report::{Event, Pass, StepStatus};
+use crate::site::scope::{HostVars, run_facts};
+use crate::site::{Flow, Site, Slot, Step, World};
+use indexmap::IndexMap;
+use local::{Effect, LocalEnd};
+use okd_agent::Value;
+use okd_agent::diff::Change;
+use okd_agent::resource::{Failure, Kind};
+use okd_agent::value::Map;
+use okd_agent::wire::{self, Task};
+use prepare::{Context, Item, ItemWork, Prepared, Stop};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+
+/// How a run is driven.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Hosts that are worked on at once (`--forks`).
+    pub forks: usize,
+    /// Inspect every changed thing again after it was applied, and fail when something still differs.
+    pub verify: bool,
+    /// Whether this run will apply (`ansible_check_mode` is its opposite).
+    pub check: bool,
+    /// Whether diffs are shown.
+    pub diff: bool,
+    /// What the command line says of connections.
+    pub defaults: reach::Defaults,
+}
+
+/// What a person asked for by Ctrl-C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cancel {
+    /// Nothing.
+    No,
+    /// No new steps; what runs may finish.
+    Soft,
+    /// Drop everything.
+    Hard,
+}
+
+/// Links and the channel on which they answer.
+pub struct Channels<'a> {
+    /// Where steps go.
+    pub links: &'a mut dyn Links,
+    /// Where replies come from.
+    pub incoming: &'a mut UnboundedReceiver<LinkEvent>,
+    /// Where the report listens.
+    pub events: UnboundedSender<Event>,
+    /// What the person wants.
+    pub cancel: watch::Receiver<Cancel>,
+}
+
+/// Drives one pass over the site.
+///
+/// # Errors
+/// Mistakes in `needs`, found when the graph is built.
+pub async fn pass(
+    site: &Site,
+    pass: Pass,
+    prior: Option<&Records>,
+    options: &Options,
+    channels: Channels<'_>,
+) -> Result<Outcome, Diagnostics> {
+    let graph = Graph::site(site)?;
+    let world = world(site, options)?;
+    let runner = Runner {
+        site,
+        world,
+        graph,
+        pass,
+        prior,
+        options,
+        channels,
+        live: HashMap::new(),
+        requests: HashMap::new(),
+        next_request: if pass == Pass::Plan { 1 } else { 1 << 40 },
+        parked: BTreeSet::new(),
+        waiting_for_fork: BTreeSet::new(),
+        notified: HashMap::new(),
+        maybe: HashMap::new(),
+        fired_by: HashMap::new(),
+        expansions: HashMap::new(),
+        timers: BTreeMap::new(),
+        ended: HashSet::new(),
+        aborted: HashMap::new(),
+        down: HashMap::new(),
+        dirty: HashSet::new(),
+        uncertain: HashSet::new(),
+        outcome: Outcome::default(),
+    };
+    Ok(runner.run().await)
+}
+
+fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
+    let playbook_dir = std::path::absolute(&site.dir).unwrap_or_else(|_| site.dir.clone());
+    let inventory_dir = site.inventory.dirs().first().cloned().unwrap_or_default();
+    let run = run_facts(&playbook_dir.display().to_string(), &inventory_dir.display().to_string(), options.check, options.diff);
+    let mut names: Vec<HostName> = site.inventory.hosts().map(|host| host.name.clone()).collect();
+    names.extend(site.plays.iter().flat_map(|play| play.hosts().cloned()));
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    let mut hosts = Vec::new();
+    for name in names {
+        let layers = site.inventory.layers(name.as_str(), &[&site.dir])?;
+        let groups = site.inventory.groups_of(name.as_str());
+        hosts.push(HostVars::new(name, layers, groups));
+    }
+    let members = |group: &str| site.inventory.group_hosts(group).iter().map(|host| host.as_str().to_owned()).collect();
+    let groups = site.inventory.groups().map(|group| (group.name.clone(), members(&group.name))).collect();
+    Ok(World::new(site.loading.clone(), hosts, groups, run))
+}
+
+/// A step that is under way.
+struct Live {
+    context: Context,
+    name: String,
+    items: Vec<LiveItem>,
+    looped: bool,
+    /// Items that have not ended.
+    open: usize,
+    reach: Option<Arc<Reach>>,
+    delegated: Option<String>,
+    /// What steps behind this one in the pipeline have to wait for at the far end.
+    barrier: Vec<u64>,
+    attempt: u32,
+    attempts: u32,
+    delay: Duration,
+    started: Instant,
+    ignore: bool,
+}
+
+struct LiveItem {
+    label: Option<String>,
+    locals: Map,
+    kind: Option<Box<Kind>>,
+    env: Vec<(String, String)>,
+    sent: Option<u64>,
+    end: Option<ItemEnd>,
+}
+
+/// How an item ended.
+#[derive(Debug, Clone)]
+struct ItemEnd {
+    status: StepStatus,
+    diff: Vec<Change>,
+    msg: String,
+    notes: Vec<String>,
+    failure: Option<Box<Failure>>,
+    result: Value,
+    fingerprint: Option<u64>,
+    repeated: bool,
+    quiet: bool,
+}
+
+impl ItemEnd {
+    fn new(status: StepStatus, msg: impl Into<String>, result: Value) -> ItemEnd {
+        ItemEnd {
+            status,
+            diff: Vec::new(),
+            msg: msg.into(),
+            notes: Vec::new(),
+            failure: None,
+            result,
+            fingerprint: None,
+            repeated: false,
+            quiet: false,
+        }
+    }
+}
+
+/// Why a handler runs.
+#[derive(Debug, Clone, Default)]
+struct Fired {
+    /// Steps that changed.
+    by: Vec<String>,
+    /// Only a step whose change is unknown notified it; why.
+    maybe: Option<String>,
+}
+
+enum Timer {
+    /// Send an item again (`until`).
+    Again(NodeId),
+    /// A pause is over.
+    Over(NodeId),
+    /// The step's time is up.
+    Expired(NodeId, u64),
+}
+
+struct Runner<'a> {
+    site: &'a Site,
+    world: Arc<World>,
+    graph: Graph,
+    pass: Pass,
+    prior: Option<&'a Records>,
+    options: &'a Options,
+    channels: Channels<'a>,
+    live: HashMap<NodeId, Live>,
+    requests: HashMap<u64, (NodeId, usize)>,
+    next_request: u64,
+    /// Steps that ended without being sent while something before them is still open.
+    parked: BTreeSet<NodeId>,
+    waiting_for_fork: BTreeSet<NodeId>,
+    notified: HashMap<(usize, String), IndexMap<String, Fired>>,
+    /// Handlers that only may run, with the reason.
+    maybe: HashMap<NodeId, String>,
+    fired_by: HashMap<NodeId, Vec<String>>,
+    expansions: HashMap<NodeId, NodeId>,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    ended: HashSet<(usize, String)>,
+    aborted: HashMap<usize, NodeId>,
+    down: HashMap<Address, (String, bool)>,
+    /// Hosts on which something with an unknown effect has run.
+    dirty: HashSet<String>,
+    /// Hosts on which the plan could not see everything that later steps will meet.
+    uncertain: HashSet<String>,
+    outcome: Outcome,
+}
+
+impl Runner<'_> {
+    async fn run(mut self) -> Outcome {
+        let began = Instant::now();
+        self.begin();
+        let all: Vec<NodeId> = (0..self.graph.ready.len() as u32).map(NodeId).collect();
+        let settled = self.graph.ready.enter(all);
+        self.after(settled);
+        loop {
+            self.consider_all();
+            if self.graph.ready.unsettled() == 0 || (self.cancelled() && self.requests.is_empty()) {
+                break;
+            }
+            if !self.wait().await {
+                break;
+            }
+        }
+        self.outcome.cancelled = self.cancelled();
+        let end = Event::End { pass: self.pass, seconds: began.elapsed().as_secs_f64(), cancelled: self.cancelled() };
+        let _ = self.channels.events.send(end);
+        self.outcome
+    }
+
+    fn begin(&mut self) {
+        let mut hosts: IndexMap<String, usize> = IndexMap::new();
+        for (_, work) in self.graph.works() {
+            if let Work::Step(node) = work {
+                *hosts.entry(node.host.as_str().to_owned()).or_default() += usize::from(!node.step.implicit);
+            }
+        }
+        let names = self.world.names();
+        hosts.sort_by_key(|name, _| names.iter().position(|other| other == name));
+        self.outcome.counts = hosts.keys().map(|host| (host.clone(), Counts::default())).collect();
+        let _ = self.channels.events.send(Event::Begin { pass: self.pass, hosts: hosts.into_iter().collect() });
+    }
+
+    fn cancelled(&self) -> bool {
+        *self.channels.cancel.borrow() != Cancel::No
+    }
+
+    /// Waits for the next thing to happen; `false` ends the pass.
+    async fn wait(&mut self) -> bool {
+        let next = self.timers.first_key_value().map(|((at, _), _)| *at);
+        if next.is_none() && self.requests.is_empty() && self.live.is_empty() && self.waiting_for_fork.is_empty() {
+            let _ = self.channels.events.send(Event::Note { text: self.stuck() });
+            return false;
+        }
+        let timer = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.channels.incoming.recv() => match event {
+                Some(event) => {
+                    self.incoming(event);
+                    while let Ok(event) = self.channels.incoming.try_recv() {
+                        self.incoming(event);
+                    }
+                }
+                None => return false,
+            },
+            () = timer => self.fire(),
+            _ = self.channels.cancel.changed() => {
+                if *self.channels.cancel.borrow() == Cancel::Hard {
+                    return false;
+                }
+                self.timers.clear();
+            }
+        }
+        true
+    }
+
+    fn stuck(&self) -> String {
+        format!("{} steps can never run; this is a defect in okd-play, please report it", self.graph.ready.unsettled())
+    }
+
+    fn consider_all(&mut self) {
+        while !self.cancelled() {
+            let Some((id, firm)) = self.graph.ready.next() else { break };
+            self.consider(id, firm);
+        }
+    }
+
+    fn node(&self, id: NodeId) -> Option<StepNode> {
+        match self.graph.work(id) {
+            Work::Step(node) => Some(node.clone()),
+            Work::Join(_) => None,
+        }
+    }
+
+    /// Looks at a step that may run.
+    fn consider(&mut self, id: NodeId, firm: bool) {
+        let Some(node) = self.node(id) else { return };
+        let host_key = (node.play.index, node.host.as_str().to_owned());
+        if let Some(culprit) = self.aborted.get(&node.play.index) {
+            let settled = self.graph.ready.settle(id, End::Blocked(*culprit));
+            return self.after(settled);
+        }
+        if self.ended.contains(&host_key) {
+            let settled = self.graph.ready.settle(id, End::Done);
+            return self.after(settled);
+        }
+        if !firm && (local::is_local(node.step.task.short_module()) || node.step.task.keywords.delegate_to.is_some()) {
+            return self.graph.ready.defer(id);
+        }
+        if self.throttled(id, &node) || self.forked(id, &node) {
+            return;
+        }
+        let Some(host) = self.world.host(node.host.as_str()) else { return };
+        let context = Context { world: Arc::clone(&self.world), node, host, pass: self.pass };
+        let prepared = match self.maybe.get(&id) {
+            Some(reason) => Err(Stop::Unknown(reason.clone())),
+            None => context.prepare(),
+        };
+        match prepared {
+            Err(Stop::Pending(other)) => self.graph.ready.wait(id, NodeId(other as u32)),
+            Err(Stop::Failed(found)) => {
+                let failure = Box::new(context.failure(&found));
+                self.launch(id, firm, context, single(ItemWork::Fail(failure)));
+            }
+            Err(Stop::Unknown(reason)) => self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
+            Ok(prepared) => self.launch(id, firm, context, prepared),
+        }
+    }
+
+    fn throttled(&mut self, id: NodeId, node: &StepNode) -> bool {
+        let Some(limit) = node.step.keywords.throttle.as_ref().and_then(|limit| limit.to_value().to_string().parse::<usize>().ok())
+        else {
+            return false;
+        };
+        let busy: Vec<NodeId> = self.live.iter().filter(|(_, live)| live.context.node.step.path == node.step.path).map(|(id, _)| *id).collect();
+        match busy.first() {
+            Some(other) if limit > 0 && busy.len() >= limit => {
+                self.graph.ready.wait(id, *other);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the step has to wait because enough hosts are being worked on.
+    fn forked(&mut self, id: NodeId, node: &StepNode) -> bool {
+        let busy: HashSet<&str> = self.live.values().map(|live| live.context.node.host.as_str()).collect();
+        if busy.len() < self.options.forks || busy.contains(node.host.as_str()) {
+            return false;
+        }
+        self.waiting_for_fork.insert(id);
+        true
+    }
+
+    /// Starts what has been prepared.
+    fn launch(&mut self, id: NodeId, firm: bool, context: Context, prepared: Prepared) {
+        let scope = context.scoped().shared();
+        let keywords = context.node.step.keywords.clone();
+        let ignore = context.flag(keywords.ignore_errors.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        let number = |node: Option<&crate::source::yaml::Node>| {
+            let value = context.keyword(node, &scope).ok().flatten();
+            value.and_then(|value| value.to_string().parse::<f64>().ok())
+        };
+        let task = Arc::clone(&context.node.step.task);
+        let sends = prepared.items.iter().any(|item| matches!(item.work, ItemWork::Send(..)));
+        let reached = if sends { reach::reach(&context, &self.options.defaults) } else { Err(Stop::Unknown(String::new())) };
+        let (reach, delegated) = match reached {
+            Ok((reach, delegated)) => (Some(reach), delegated),
+            Err(_) if !sends => (None, None),
+            Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
+            Err(Stop::Unknown(reason)) => return self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
+            Err(Stop::Failed(found)) => {
+                let failure = Box::new(context.failure(&found));
+                return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
+            }
+        };
+        let Some(before) = self.barriers(id, firm, reach.as_deref()) else { return self.graph.ready.defer(id) };
+        let attempts = match &task.until {
+            Some(_) => number(task.retries.as_ref()).unwrap_or(3.0) as u32 + 1,
+            None => 1,
+        };
+        let timeout = number(keywords.timeout.as_ref()).or_else(|| number(task.r#async.as_ref()));
+        let name = if prepared.name.is_empty() { context.name(&scope) } else { prepared.name.clone() };
+        let mut live = Live {
+            name,
+            looped: prepared.looped,
+            open: 0,
+            reach,
+            delegated,
+            barrier: before.clone(),
+            attempt: 1,
+            attempts,
+            delay: Duration::from_secs_f64(number(task.delay.as_ref()).unwrap_or(5.0).max(0.0)),
+            started: Instant::now(),
+            ignore,
+            items: Vec::new(),
+            context,
+        };
+        let mut effects = Vec::new();
+        for item in prepared.items {
+            live.items.push(self.item(item, &live.context, &mut effects));
+        }
+        self.start(id, firm, live, before, effects, timeout);
+    }
+
+    /// What the far end has to have done well before this step; `None` where the link cannot see to that.
+    fn barriers(&self, id: NodeId, firm: bool, reach: Option<&Reach>) -> Option<Vec<u64>> {
+        if firm {
+            return Some(Vec::new());
+        }
+        let mut all = Vec::new();
+        for (before, _) in self.graph.ready.before(id) {
+            let Some(live) = self.live.get(before) else { continue };
+            let other = live.reach.as_ref().map(|reach| reach.address());
+            if let (Some(own), Some(other)) = (reach.map(Reach::address), other)
+                && own != other
+            {
+                return None;
+            }
+            all.extend(&live.barrier);
+        }
+        Some(all)
+    }
+
+    fn item(&self, item: Item, context: &Context, effects: &mut Vec<Effect>) -> LiveItem {
+        let mut live = LiveItem { label: item.label, locals: item.locals, kind: None, env: Vec::new(), sent: None, end: None };
+        match item.work {
+            ItemWork::Send(kind, env) => {
+                live.sent = Some(hash(&kind, &env));
+                live.kind = Some(kind);
+                live.env = env;
+            }
+            ItemWork::Skip(condition) => live.end = Some(finish::skipped(&condition)),
+            ItemWork::Unknown(reason) => live.end = Some(finish::unknown(context, &reason)),
+            ItemWork::Fail(failure) => live.end = Some(finish::failed(*failure, false)),
+            ItemWork::Local(end) => {
+                let LocalEnd { changed, failed, msg, result, effect } = *end;
+                live.end = Some(finish::local(changed, failed, msg, result));
+                effects.push(effect);
+            }
+        }
+        live
+    }
+
+    fn start(&mut self, id: NodeId, firm: bool, mut live: Live, before: Vec<u64>, effects: Vec<Effect>, timeout: Option<f64>) {
+        let host = live.context.node.host.as_str().to_owned();
+        let mut ids = Vec::new();
+        for index in 0..live.items.len() {
+            if self.known_from_plan(&mut live, index) || live.items[index].end.is_some() {
+                continue;
+            }
+            live.open += 1;
+            ids.push(self.request(id, &mut live, index, before.clone()));
+        }
+        if !ids.is_empty() {
+            let task = live.name.clone();
+            let _ = self.channels.events.send(Event::Started { host, task });
+        }
+        let task = &live.context.node.step.task;
+        let pipelined = task.until.is_none() && task.failed_when.is_none() && effects.is_empty();
+        if !live.ignore {
+            live.barrier.extend(&ids);
+        }
+        if let (Some(seconds), Some(first)) = (timeout.filter(|_| !ids.is_empty()), ids.first()) {
+            let at = Instant::now() + Duration::from_secs_f64(seconds);
+            self.timers.insert((at, *first), Timer::Expired(id, *first));
+        }
+        self.promise(id, &live);
+        let open = live.open;
+        self.live.insert(id, live);
+        match (open, firm) {
+            (0, true) => self.effects(id, effects),
+            (0, false) => {
+                self.parked.insert(id);
+                let settled = self.graph.ready.sent(id);
+                self.after(settled);
+            }
+            _ if pipelined => {
+                let settled = self.graph.ready.sent(id);
+                self.after(settled);
+            }
+            _ => self.graph.ready.start(id),
+        }
+    }
+
+    /// What this step will give to variables: until it has ended, whoever asks for it has to wait.
+    fn promise(&self, id: NodeId, live: &Live) {
+        let mut state = live.context.host.state_mut();
+        if let Some(name) = &live.context.node.step.task.register {
+            state.set.insert(name.clone(), Slot::Pending(u64::from(id.0)));
+        }
+        if live.context.node.step.task.short_module() == "setup" {
+            state.facts_pending = Some(u64::from(id.0));
+        }
+    }
+
+    /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again.
+    fn known_from_plan(&self, live: &mut Live, index: usize) -> bool {
+        let host = live.context.node.host.as_str();
+        let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else { return false };
+        let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else { return false };
+        let item = &mut live.items[index];
+        if record.status != StepStatus::Ok || record.sent.is_none() || record.sent != item.sent {
+            return false;
+        }
+        item.end = Some(ItemEnd { repeated: true, ..ItemEnd::new(StepStatus::Ok, "", record.result.clone()) });
+        true
+    }
+
+    fn request(&mut self, id: NodeId, live: &mut Live, index: usize, after: Vec<u64>) -> u64 {
+        let number = self.next_request;
+        self.next_request += 1;
+        let key = live.context.node.key();
+        let prior = self.prior.and_then(|prior| prior.get(&key)).and_then(|items| items.get(index));
+        let host = live.context.node.host.as_str();
+        let expect = prior
+            .filter(|record| record.status == StepStatus::Changed && record.sent == live.items[index].sent)
+            .filter(|_| !self.dirty.contains(host))
+            .and_then(|record| record.fingerprint);
+        let item = &live.items[index];
+        let (Some(kind), Some(reach)) = (&item.kind, &live.reach) else { return number };
+        let task = Task {
+            id: number,
+            after,
+            kind: Kind::clone(kind),
+            pass: self.far_pass(live),
+            expect,
+            env: item.env.clone(),
+            verify: self.options.verify,
+        };
+        match self.down.get(&reach.address()) {
+            Some((reason, unreachable)) => {
+                let down = LinkEvent::Down { address: reach.address(), reason: reason.clone(), unreachable: *unreachable };
+                self.requests.insert(number, (id, index));
+                self.requeue(down);
+            }
+            None => {
+                self.requests.insert(number, (id, index));
+                self.channels.links.send(reach, task);
+            }
+        }
+        number
+    }
+
+    /// A session that is down stays down: its steps are answered in the next turn of the loop.
+    fn requeue(&mut self, event: LinkEvent) {
+        let LinkEvent::Down { address, .. } = event else { return };
+        let at = Instant::now();
+        for (number, (node, _)) in &self.requests {
+            let own = self.live.get(node).and_then(|live| live.reach.as_ref()).map(|reach| reach.address());
+            if own.as_ref() == Some(&address) || own.is_none() {
+                self.timers.insert((at, *number), Timer::Expired(*node, *number));
+            }
+        }
+    }
+
+    /// `check_mode` of a task wins over the pass.
+    fn far_pass(&self, live: &Live) -> wire::Pass {
+        let scope = live.context.scoped().shared();
+        let own = live.context.flag(live.context.node.step.keywords.check_mode.as_ref(), &scope).ok().flatten();
+        match own {
+            Some(true) => wire::Pass::Plan,
+            Some(false) => wire::Pass::Apply,
+            None if self.pass == Pass::Plan => wire::Pass::Plan,
+            None => wire::Pass::Apply,
+        }
+    }
+
+    fn fire(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Timer::Again(id) => self.again(id),
+                Timer::Over(id) => self.finish(id),
+                Timer::Expired(id, number) => self.expired(id, number),
+            }
+        }
+    }
+
+    fn again(&mut self, id: NodeId) {
+        let Some(mut live) = self.live.remove(&id) else { return };
+        for index in 0..live.items.len() {
+            if live.items[index].end.is_none() {
+                live.open += 1;
+                self.request(id, &mut live, index, Vec::new());
+            }
+        }
+        self.live.insert(id, live);
+    }
+
+    /// The step's time is up, or its session is known to be down.
+    fn expired(&mut self, id: NodeId, number: u64) {
+        if !self.requests.contains_key(&number) {
+            return;
+        }
+        let Some(reach) = self.live.get(&id).and_then(|live| live.reach.clone()) else { return };
+        let address = reach.address();
+        let (reason, unreachable) = match self.down.get(&address) {
+            Some(down) => down.clone(),
+            None => {
+                self.channels.links.cut(&address);
+                ("the step did not end in its time; it was given up and the connection closed".to_owned(), false)
+            }
+        };
+        self.incoming(LinkEvent::Down { address, reason, unreachable });
+    }
+
+    fn incoming(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::State { host, text, notable } => {
+                let _ = self.channels.events.send(Event::Link { host, text, notable });
+            }
+            LinkEvent::Reply { id, reply } => {
+                if let Some((node, index)) = self.requests.remove(&id) {
+                    self.reply(node, index, reply);
+                }
+            }
+            LinkEvent::Down { address, reason, unreachable } => {
+                self.down.insert(address.clone(), (reason.clone(), unreachable));
+                let affected: Vec<u64> = self
+                    .requests
+                    .iter()
+                    .filter(|(_, (node, _))| {
+                        let own = self.live.get(node).and_then(|live| live.reach.as_ref());
+                        own.is_some_and(|reach| reach.address() == address)
+                    })
+                    .map(|(number, _)| *number)
+                    .collect();
+                let mut affected = affected;
+                affected.sort_unstable();
+                self.lost(affected, &reason, unreachable);
+            }
+        }
+    }
+
+    /// Everything that was asked for on a session that is down: the first step fails, what stands behind it was not begun.
+    fn lost(&mut self, numbers: Vec<u64>, reason: &str, unreachable: bool) {
+        for number in numbers {
+            let Some((node, index)) = self.requests.remove(&number) else { continue };
+            let before: Vec<NodeId> = self.graph.ready.before(node).iter().map(|(before, _)| *before).collect();
+            let blocked = before.iter().any(|before| self.graph.ready.end(*before).is_some_and(crate::graph::build::is_bad));
+            if blocked {
+                self.reply(node, index, wire::Reply::Held);
+            } else {
+                let failure = Failure { message: reason.to_owned(), lost: unreachable, ..Failure::default() };
+                self.reply(node, index, wire::Reply::Failed(Box::new(failure)));
+            }
+        }
+    }
+
+    fn reply(&mut self, id: NodeId, index: usize, reply: wire::Reply) {
+        let Some(mut live) = self.live.remove(&id) else { return };
+        if reply == wire::Reply::Held {
+            return self.held(id);
+        }
+        let end = finish::judged(&live, index, reply, self.pass);
+        live.open -= 1;
+        let again = finish::again(&live, index, &end, self.pass);
+        match again {
+            Some(true) => {}
+            Some(false) if self.pass == Pass::Plan => {
+                live.items[index].end = Some(finish::unknown(&live.context, "it is tried again until its condition holds"));
+            }
+            Some(false) => live.items[index].end = Some(finish::gave_up(end, live.attempt)),
+            None => live.items[index].end = Some(end),
+        }
+        if again == Some(true) && live.open == 0 {
+            live.attempt += 1;
+            self.wait_again(id, &live);
+        }
+        let done = live.open == 0 && live.items.iter().all(|item| item.end.is_some());
+        self.live.insert(id, live);
+        if done {
+            self.finish(id);
+        }
+    }
+
+    fn wait_again(&mut self, id: NodeId, live: &Live) {
+        let at = Instant::now() + live.delay;
+        self.timers.insert((at, u64::from(id.0)), Timer::Again(id));
+        let text = format!("try {} of {}, in {:.0} s", live.attempt, live.attempts, live.delay.as_secs_f64());
+        let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
+        let _ = self.channels.events.send(Event::Waiting { host, task, text });
+    }
+
+    /// The far end did not begin it, because something before it had failed.
+    fn held(&mut self, id: NodeId) {
+        self.requests.retain(|_, (node, _)| *node != id);
+        let culprit = self.culprit(id).unwrap_or(id);
+        let settled = self.graph.ready.settle(id, End::Blocked(culprit));
+        self.after(settled);
+    }
+
+    fn culprit(&self, id: NodeId) -> Option<NodeId> {
+        self.graph.ready.before(id).iter().find_map(|(before, _)| match self.graph.ready.end(*before) {
+            Some(End::Failed) => Some(*before),
+            Some(End::Blocked(by)) => Some(by),
+            _ => None,
+        })
+    }
+
+    /// What settling brings with it: blocked steps are told, parked ones end, includes end.
+    fn after(&mut self, settled: Vec<(NodeId, End)>) {
+        for (id, end) in settled {
+            if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
+                self.live.remove(&id);
+                self.parked.remove(&id);
+                self.blocked(&node, by);
+            }
+            if let Some(step) = self.expansions.remove(&id) {
+                self.expanded(step, end);
+            }
+        }
+        let ripe: Vec<NodeId> = self
+            .parked
+            .iter()
+            .copied()
+            .filter(|id| self.graph.ready.before(*id).iter().all(|(before, _)| self.graph.ready.end(*before).is_some()))
+            .collect();
+        for id in ripe.into_iter().filter(|id| self.parked.remove(id)).collect::<Vec<_>>() {
+            match self.culprit(id) {
+                Some(by) => {
+                    let settled = self.graph.ready.settle(id, End::Blocked(by));
+                    self.after(settled);
+                }
+                None => self.finish(id),
+            }
+        }
+        let free: Vec<NodeId> = std::mem::take(&mut self.waiting_for_fork).into_iter().collect();
+        free.into_iter().for_each(|id| self.graph.ready.defer(id));
+    }
+
+    /// What modules of the orchestrator's own do to the run.
+    fn effects(&mut self, id: NodeId, effects: Vec<Effect>) {
+        let mut includes = Vec::new();
+        let mut pause: f64 = 0.0;
+        for effect in effects {
+            match effect {
+                Effect::Include { flows, params } => includes.push((flows, params)),
+                Effect::Flush => return self.flush(id),
+                Effect::Pause(seconds) if self.pass == Pass::Apply => pause = pause.max(seconds),
+                other => self.effect(id, other),
+            }
+        }
+        if !includes.is_empty() {
+            return self.include(id, includes);
+        }
+        if pause > 0.0 {
+            let at = Instant::now() + Duration::from_secs_f64(pause);
+            self.timers.insert((at, u64::from(id.0)), Timer::Over(id));
+            if let Some(live) = self.live.get(&id) {
+                let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
+                let text = format!("pauses {pause:.0} s");
+                let _ = self.channels.events.send(Event::Waiting { host, task, text });
+            }
+            return self.graph.ready.start(id);
+        }
+        self.finish(id);
+    }
+
+    fn effect(&mut self, id: NodeId, effect: Effect) {
+        let Some(live) = self.live.get(&id) else { return };
+        let node = live.context.node.clone();
+        let hosts = std::iter::once(&node.host).chain(&node.shared).filter_map(|host| self.world.host(host.as_str()));
+        match effect {
+            Effect::Facts(facts) => hosts.for_each(|host| {
+                let slots = facts.iter().map(|(name, value)| (name.clone(), Slot::Known(value.clone())));
+                host.state_mut().set.extend(slots);
+            }),
+            Effect::Vars(vars) => hosts.for_each(|host| host.state_mut().included.extend(vars.clone())),
+            Effect::ClearFacts => hosts.for_each(|host| host.state_mut().facts.clear()),
+            Effect::AddHost { name, groups, vars } => self.add_host(&name, &groups, vars),
+            Effect::Group { name, parents } => {
+                self.world.join(node.host.as_str(), &name);
+                parents.iter().for_each(|parent| self.world.join(node.host.as_str(), parent));
+            }
+            Effect::End { all } => {
+                let all_hosts: Vec<String> = match all {
+                    true => node.play.hosts().map(|host| host.as_str().to_owned()).collect(),
+                    false => vec![node.host.as_str().to_owned()],
+                };
+                self.ended.extend(all_hosts.into_iter().map(|host| (node.play.index, host)));
+            }
+            Effect::None | Effect::Include { .. } | Effect::Flush | Effect::Pause(_) | Effect::WaitForConnection(_) => {}
+        }
+    }
+
+    fn add_host(&self, name: &str, groups: &[String], vars: Map) {
+        let Ok(host) = HostName::new(name) else { return };
+        let host = self.world.add(HostVars::new(host, Vec::new(), Vec::new()));
+        host.state_mut().set.extend(vars.into_iter().map(|(name, value)| (name, Slot::Known(value))));
+        groups.iter().chain([&"all".to_owned()]).for_each(|group| self.world.join(name, group));
+    }
+
+    fn include(&mut self, id: NodeId, includes: Vec<(Vec<Flow>, Map)>) {
+        let Some(node) = self.node(id) else { return };
+        self.graph.ready.start(id);
+        let mut last: Option<NodeId> = None;
+        let mut entered = Vec::new();
+        let mut count = 0;
+        for (index, (flows, params)) in includes.into_iter().enumerate() {
+            let mut around = node.includes.clone();
+            let locals = self.live.get(&id).and_then(|live| live.items.get(index)).map(|item| item.locals.clone());
+            around.push(Arc::new(locals.into_iter().flatten().chain(params).collect()));
+            let (new, end) = self.graph.expand(id, &flows, &around, &format!("#{index}"));
+            if let (Some(last), Some(start)) = (last, new.first()) {
+                self.graph.ready.edge(last, *start, Edge::Order);
+            }
+            count += new.iter().filter(|id| matches!(self.graph.work(**id), Work::Step(_))).count();
+            entered.extend(new);
+            last = Some(end);
+        }
+        let Some(end) = last else { return };
+        let _ = self.channels.events.send(Event::More { host: node.host.as_str().to_owned(), steps: count });
+        self.expansions.insert(end, id);
+        let settled = self.graph.ready.enter(entered);
+        self.after(settled);
+    }
+
+    /// Handlers that were notified run now, in the order in which they are listed.
+    fn flush(&mut self, id: NodeId) {
+        let Some(node) = self.node(id) else { return };
+        let key = (node.play.index, node.host.as_str().to_owned());
+        let fired = self.notified.remove(&key).unwrap_or_default();
+        if fired.is_empty() {
+            self.live.remove(&id);
+            let settled = self.graph.ready.settle(id, End::Done);
+            return self.after(settled);
+        }
+        let steps: Vec<Arc<Step>> = node.play.flows.handlers.iter().filter(|step| fired.contains_key(&step.path)).cloned().collect();
+        let flows: Vec<Flow> = steps.iter().cloned().map(Flow::Step).collect();
+        self.graph.ready.start(id);
+        let round = self.graph.ready.len();
+        let (new, end) = self.graph.expand(id, &flows, &node.includes, &format!("#{round}"));
+        for added in &new {
+            let Some(handler) = self.node(*added) else { continue };
+            let Some(why) = fired.get(&handler.step.path) else { continue };
+            if let Some(reason) = why.maybe.as_ref().filter(|_| why.by.is_empty() && self.pass == Pass::Plan) {
+                self.maybe.insert(*added, reason.clone());
+            }
+            self.fired_by.insert(*added, why.by.clone());
+        }
+        let _ = self.channels.events.send(Event::More { host: key.1, steps: steps.len() });
+        self.expansions.insert(end, id);
+        let settled = self.graph.ready.enter(new);
+        self.after(settled);
+    }
+
+    /// An include or a flush is over.
+    fn expanded(&mut self, step: NodeId, end: End) {
+        let Some(node) = self.node(step) else { return };
+        let flush = node.step.implicit || self.live.get(&step).is_some_and(|live| live.context.node.step.task.short_module() == "meta");
+        let key = (node.play.index, node.host.as_str().to_owned());
+        if flush && end == End::Done && self.notified.get(&key).is_some_and(|fired| !fired.is_empty()) {
+            return self.flush(step);
+        }
+        self.live.remove(&step);
+        let end = match end {
+            End::Passed => End::Done,
+            other => other,
+        };
+        let settled = self.graph.ready.settle(step, end);
+        self.after(settled);
+    }
+}
+
+fn single(work: ItemWork) -> Prepared {
+    Prepared { name: String::new(), items: vec![Item { label: None, locals: Map::new(), work }], looped: false }
+}
+
+fn hash(kind: &Kind, env: &[(String, String)]) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    wire::encode(kind).unwrap_or_default().hash(&mut hasher);
+    env.hash(&mut hasher);
+    hasher.finish()
+}
