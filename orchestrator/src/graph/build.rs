@@ -351,7 +351,11 @@ impl Graph {
             .map(|thread| self.gather(Join::All, "block starts", &thread.before))
             .collect();
         let mut body = inner(threads, starts.iter().map(|start| vec![(*start, Edge::Order)]));
-        let inner_around = Around { rescued: around.rescued || !block.rescue.is_empty(), prefix: Arc::clone(&around.prefix), ..*around };
+        let inner_around = Around {
+            rescued: around.rescued || !block.rescue.is_empty(),
+            prefix: Arc::clone(&around.prefix),
+            ..*around
+        };
         if block.parallel {
             for flow in &block.body {
                 body.iter_mut()

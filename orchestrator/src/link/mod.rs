@@ -3,8 +3,8 @@
 pub mod keys;
 pub mod known_hosts;
 pub mod limits;
-mod sha1;
 pub mod reach;
+mod sha1;
 pub mod ssh;
 pub mod ssh_config;
 pub mod target;

@@ -40,7 +40,10 @@ impl Reach {
     /// The session that it names.
     #[must_use]
     pub fn address(&self) -> Address {
-        Address { host: self.host.clone(), user: self.become_user.clone() }
+        Address {
+            host: self.host.clone(),
+            user: self.become_user.clone(),
+        }
     }
 }
 

@@ -13,7 +13,11 @@ pub fn value(value: &Value) -> Json {
         Value::Float(number) => Number::from_f64(*number).map_or(Json::Null, Json::Number),
         Value::Str(text) => Json::String(text.clone()),
         Value::List(list) => Json::Array(list.iter().map(self::value).collect()),
-        Value::Map(map) => Json::Object(map.iter().map(|(key, item)| (key.clone(), self::value(item))).collect::<Map<_, _>>()),
+        Value::Map(map) => Json::Object(
+            map.iter()
+                .map(|(key, item)| (key.clone(), self::value(item)))
+                .collect::<Map<_, _>>(),
+        ),
         Value::Unknown(reason) => json!({ "unknown": reason }),
     }
 }

@@ -14,7 +14,9 @@ use okd_agent::value::{Map, Value};
 #[must_use]
 pub fn kind_info(module: &str) -> Option<&'static KindInfo> {
     let name = short(module);
-    KINDS.iter().find(|kind| kind.names.contains(&name) || kind.names.contains(&module))
+    KINDS
+        .iter()
+        .find(|kind| kind.names.contains(&name) || kind.names.contains(&module))
 }
 
 fn spec_of(module: &str) -> Option<&'static Spec> {
@@ -31,7 +33,9 @@ pub fn named(module: &str, mut args: Map) -> Map {
     match args.shift_remove("_raw_params") {
         Some(Value::Map(whole)) if args.is_empty() => whole,
         Some(raw) => {
-            let name = kind_info(module).and_then(|kind| kind.free_form).unwrap_or("_raw_params");
+            let name = kind_info(module)
+                .and_then(|kind| kind.free_form)
+                .unwrap_or("_raw_params");
             args.insert(name.to_owned(), raw);
             args
         }
@@ -43,23 +47,38 @@ pub fn named(module: &str, mut args: Map) -> Map {
 pub fn check(step: &Step, errors: &mut Diagnostics) {
     let task = &step.task;
     let Some(spec) = spec_of(&task.module) else { return };
-    let NodeKind::Map(entries) = &task.args.kind else { return };
-    let templated = |node: &Node| node.as_str().is_some_and(|text| text.contains("{{") || text.contains("{%"));
-    if entries.iter().any(|(key, value)| key.as_str() == Some("_raw_params") && templated(value) && entries.len() == 1)
+    let NodeKind::Map(entries) = &task.args.kind else {
+        return;
+    };
+    let templated = |node: &Node| {
+        node.as_str()
+            .is_some_and(|text| text.contains("{{") || text.contains("{%"))
+    };
+    if entries
+        .iter()
+        .any(|(key, value)| key.as_str() == Some("_raw_params") && templated(value) && entries.len() == 1)
         && kind_info(&task.module).is_none_or(|kind| kind.free_form.is_none())
     {
         return;
     }
-    let args: Map = entries.iter().map(|(key, value)| (key.to_value().to_string(), constant(value))).collect();
+    let args: Map = entries
+        .iter()
+        .map(|(key, value)| (key.to_value().to_string(), constant(value)))
+        .collect();
     let args = named(&task.module, args);
     let mut found = Vec::new();
     okd_agent::param::refuse_unknown(&args, spec, &mut found);
     let defaults = !step.keywords.module_defaults.is_empty();
     for param in spec.params {
-        let given = std::iter::once(&param.name).chain(param.aliases).find_map(|name| args.get(*name));
+        let given = std::iter::once(&param.name)
+            .chain(param.aliases)
+            .find_map(|name| args.get(*name));
         match given {
             None if param.required && !defaults && !orchestrated(&task.module, param) => {
-                found.push(ParamError { path: Vec::new(), problem: Problem::Missing(param.name) });
+                found.push(ParamError {
+                    path: Vec::new(),
+                    problem: Problem::Missing(param.name),
+                });
             }
             _ => {}
         }
@@ -69,7 +88,9 @@ pub fn check(step: &Step, errors: &mut Diagnostics) {
             Some(Err(mistakes)) => found.extend(mistakes),
             Some(Ok(kind)) => {
                 if let Err(sentences) = kind.check() {
-                    sentences.into_iter().for_each(|text| errors.push(contradiction(task, &text)));
+                    sentences
+                        .into_iter()
+                        .for_each(|text| errors.push(contradiction(task, &text)));
                 }
             }
             None => {}
@@ -82,8 +103,12 @@ pub fn check(step: &Step, errors: &mut Diagnostics) {
 
 /// Mistakes in the constant arguments of a task that has others too.
 fn constants_only(module: &str, args: &Map) -> Vec<ParamError> {
-    let Some(kind) = kind_info(module) else { return Vec::new() };
-    let Some(Err(mistakes)) = Kind::decode(kind.names[0], args) else { return Vec::new() };
+    let Some(kind) = kind_info(module) else {
+        return Vec::new();
+    };
+    let Some(Err(mistakes)) = Kind::decode(kind.names[0], args) else {
+        return Vec::new();
+    };
     let constant = |mistake: &ParamError| {
         let mut at = mistake.path.first().and_then(|key| args.get(key));
         for key in mistake.path.iter().skip(1) {
@@ -100,16 +125,22 @@ fn constants_only(module: &str, args: &Map) -> Vec<ParamError> {
 
 /// Parameters that the orchestrator fills in.
 fn orchestrated(module: &str, param: &Param) -> bool {
-    matches!((short(module), param.name), ("copy" | "unarchive" | "template", "content"))
+    matches!(
+        (short(module), param.name),
+        ("copy" | "unarchive" | "template", "content")
+    )
 }
 
 fn constant(node: &Node) -> Value {
     match &node.kind {
         NodeKind::Str(text, _) if text.contains("{{") || text.contains("{%") => Value::Unknown("a template".to_owned()),
         NodeKind::Seq(list) => Value::List(list.iter().map(constant).collect()),
-        NodeKind::Map(entries) => {
-            Value::Map(entries.iter().map(|(key, value)| (key.to_value().to_string(), constant(value))).collect())
-        }
+        NodeKind::Map(entries) => Value::Map(
+            entries
+                .iter()
+                .map(|(key, value)| (key.to_value().to_string(), constant(value)))
+                .collect(),
+        ),
         _ => node.to_value(),
     }
 }
@@ -135,22 +166,32 @@ pub fn diagnostic(task: &Task, mistake: &ParamError) -> Diagnostic {
                 .note(format!("its parameters: {}", known.join(", ")))
         }
         Problem::Unknown(known) => {
-            let found = Diagnostic::new("unknown-key", format!("`{last}` is not a parameter of {owner}")).at(key_span, "");
-            found.did_you_mean(last, known.iter().copied()).note(format!("its parameters: {}", known.join(", ")))
+            let found =
+                Diagnostic::new("unknown-key", format!("`{last}` is not a parameter of {owner}")).at(key_span, "");
+            found
+                .did_you_mean(last, known.iter().copied())
+                .note(format!("its parameters: {}", known.join(", ")))
         }
         Problem::Missing(name) => {
             let whole = match mistake.path.as_slice() {
                 [] => format!("`{module}`"),
                 path => format!("`{}` of `{module}`", path.join(".")),
             };
-            let span = if mistake.path.is_empty() { task.module_span } else { value_span };
+            let span = if mistake.path.is_empty() {
+                task.module_span
+            } else {
+                value_span
+            };
             Diagnostic::new("missing-argument", format!("{whole} needs `{name}`")).at(span, "")
         }
-        Problem::Twice(name) => {
-            Diagnostic::new("given-twice", format!("`{last}` is another name of `{name}`, which is given too")).at(key_span, "")
-        }
+        Problem::Twice(name) => Diagnostic::new(
+            "given-twice",
+            format!("`{last}` is another name of `{name}`, which is given too"),
+        )
+        .at(key_span, ""),
         Problem::Invalid(expected, words) => {
-            let found = Diagnostic::new("wrong-value", format!("`{last}` of {owner} takes {expected}")).at(value_span, "");
+            let found =
+                Diagnostic::new("wrong-value", format!("`{last}` of {owner} takes {expected}")).at(value_span, "");
             let given = node_at(task, &mistake.path).and_then(|(_, node)| node.as_str().map(str::to_owned));
             found.did_you_mean(given.as_deref().unwrap_or(""), words.iter().copied())
         }
@@ -170,10 +211,18 @@ fn node_at<'a>(task: &'a Task, path: &[String]) -> Option<(Span, &'a Node)> {
     for (depth, key) in path.iter().enumerate() {
         let next = match &at.1.kind {
             NodeKind::Map(_) => {
-                let raw = if depth == 0 { at.1.entry(key).or_else(|| at.1.entry("_raw_params")) } else { at.1.entry(key) };
+                let raw = if depth == 0 {
+                    at.1.entry(key).or_else(|| at.1.entry("_raw_params"))
+                } else {
+                    at.1.entry(key)
+                };
                 raw.map(|(key, value)| (key.span, value))
             }
-            NodeKind::Seq(list) => key.parse::<usize>().ok().and_then(|index| list.get(index)).map(|node| (node.span, node)),
+            NodeKind::Seq(list) => key
+                .parse::<usize>()
+                .ok()
+                .and_then(|index| list.get(index))
+                .map(|node| (node.span, node)),
             _ => None,
         };
         match next {

@@ -2,7 +2,7 @@
 
 use super::prepare::Context;
 use super::record::Record;
-use super::{Fired, ItemEnd, Live, Runner};
+use super::{ItemEnd, Live, Runner};
 use crate::graph::build::StepNode;
 use crate::graph::{End, NodeId};
 use crate::report::{Event, Pass, StepResult, StepStatus};
@@ -27,7 +27,11 @@ pub(super) fn skipped(condition: &str) -> ItemEnd {
 
 pub(super) fn unknown(context: &Context, reason: &str) -> ItemEnd {
     let name = context.node.step.label();
-    let mut end = ItemEnd::new(StepStatus::Unknown, reason, Value::Unknown(format!("the result of \"{name}\"")));
+    let mut end = ItemEnd::new(
+        StepStatus::Unknown,
+        reason,
+        Value::Unknown(format!("the result of \"{name}\"")),
+    );
     end.quiet = context.node.step.task.changed_when.as_ref().is_some_and(never);
     end
 }
@@ -40,11 +44,18 @@ fn never(node: &Node) -> bool {
 pub(super) fn failed(failure: Failure, unreachable: bool) -> ItemEnd {
     let mut result = failure.result.clone();
     result.insert("changed".to_owned(), false.into());
-    result.insert(if unreachable { "unreachable" } else { "failed" }.to_owned(), true.into());
+    result.insert(
+        if unreachable { "unreachable" } else { "failed" }.to_owned(),
+        true.into(),
+    );
     if !result.contains_key("msg") {
         result.insert("msg".to_owned(), failure.message.as_str().into());
     }
-    let status = if unreachable { StepStatus::Unreachable } else { StepStatus::Failed };
+    let status = if unreachable {
+        StepStatus::Unreachable
+    } else {
+        StepStatus::Failed
+    };
     let mut end = ItemEnd::new(status, failure.message.clone(), Value::Map(result));
     end.diff.clone_from(&failure.diff);
     end.failure = Some(Box::new(failure));
@@ -53,11 +64,22 @@ pub(super) fn failed(failure: Failure, unreachable: bool) -> ItemEnd {
 
 pub(super) fn local(changed: bool, failed: Option<String>, msg: String, mut result: Map) -> ItemEnd {
     if let Some(message) = failed {
-        return self::failed(Failure { message, result, ..Failure::default() }, false);
+        return self::failed(
+            Failure {
+                message,
+                result,
+                ..Failure::default()
+            },
+            false,
+        );
     }
     result.insert("changed".to_owned(), changed.into());
     result.insert("failed".to_owned(), false.into());
-    ItemEnd::new(if changed { StepStatus::Changed } else { StepStatus::Ok }, msg, Value::Map(result))
+    ItemEnd::new(
+        if changed { StepStatus::Changed } else { StepStatus::Ok },
+        msg,
+        Value::Map(result),
+    )
 }
 
 pub(super) fn gave_up(mut end: ItemEnd, attempts: u32) -> ItemEnd {
@@ -68,8 +90,16 @@ pub(super) fn gave_up(mut end: ItemEnd, attempts: u32) -> ItemEnd {
     }
     let result = end.result.as_map().cloned().unwrap_or_default();
     let earlier = end.failure.take().map(|failure| *failure).unwrap_or_default();
-    end.failure = Some(Box::new(Failure { message: message.clone(), result, ..earlier }));
-    ItemEnd { status: StepStatus::Failed, msg: message, ..end }
+    end.failure = Some(Box::new(Failure {
+        message: message.clone(),
+        result,
+        ..earlier
+    }));
+    ItemEnd {
+        status: StepStatus::Failed,
+        msg: message,
+        ..end
+    }
 }
 
 /// What a reply comes to, with `changed_when` and `failed_when`.
@@ -93,7 +123,13 @@ pub(super) fn judged(live: &Live, index: usize, reply: Reply, pass: Pass) -> Ite
 }
 
 fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
-    let Outcome { status, diff, mut result, notes, fingerprint } = outcome;
+    let Outcome {
+        status,
+        diff,
+        mut result,
+        notes,
+        fingerprint,
+    } = outcome;
     let status = match status {
         Status::Same => StepStatus::Ok,
         Status::Changed => StepStatus::Changed,
@@ -106,8 +142,13 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
     if status == StepStatus::Changed && pass == Pass::Plan {
         let reason = format!("the output of \"{}\"", live.context.node.step.label());
         for name in ["stdout", "stdout_lines", "stderr", "stderr_lines", "rc"] {
-            if matches!(live.context.node.step.task.short_module(), "command" | "shell" | "script" | "raw" | "uri") {
-                result.entry(name.to_owned()).or_insert_with(|| Value::Unknown(reason.clone()));
+            if matches!(
+                live.context.node.step.task.short_module(),
+                "command" | "shell" | "script" | "raw" | "uri"
+            ) {
+                result
+                    .entry(name.to_owned())
+                    .or_insert_with(|| Value::Unknown(reason.clone()));
             }
         }
     }
@@ -125,7 +166,11 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
 
 /// The scope in which a step's own conditions are judged: its result has the name that `register` gives it.
 fn with_result(live: &Live, index: usize, end: &ItemEnd) -> Arc<dyn crate::template::Scope> {
-    let mut locals = live.items.get(index).map(|item| item.locals.clone()).unwrap_or_default();
+    let mut locals = live
+        .items
+        .get(index)
+        .map(|item| item.locals.clone())
+        .unwrap_or_default();
     if let Some(name) = &live.context.node.step.task.register {
         locals.insert(name.clone(), end.result.clone());
     }
@@ -157,7 +202,9 @@ fn conditions(live: &Live, index: usize, mut end: ItemEnd) -> Result<ItemEnd, Re
             result.insert("changed".to_owned(), changed.into());
         }
     }
-    let Some(condition) = &task.failed_when else { return Ok(end) };
+    let Some(condition) = &task.failed_when else {
+        return Ok(end);
+    };
     match engine.condition(condition, &with_result(live, index, &end))? {
         Truth::True if end.status != StepStatus::Failed => {
             let message = format!("`failed_when` holds: {}", condition.to_value());
@@ -165,11 +212,20 @@ fn conditions(live: &Live, index: usize, mut end: ItemEnd) -> Result<ItemEnd, Re
             result.insert("failed".to_owned(), true.into());
             result.insert("failed_when_result".to_owned(), true.into());
             end.result = Value::Map(result.clone());
-            end.failure = Some(Box::new(Failure { message: message.clone(), result, ..Failure::default() }));
-            Ok(ItemEnd { status: StepStatus::Failed, msg: message, ..end })
+            end.failure = Some(Box::new(Failure {
+                message: message.clone(),
+                result,
+                ..Failure::default()
+            }));
+            Ok(ItemEnd {
+                status: StepStatus::Failed,
+                msg: message,
+                ..end
+            })
         }
         Truth::False if end.status == StepStatus::Failed => {
-            let changed = task.changed_when.is_none() || end.result.get("changed").and_then(Value::to_bool) == Some(true);
+            let changed =
+                task.changed_when.is_none() || end.result.get("changed").and_then(Value::to_bool) == Some(true);
             if let Value::Map(result) = &mut end.result {
                 result.insert("failed".to_owned(), false.into());
                 result.insert("failed_when_result".to_owned(), false.into());
@@ -187,7 +243,10 @@ fn conditions(live: &Live, index: usize, mut end: ItemEnd) -> Result<ItemEnd, Re
 /// With `until`: whether the step is to be tried again (`true`), has to be given up (`false`), or is content (`None`).
 pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Option<bool> {
     let condition = live.context.node.step.task.until.as_ref()?;
-    if matches!(end.status, StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked) {
+    if matches!(
+        end.status,
+        StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked
+    ) {
         return None;
     }
     let engine = live.context.world.engine();
@@ -198,7 +257,7 @@ pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Opt
     }
 }
 
-impl Runner<'_> {
+impl Runner<'_, '_> {
     /// A step whose items have all ended.
     pub(super) fn finish(&mut self, id: NodeId) {
         let Some(mut live) = self.live.remove(&id) else { return };
@@ -228,7 +287,12 @@ impl Runner<'_> {
     fn shield(&self, live: &mut Live) {
         let scope = live.context.scoped().shared();
         let keywords = &live.context.node.step.keywords;
-        let unreachable = live.context.flag(keywords.ignore_unreachable.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        let unreachable = live
+            .context
+            .flag(keywords.ignore_unreachable.as_ref(), &scope)
+            .ok()
+            .flatten()
+            .unwrap_or(false);
         for end in live.items.iter_mut().filter_map(|item| item.end.as_mut()) {
             end.status = match end.status {
                 StepStatus::Failed if live.ignore => StepStatus::Ignored,
@@ -242,7 +306,9 @@ impl Runner<'_> {
     /// What the step gives to variables.
     fn give(&self, live: &Live, ends: &[&ItemEnd], result: &Value) {
         let node = &live.context.node;
-        let hosts = std::iter::once(&node.host).chain(&node.shared).filter_map(|host| self.world.host(host.as_str()));
+        let hosts = std::iter::once(&node.host)
+            .chain(&node.shared)
+            .filter_map(|host| self.world.host(host.as_str()));
         for host in hosts {
             let mut state = host.state_mut();
             if let Some(name) = &node.step.task.register {
@@ -252,9 +318,15 @@ impl Runner<'_> {
                 state.facts_pending = None;
             }
             for end in ends {
-                if let Some(Value::Map(facts)) = end.result.get("ansible_facts").filter(|_| node.step.task.short_module() != "set_fact") {
+                if let Some(Value::Map(facts)) = end
+                    .result
+                    .get("ansible_facts")
+                    .filter(|_| node.step.task.short_module() != "set_fact")
+                {
                     let bare = |name: &String| name.strip_prefix("ansible_").unwrap_or(name).to_owned();
-                    state.facts.extend(facts.iter().map(|(name, value)| (bare(name), value.clone())));
+                    state
+                        .facts
+                        .extend(facts.iter().map(|(name, value)| (bare(name), value.clone())));
                 }
             }
         }
@@ -262,7 +334,12 @@ impl Runner<'_> {
 
     /// Handlers that the step notifies, by their names.
     fn notify(&mut self, live: &Live, worst: StepStatus) -> Vec<String> {
-        let any = |status: StepStatus| live.items.iter().filter_map(|item| item.end.as_ref()).any(|end| end.status == status && !end.quiet);
+        let any = |status: StepStatus| {
+            live.items
+                .iter()
+                .filter_map(|item| item.end.as_ref())
+                .any(|end| end.status == status && !end.quiet)
+        };
         let changed = any(StepStatus::Changed);
         let maybe = any(StepStatus::Unknown);
         if !(changed || maybe) || matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
@@ -279,12 +356,25 @@ impl Runner<'_> {
             }
         }
         let key = (node.play.index, node.host.as_str().to_owned());
-        for handler in node.play.flows.handlers.iter().filter(|handler| names.iter().any(|name| answers(handler, name))) {
-            let fired = self.notified.entry(key.clone()).or_default().entry(handler.path.clone()).or_default();
+        for handler in node
+            .play
+            .flows
+            .handlers
+            .iter()
+            .filter(|handler| names.iter().any(|name| answers(handler, name)))
+        {
+            let fired = self
+                .notified
+                .entry(key.clone())
+                .or_default()
+                .entry(handler.path.clone())
+                .or_default();
             if changed {
                 fired.by.push(live.name.clone());
             } else {
-                fired.maybe.get_or_insert_with(|| format!("runs if \"{}\" changes something", live.name));
+                fired
+                    .maybe
+                    .get_or_insert_with(|| format!("runs if \"{}\" changes something", live.name));
             }
         }
         names
@@ -295,7 +385,10 @@ impl Runner<'_> {
         let mut records = Vec::new();
         for item in &live.items {
             let Some(end) = &item.end else { continue };
-            let installs = matches!(live.context.node.step.task.short_module(), "package" | "dnf" | "yum" | "apt");
+            let installs = matches!(
+                live.context.node.step.task.short_module(),
+                "package" | "dnf" | "yum" | "apt"
+            );
             match (self.pass, end.status) {
                 (Pass::Plan, StepStatus::Unknown) => {
                     self.uncertain.insert(host.to_owned());
@@ -304,7 +397,9 @@ impl Runner<'_> {
                 (Pass::Plan, StepStatus::Changed) if installs => {
                     self.uncertain.insert(host.to_owned());
                 }
-                (Pass::Apply, StepStatus::Changed | StepStatus::Failed | StepStatus::Ignored) if self.unforeseen(live, item.sent) => {
+                (Pass::Apply, StepStatus::Changed | StepStatus::Failed | StepStatus::Ignored)
+                    if self.unforeseen(live, item.sent) =>
+                {
                     self.dirty.insert(host.to_owned());
                 }
                 _ => {}
@@ -325,7 +420,9 @@ impl Runner<'_> {
     fn unforeseen(&self, live: &Live, sent: Option<u64>) -> bool {
         let Some(prior) = self.prior else { return false };
         let known = prior.get(&live.context.node.key()).into_iter().flatten();
-        !known.into_iter().any(|record| record.sent == sent && record.status == StepStatus::Changed)
+        !known
+            .into_iter()
+            .any(|record| record.sent == sent && record.status == StepStatus::Changed)
     }
 
     fn count(&mut self, node: &StepNode, status: StepStatus, empty: bool) {
@@ -333,7 +430,11 @@ impl Runner<'_> {
             return;
         }
         let status = if empty { StepStatus::Skipped } else { status };
-        self.outcome.counts.entry(node.host.as_str().to_owned()).or_default().add(status);
+        self.outcome
+            .counts
+            .entry(node.host.as_str().to_owned())
+            .or_default()
+            .add(status);
     }
 
     /// Events for the step: one, or one an item.
@@ -344,8 +445,18 @@ impl Runner<'_> {
         }
         let scope = live.context.scoped().shared();
         let keywords = &node.step.keywords;
-        let hidden = live.context.flag(keywords.no_log.as_ref(), &scope).ok().flatten().unwrap_or(false);
-        let diff = live.context.flag(keywords.diff.as_ref(), &scope).ok().flatten().unwrap_or(true);
+        let hidden = live
+            .context
+            .flag(keywords.no_log.as_ref(), &scope)
+            .ok()
+            .flatten()
+            .unwrap_or(false);
+        let diff = live
+            .context
+            .flag(keywords.diff.as_ref(), &scope)
+            .ok()
+            .flatten()
+            .unwrap_or(true);
         for item in &live.items {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
@@ -361,7 +472,10 @@ impl Runner<'_> {
             told.notifies = notifies.to_vec();
             told.repeated = repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
-            let _ = self.channels.events.send(Event::Result(Box::new(if hidden { censored(told) } else { told })));
+            let _ = self
+                .channels
+                .events
+                .send(Event::Result(Box::new(if hidden { censored(told) } else { told })));
         }
         if live.items.is_empty() {
             let mut told = self.result(id, node, &live.name);
@@ -372,7 +486,8 @@ impl Runner<'_> {
     }
 
     fn result(&self, id: NodeId, node: &StepNode, name: &str) -> StepResult {
-        let module = super::args::kind_info(&node.step.task.module).map_or(node.step.task.short_module(), |kind| kind.names[0]);
+        let module =
+            super::args::kind_info(&node.step.task.module).map_or(node.step.task.short_module(), |kind| kind.names[0]);
         StepResult {
             pass: self.pass,
             host: node.host.as_str().to_owned(),
@@ -384,7 +499,10 @@ impl Runner<'_> {
             path: node.step.path.clone(),
             item: None,
             tags: node.step.keywords.tags.clone(),
-            handler: node.step.handler.then(|| self.fired_by.get(&id).cloned().unwrap_or_default()),
+            handler: node
+                .step
+                .handler
+                .then(|| self.fired_by.get(&id).cloned().unwrap_or_default()),
             status: StepStatus::Ok,
             show_diff: true,
             diff: Vec::new(),
@@ -403,7 +521,9 @@ impl Runner<'_> {
         if node.step.implicit && node.step.task.module == "meta" {
             return;
         }
-        let cause = self.node(by).map(|cause| (cause.step.label(), cause.host.as_str().to_owned()));
+        let cause = self
+            .node(by)
+            .map(|cause| (cause.step.label(), cause.host.as_str().to_owned()));
         let mut told = self.result(by, node, &node.step.label());
         told.handler = node.step.handler.then(Vec::new);
         told.status = StepStatus::Blocked;
@@ -413,7 +533,13 @@ impl Runner<'_> {
             None => "something before it failed".to_owned(),
         };
         self.count(node, StepStatus::Blocked, false);
-        let record = Record { status: StepStatus::Blocked, sent: None, fingerprint: None, result: Value::Null, quiet: false };
+        let record = Record {
+            status: StepStatus::Blocked,
+            sent: None,
+            fingerprint: None,
+            result: Value::Null,
+            quiet: false,
+        };
         self.outcome.records.insert(node.key(), vec![record]);
         let _ = self.channels.events.send(Event::Result(Box::new(told)));
     }
@@ -422,10 +548,20 @@ impl Runner<'_> {
     fn fatal(&mut self, id: NodeId, live: &Live) {
         let node = &live.context.node;
         let scope = live.context.scoped().shared();
-        let flag = live.context.flag(node.step.keywords.any_errors_fatal.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        let flag = live
+            .context
+            .flag(node.step.keywords.any_errors_fatal.as_ref(), &scope)
+            .ok()
+            .flatten()
+            .unwrap_or(false);
         let share = node.play.play.max_fail_percentage.is_some_and(|limit| {
             let batch = node.play.batches.iter().find(|batch| batch.contains(&node.host));
-            let bad = |host: &str| self.outcome.counts.get(host).is_some_and(|counts| counts.failed + counts.unreachable > 0);
+            let bad = |host: &str| {
+                self.outcome
+                    .counts
+                    .get(host)
+                    .is_some_and(|counts| counts.failed + counts.unreachable > 0)
+            };
             batch.is_some_and(|batch| {
                 let failed = batch.iter().filter(|host| bad(host.as_str())).count();
                 failed as f64 * 100.0 / batch.len() as f64 > limit
@@ -454,7 +590,11 @@ fn worst(live: &Live) -> StepStatus {
         StepStatus::Ok,
         StepStatus::Skipped,
     ];
-    let has = |status: &StepStatus| live.items.iter().any(|item| item.end.as_ref().is_some_and(|end| end.status == *status));
+    let has = |status: &StepStatus| {
+        live.items
+            .iter()
+            .any(|item| item.end.as_ref().is_some_and(|end| end.status == *status))
+    };
     order.into_iter().find(has).unwrap_or(StepStatus::Skipped)
 }
 
@@ -462,7 +602,9 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
     if !live.looped {
         let mut result = ends.first().map(|end| end.result.clone()).unwrap_or_default();
         if let (Value::Map(result), true) = (&mut result, live.attempts > 1) {
-            result.entry("attempts".to_owned()).or_insert(Value::Int(i64::from(live.attempt)));
+            result
+                .entry("attempts".to_owned())
+                .or_insert(Value::Int(i64::from(live.attempt)));
         }
         return result;
     }
@@ -471,7 +613,13 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
         .iter()
         .zip(ends)
         .map(|(item, end)| match &end.result {
-            Value::Map(result) => Value::Map(result.iter().chain(&item.locals).map(|(k, v)| (k.clone(), v.clone())).collect()),
+            Value::Map(result) => Value::Map(
+                result
+                    .iter()
+                    .chain(&item.locals)
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect(),
+            ),
             other => other.clone(),
         })
         .collect();
@@ -481,7 +629,11 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
         (false, true) => Value::Unknown(format!("the result of \"{}\"", live.name)),
         (false, false) => Value::Bool(false),
     };
-    let mut result = map([("results", Value::List(results)), ("changed", changed), ("msg", "All items completed".into())]);
+    let mut result = map([
+        ("results", Value::List(results)),
+        ("changed", changed),
+        ("msg", "All items completed".into()),
+    ]);
     if ends.iter().all(|end| end.status == StepStatus::Skipped) {
         result.insert("skipped".to_owned(), true.into());
     }
@@ -499,7 +651,12 @@ fn censored(mut told: StepResult) -> StepResult {
         HIDDEN.clone_into(&mut told.msg);
     }
     told.failure = told.failure.map(|failure| {
-        Box::new(Failure { message: HIDDEN.to_owned(), stale: failure.stale, lost: failure.lost, ..Failure::default() })
+        Box::new(Failure {
+            message: HIDDEN.to_owned(),
+            stale: failure.stale,
+            lost: failure.lost,
+            ..Failure::default()
+        })
     });
     told.result = Value::Map(map([("censored", HIDDEN.into()), ("changed", changed.into())]));
     told

@@ -81,24 +81,31 @@ pub enum Effect {
 
 impl LocalEnd {
     fn effect(effect: Effect) -> Option<LocalEnd> {
-        Some(LocalEnd { effect, ..LocalEnd::default() })
+        Some(LocalEnd {
+            effect,
+            ..LocalEnd::default()
+        })
     }
 
     fn fail(text: String) -> Option<LocalEnd> {
         let result = map([("msg", text.as_str().into())]);
-        Some(LocalEnd { failed: Some(text), result, ..LocalEnd::default() })
+        Some(LocalEnd {
+            failed: Some(text),
+            result,
+            ..LocalEnd::default()
+        })
     }
 }
 
 /// Modules whose arguments are expressions, rendered by themselves.
 #[must_use]
-pub fn raw_args(module: &str) -> bool {
+pub(super) fn raw_args(module: &str) -> bool {
     matches!(module, "assert" | "debug")
 }
 
 /// Whether a module runs in the orchestrator.
 #[must_use]
-pub fn is_local(module: &str) -> bool {
+pub(super) fn is_local(module: &str) -> bool {
     actions::ACTIONS.iter().any(|action| action.name == module) && !matches!(module, "template" | "script" | "fetch")
 }
 
@@ -106,7 +113,7 @@ pub fn is_local(module: &str) -> bool {
 ///
 /// # Errors
 /// As rendering; mistakes in the arguments.
-pub fn run(
+pub(super) fn run(
     context: &Context,
     module: &str,
     given: &Map,
@@ -131,20 +138,35 @@ pub fn run(
         "set_fact" => {
             let facts = facts(given);
             let result = map([("ansible_facts", Value::Map(facts.clone()))]);
-            Ok(Some(LocalEnd { result, effect: Effect::Facts(facts), ..LocalEnd::default() }))
+            Ok(Some(LocalEnd {
+                result,
+                effect: Effect::Facts(facts),
+                ..LocalEnd::default()
+            }))
         }
         "include_vars" => include_vars(context, given, scoped),
         "add_host" => add_host(context, given),
         "group_by" => {
             let args = decode::<actions::GroupBy>(context, given)?;
-            let effect = Effect::Group { name: args.key.replace([' ', '-'], "_"), parents: args.parents };
-            Ok(Some(LocalEnd { changed: true, effect, ..LocalEnd::default() }))
+            let effect = Effect::Group {
+                name: args.key.replace([' ', '-'], "_"),
+                parents: args.parents,
+            };
+            Ok(Some(LocalEnd {
+                changed: true,
+                effect,
+                ..LocalEnd::default()
+            }))
         }
         "pause" => {
             let args = decode::<actions::Pause>(context, given)?;
             let seconds = args.seconds.unwrap_or(0.0) + args.minutes.unwrap_or(0.0) * 60.0;
             let msg = args.prompt.unwrap_or_default();
-            Ok(Some(LocalEnd { msg, effect: Effect::Pause(seconds), ..LocalEnd::default() }))
+            Ok(Some(LocalEnd {
+                msg,
+                effect: Effect::Pause(seconds),
+                ..LocalEnd::default()
+            }))
         }
         "meta" => meta(context, given),
         "wait_for_connection" => {
@@ -160,14 +182,20 @@ pub fn run(
 }
 
 fn facts(given: &Map) -> Map {
-    given.iter().filter(|(name, _)| *name != "cacheable").map(|(name, value)| (name.clone(), value.clone())).collect()
+    given
+        .iter()
+        .filter(|(name, _)| *name != "cacheable")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 fn decode<T: Params>(context: &Context, given: &Map) -> Result<T, Stop> {
     T::decode(given).map_err(|mistakes| {
         let task = &context.node.step.task;
         let mut all = mistakes.iter().map(|mistake| args::diagnostic(task, mistake));
-        let first = all.next().unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""));
+        let first = all
+            .next()
+            .unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""));
         Stop::from(first)
     })
 }
@@ -200,9 +228,13 @@ fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Optio
 
 /// A value as JSON text.
 #[must_use]
-pub fn json(value: &Value, pretty: bool) -> String {
+pub(super) fn json(value: &Value, pretty: bool) -> String {
     let json = crate::report::json::value(value);
-    let text = if pretty { serde_json::to_string_pretty(&json) } else { serde_json::to_string(&json) };
+    let text = if pretty {
+        serde_json::to_string_pretty(&json)
+    } else {
+        serde_json::to_string(&json)
+    };
     text.unwrap_or_default()
 }
 
@@ -223,8 +255,16 @@ fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>,
                 };
                 let place = context.world.loading.loader.sources.place(condition.span);
                 let result = map([("assertion", assertion.as_str().into()), ("msg", msg.as_str().into())]);
-                let failed = Some(if said.is_some() { format!("{msg}\n  {assertion}   {place}") } else { format!("{msg}   {place}") });
-                return Ok(Some(LocalEnd { failed, result, ..LocalEnd::default() }));
+                let failed = Some(if said.is_some() {
+                    format!("{msg}\n  {assertion}   {place}")
+                } else {
+                    format!("{msg}   {place}")
+                });
+                return Ok(Some(LocalEnd {
+                    failed,
+                    result,
+                    ..LocalEnd::default()
+                }));
             }
         }
     }
@@ -234,7 +274,11 @@ fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>,
     };
     let said = if msg.is_empty() { "All assertions passed" } else { &msg };
     let result = map([("msg", said.into())]);
-    Ok(Some(LocalEnd { msg, result, ..LocalEnd::default() }))
+    Ok(Some(LocalEnd {
+        msg,
+        result,
+        ..LocalEnd::default()
+    }))
 }
 
 fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Option<LocalEnd>, Stop> {
@@ -243,21 +287,32 @@ fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Optio
     let loader = &context.world.loading.loader;
     let mut folders = vec![task.place.dir.join("vars"), task.place.dir.clone()];
     folders.splice(0..0, task.place.role.iter().map(|role| role.dir.join("vars")));
-    folders.extend(scoped.play.iter().flat_map(|play| [play.play.dir.join("vars"), play.play.dir.clone()]));
+    folders.extend(
+        scoped
+            .play
+            .iter()
+            .flat_map(|play| [play.play.dir.join("vars"), play.play.dir.clone()]),
+    );
     let mut paths = Vec::new();
     match (&args.file, &args.dir) {
         (Some(file), _) => paths.push(find(file, &folders, task.args.span)?),
         (None, Some(dir)) => paths.extend(files_below(&find(dir, &folders, task.args.span)?, &args)),
         (None, None) => {
-            return Err(Diagnostic::new("missing-argument", "`include_vars` needs `file` or `dir`").at(task.module_span, "").into());
+            return Err(
+                Diagnostic::new("missing-argument", "`include_vars` needs `file` or `dir`")
+                    .at(task.module_span, "")
+                    .into(),
+            );
         }
     }
     let mut vars = Vars::new();
     for path in paths {
-        let read = loader.yaml(&path, Some(task.args.span)).and_then(|node| match &args.name {
-            Some(name) => Ok(Vars::from_iter([(name.clone(), Arc::new(node))])),
-            None => keywords::vars(&node).map_err(Diagnostics::from),
-        });
+        let read = loader
+            .yaml(&path, Some(task.args.span))
+            .and_then(|node| match &args.name {
+                Some(name) => Ok(Vars::from_iter([(name.clone(), Arc::new(node))])),
+                None => keywords::vars(&node).map_err(Diagnostics::from),
+            });
         vars.extend(read.map_err(|found| stop(found, task.span))?);
     }
     Ok(LocalEnd::effect(Effect::Vars(vars)))
@@ -265,12 +320,26 @@ fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Optio
 
 fn files_below(dir: &Path, args: &actions::IncludeVars) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     entries.sort();
     for path in entries {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
-        let matches = args.files_matching.as_ref().is_none_or(|pattern| regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&name)));
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let matches = args
+            .files_matching
+            .as_ref()
+            .is_none_or(|pattern| regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&name)));
         if path.is_dir() && args.depth != 1 {
             found.extend(files_below(&path, args));
         } else if path.is_file() && matches && args.extensions.contains(&extension) {
@@ -282,21 +351,44 @@ fn files_below(dir: &Path, args: &actions::IncludeVars) -> Vec<PathBuf> {
 
 fn stop(found: Diagnostics, span: crate::source::Span) -> Stop {
     let first = found.0.into_iter().next();
-    first.unwrap_or_else(|| Diagnostic::new("failed", "this could not be read").at(span, "")).into()
+    first
+        .unwrap_or_else(|| Diagnostic::new("failed", "this could not be read").at(span, ""))
+        .into()
 }
 
 fn add_host(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
-    let own = |name: &&String| actions::AddHost::SPEC.params.iter().any(|p| p.name == **name || p.aliases.contains(&name.as_str()));
-    let (own_args, vars): (Map, Map) =
-        given.clone().into_iter().partition(|(name, _)| own(&name));
+    let own = |name: &&String| {
+        actions::AddHost::SPEC
+            .params
+            .iter()
+            .any(|p| p.name == **name || p.aliases.contains(&name.as_str()))
+    };
+    let (own_args, vars): (Map, Map) = given.clone().into_iter().partition(|(name, _)| own(&name));
     let args = decode::<actions::AddHost>(context, &own_args)?;
-    let effect = Effect::AddHost { name: args.name, groups: args.groups, vars };
-    Ok(Some(LocalEnd { changed: true, effect, ..LocalEnd::default() }))
+    let effect = Effect::AddHost {
+        name: args.name,
+        groups: args.groups,
+        vars,
+    };
+    Ok(Some(LocalEnd {
+        changed: true,
+        effect,
+        ..LocalEnd::default()
+    }))
 }
 
 fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
     let word = decode::<actions::Meta>(context, given)?.free_form;
-    let known = ["flush_handlers", "end_play", "end_host", "end_batch", "clear_host_errors", "clear_facts", "noop", "refresh_inventory"];
+    let known = [
+        "flush_handlers",
+        "end_play",
+        "end_host",
+        "end_batch",
+        "clear_host_errors",
+        "clear_facts",
+        "noop",
+        "refresh_inventory",
+    ];
     let effect = match word.as_str() {
         "flush_handlers" => Effect::Flush,
         "end_play" | "end_batch" => Effect::End { all: true },
@@ -306,8 +398,15 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
         other => {
             let span = context.node.step.task.args.span;
             let supported = known.contains(&other);
-            let text = if supported { format!("`meta: {other}` is not supported") } else { format!("there is no `meta: {other}`") };
-            return Err(Diagnostic::new("unknown-word", text).at(span, "").did_you_mean(other, known).into());
+            let text = if supported {
+                format!("`meta: {other}` is not supported")
+            } else {
+                format!("there is no `meta: {other}`")
+            };
+            return Err(Diagnostic::new("unknown-word", text)
+                .at(span, "")
+                .did_you_mean(other, known)
+                .into());
         }
     };
     Ok(LocalEnd::effect(effect))
@@ -316,16 +415,28 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
 fn around(context: &Context, apply: Option<&Value>) -> Around {
     let step = &context.node.step;
     let own = &step.task.keywords;
-    let mut inherited = Keywords { when: Vec::new(), ..step.keywords.clone() };
+    let mut inherited = Keywords {
+        when: Vec::new(),
+        ..step.keywords.clone()
+    };
     inherited.tags.retain(|tag| !own.tags.contains(tag));
     if let Some(tags) = apply.and_then(|apply| apply.get("tags")) {
         let more = match tags {
             Value::List(list) => list.iter().map(Value::to_string).collect(),
-            other => other.to_string().split(',').map(|tag| tag.trim().to_owned()).collect::<Vec<_>>(),
+            other => other
+                .to_string()
+                .split(',')
+                .map(|tag| tag.trim().to_owned())
+                .collect::<Vec<_>>(),
         };
         inherited.tags.extend(more);
     }
-    Around { keywords: inherited, notify: step.notify.clone(), params: step.params.clone(), ..Around::default() }
+    Around {
+        keywords: inherited,
+        notify: step.notify.clone(),
+        params: step.params.clone(),
+        ..Around::default()
+    }
 }
 
 fn include_tasks(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
@@ -345,7 +456,11 @@ fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Resul
     let args = decode::<actions::RoleTasks>(context, given)?;
     let step = &context.node.step;
     let main = |name: &Option<String>| {
-        name.as_deref().unwrap_or("main").trim_end_matches(".yml").trim_end_matches(".yaml").to_owned()
+        name.as_deref()
+            .unwrap_or("main")
+            .trim_end_matches(".yml")
+            .trim_end_matches(".yaml")
+            .to_owned()
     };
     let entry = Entry {
         tasks: main(&args.tasks_from),
@@ -355,13 +470,23 @@ fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Resul
     };
     let mut errors = Diagnostics::default();
     let dir = context.node.play.play.dir.clone();
-    let role = RoleUse { span: step.task.args.span, name: args.name, vars: Vars::new(), keywords: Keywords::default() };
+    let role = RoleUse {
+        span: step.task.args.span,
+        name: args.name,
+        vars: Vars::new(),
+        keywords: Keywords::default(),
+    };
     let mut flattener = Flattener::new(&context.world.loading, &dir, &mut errors);
     let flows = flattener.included_role(&role, &entry, &around(context, args.apply.as_ref()));
     checked(flows, errors, context, scope)
 }
 
-fn checked(flows: Vec<Flow>, mut errors: Diagnostics, context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
+fn checked(
+    flows: Vec<Flow>,
+    mut errors: Diagnostics,
+    context: &Context,
+    scope: &Arc<dyn Scope>,
+) -> Result<Option<LocalEnd>, Stop> {
     let mut steps = Vec::new();
     crate::site::flow::steps_of(&flows, &mut steps);
     steps.iter().for_each(|step| args::check(step, &mut errors));
@@ -379,7 +504,7 @@ fn checked(flows: Vec<Flow>, mut errors: Diagnostics, context: &Context, scope: 
 ///
 /// # Errors
 /// As rendering; files that are not there; mistakes in the arguments.
-pub fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Kind, Stop> {
+pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Kind, Stop> {
     let task = &context.node.step.task;
     match task.short_module() {
         "template" => template(context, given, scoped, scope),
@@ -397,7 +522,9 @@ fn kind(context: &Context, name: &str, given: &Map) -> Result<Kind, Stop> {
         Some(Ok(kind)) => Ok(kind),
         Some(Err(mistakes)) => {
             let first = mistakes.first().map(|mistake| args::diagnostic(task, mistake));
-            Err(first.unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, "")).into())
+            Err(first
+                .unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""))
+                .into())
         }
         None => {
             let text = format!("`{}` is not supported on hosts", task.module);
@@ -424,7 +551,12 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
         ("template_fullpath", path.display().to_string().into()),
         ("template_destpath", args.dest.as_str().into()),
     ]);
-    let file = TemplateFile { path: &path, text: &text, search: &search, extra };
+    let file = TemplateFile {
+        path: &path,
+        text: &text,
+        search: &search,
+        extra,
+    };
     let mut content = match context.world.engine().render_file(&file, scope)? {
         Rendered::Text(text) => text,
         Rendered::Unknown(reason) => return Err(Stop::Unknown(reason)),
@@ -433,10 +565,20 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
         content = content.replace('\n', &newline.replace("\\r", "\r").replace("\\n", "\n"));
     }
     let mut own: Map = given.clone();
-    for name in ["src", "newline_sequence", "trim_blocks", "lstrip_blocks", "variable_start_string", "variable_end_string"] {
+    for name in [
+        "src",
+        "newline_sequence",
+        "trim_blocks",
+        "lstrip_blocks",
+        "variable_start_string",
+        "variable_end_string",
+    ] {
         own.shift_remove(name);
     }
-    let base = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let base = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     own.insert("original_basename".to_owned(), base.into());
     with_content(context, "copy", own, content.into_bytes())
 }
@@ -446,7 +588,6 @@ fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>)
     let mut kind = kind(context, module, &given)?;
     match &mut kind {
         Kind::Copy(copy) => copy.content = Some(Bytes(bytes)),
-        Kind::Unarchive(archive) => archive.content = Some(Bytes(bytes)),
         _ => {}
     }
     Ok(kind)
@@ -454,17 +595,23 @@ fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>)
 
 fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf, Vec<u8>), Stop> {
     let task = &context.node.step.task;
-    let span = task.args.get("src").or_else(|| task.args.get("cmd")).map_or(task.args.span, |node| node.span);
+    let span = task
+        .args
+        .get("src")
+        .or_else(|| task.args.get("cmd"))
+        .map_or(task.args.span, |node| node.span);
     let path = if Path::new(src).is_absolute() {
         find(src, &[PathBuf::from("/")], span)?
     } else {
         find(src, &scoped.search().files, span)?
     };
     if path.is_dir() {
-        return Err(Diagnostic::new("unsupported", format!("{} is a folder", path.display()))
-            .at(span, "a folder cannot be copied in one step yet")
-            .help("loop over its files: `loop: \"{{ query('fileglob', 'folder/*') }}\"`")
-            .into());
+        return Err(
+            Diagnostic::new("unsupported", format!("{} is a folder", path.display()))
+                .at(span, "a folder cannot be copied in one step yet")
+                .help("loop over its files: `loop: \"{{ query('fileglob', 'folder/*') }}\"`")
+                .into(),
+        );
     }
     let bytes = std::fs::read(&path)
         .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())).at(span, ""))?;
@@ -477,7 +624,10 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop
         let text = json(tree, false);
         given.insert("content".to_owned(), text.into());
     }
-    let Some(src) = text_of(&given, "src").filter(|_| !remote && !given.contains_key("content")).map(str::to_owned) else {
+    let Some(src) = text_of(&given, "src")
+        .filter(|_| !remote && !given.contains_key("content"))
+        .map(str::to_owned)
+    else {
         return kind(context, "copy", &given);
     };
     let (path, bytes) = local_file(context, &src, scoped)?;
@@ -487,15 +637,22 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop
         let mode = std::fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
         given.insert("mode".to_owned(), Value::Str(format!("{mode:04o}")));
     }
-    let base = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let base = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     given.insert("original_basename".to_owned(), base.into());
     with_content(context, "copy", given, bytes)
 }
 
 fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
-    let src = text_of(&given, "src").filter(|src| !remote && !src.contains("://")).map(str::to_owned);
-    let Some(src) = src else { return kind(context, "unarchive", &given) };
+    let src = text_of(&given, "src")
+        .filter(|src| !remote && !src.contains("://"))
+        .map(str::to_owned);
+    let Some(src) = src else {
+        return kind(context, "unarchive", &given);
+    };
     let (_, bytes) = local_file(context, &src, scoped)?;
     given.shift_remove("src");
     with_content(context, "unarchive", given, bytes)
@@ -507,19 +664,31 @@ fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Kind, Stop>
     let words: Vec<&str> = args.cmd.split_whitespace().collect();
     let Some((file, rest)) = words.split_first() else {
         let task = &context.node.step.task;
-        return Err(Diagnostic::new("missing-argument", "`script` needs a script").at(task.module_span, "").into());
+        return Err(Diagnostic::new("missing-argument", "`script` needs a script")
+            .at(task.module_span, "")
+            .into());
     };
     let (_, bytes) = local_file(context, file, scoped)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let shebang = text.lines().next().and_then(|line| line.strip_prefix("#!")).map(str::to_owned);
+    let shebang = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("#!"))
+        .map(str::to_owned);
     let interpreter = args.executable.or(shebang).unwrap_or_else(|| "/bin/sh".to_owned());
     let shell = interpreter.rsplit('/').next().is_some_and(|name| name.ends_with("sh"));
     let mut argv: Vec<Value> = interpreter.split_whitespace().map(Value::from).collect();
     argv.push(if shell { "-s" } else { "-" }.into());
     argv.extend(rest.iter().map(|word| Value::from(*word)));
     let mut own = map([("argv", Value::List(argv)), ("stdin", text.into())]);
-    let more = [("chdir", args.chdir), ("creates", args.creates), ("removes", args.removes)];
-    own.extend(more.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value.into()))));
+    let more = [
+        ("chdir", args.chdir),
+        ("creates", args.creates),
+        ("removes", args.removes),
+    ];
+    own.extend(
+        more.into_iter()
+            .filter_map(|(name, value)| value.map(|value| (name.to_owned(), value.into()))),
+    );
     kind(context, "command", &own)
 }
-

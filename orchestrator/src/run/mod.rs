@@ -114,7 +114,12 @@ pub async fn pass(
 fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
     let playbook_dir = std::path::absolute(&site.dir).unwrap_or_else(|_| site.dir.clone());
     let inventory_dir = site.inventory.dirs().first().cloned().unwrap_or_default();
-    let run = run_facts(&playbook_dir.display().to_string(), &inventory_dir.display().to_string(), options.check, options.diff);
+    let run = run_facts(
+        &playbook_dir.display().to_string(),
+        &inventory_dir.display().to_string(),
+        options.check,
+        options.diff,
+    );
     let mut names: Vec<HostName> = site.inventory.hosts().map(|host| host.name.clone()).collect();
     names.extend(site.plays.iter().flat_map(|play| play.hosts().cloned()));
     let mut seen = HashSet::new();
@@ -125,8 +130,18 @@ fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
         let groups = site.inventory.groups_of(name.as_str());
         hosts.push(HostVars::new(name, layers, groups));
     }
-    let members = |group: &str| site.inventory.group_hosts(group).iter().map(|host| host.as_str().to_owned()).collect();
-    let groups = site.inventory.groups().map(|group| (group.name.clone(), members(&group.name))).collect();
+    let members = |group: &str| {
+        site.inventory
+            .group_hosts(group)
+            .iter()
+            .map(|host| host.as_str().to_owned())
+            .collect()
+    };
+    let groups = site
+        .inventory
+        .groups()
+        .map(|group| (group.name.clone(), members(&group.name)))
+        .collect();
     Ok(World::new(site.loading.clone(), hosts, groups, run))
 }
 
@@ -206,14 +221,14 @@ enum Timer {
     Expired(NodeId, u64),
 }
 
-struct Runner<'a> {
+struct Runner<'a, 'c> {
     site: &'a Site,
     world: Arc<World>,
     graph: Graph,
     pass: Pass,
     prior: Option<&'a Records>,
     options: &'a Options,
-    channels: Channels<'a>,
+    channels: Channels<'c>,
     live: HashMap<NodeId, Live>,
     requests: HashMap<u64, (NodeId, usize)>,
     next_request: u64,
@@ -236,7 +251,7 @@ struct Runner<'a> {
     outcome: Outcome,
 }
 
-impl Runner<'_> {
+impl Runner<'_, '_> {
     async fn run(mut self) -> Outcome {
         let began = Instant::now();
         self.begin();
@@ -253,7 +268,11 @@ impl Runner<'_> {
             }
         }
         self.outcome.cancelled = self.cancelled();
-        let end = Event::End { pass: self.pass, seconds: began.elapsed().as_secs_f64(), cancelled: self.cancelled() };
+        let end = Event::End {
+            pass: self.pass,
+            seconds: began.elapsed().as_secs_f64(),
+            cancelled: self.cancelled(),
+        };
         let _ = self.channels.events.send(end);
         self.outcome
     }
@@ -268,7 +287,10 @@ impl Runner<'_> {
         let names = self.world.names();
         hosts.sort_by_key(|name, _| names.iter().position(|other| other == name));
         self.outcome.counts = hosts.keys().map(|host| (host.clone(), Counts::default())).collect();
-        let _ = self.channels.events.send(Event::Begin { pass: self.pass, hosts: hosts.into_iter().collect() });
+        let _ = self.channels.events.send(Event::Begin {
+            pass: self.pass,
+            hosts: hosts.into_iter().collect(),
+        });
     }
 
     fn cancelled(&self) -> bool {
@@ -310,12 +332,17 @@ impl Runner<'_> {
     }
 
     fn stuck(&self) -> String {
-        format!("{} steps can never run; this is a defect in okd-play, please report it", self.graph.ready.unsettled())
+        format!(
+            "{} steps can never run; this is a defect in okd-play, please report it",
+            self.graph.ready.unsettled()
+        )
     }
 
     fn consider_all(&mut self) {
         while !self.cancelled() {
-            let Some((id, firm)) = self.graph.ready.next() else { break };
+            let Some((id, firm)) = self.graph.ready.next() else {
+                break;
+            };
             self.consider(id, firm);
         }
     }
@@ -345,8 +372,15 @@ impl Runner<'_> {
         if self.throttled(id, &node) || self.forked(id, &node) {
             return;
         }
-        let Some(host) = self.world.host(node.host.as_str()) else { return };
-        let context = Context { world: Arc::clone(&self.world), node, host, pass: self.pass };
+        let Some(host) = self.world.host(node.host.as_str()) else {
+            return;
+        };
+        let context = Context {
+            world: Arc::clone(&self.world),
+            node,
+            host,
+            pass: self.pass,
+        };
         let prepared = match self.maybe.get(&id) {
             Some(reason) => Err(Stop::Unknown(reason.clone())),
             None => context.prepare(),
@@ -363,11 +397,21 @@ impl Runner<'_> {
     }
 
     fn throttled(&mut self, id: NodeId, node: &StepNode) -> bool {
-        let Some(limit) = node.step.keywords.throttle.as_ref().and_then(|limit| limit.to_value().to_string().parse::<usize>().ok())
+        let Some(limit) = node
+            .step
+            .keywords
+            .throttle
+            .as_ref()
+            .and_then(|limit| limit.to_value().to_string().parse::<usize>().ok())
         else {
             return false;
         };
-        let busy: Vec<NodeId> = self.live.iter().filter(|(_, live)| live.context.node.step.path == node.step.path).map(|(id, _)| *id).collect();
+        let busy: Vec<NodeId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.context.node.step.path == node.step.path)
+            .map(|(id, _)| *id)
+            .collect();
         match busy.first() {
             Some(other) if limit > 0 && busy.len() >= limit => {
                 self.graph.ready.wait(id, *other);
@@ -391,14 +435,25 @@ impl Runner<'_> {
     fn launch(&mut self, id: NodeId, firm: bool, context: Context, prepared: Prepared) {
         let scope = context.scoped().shared();
         let keywords = context.node.step.keywords.clone();
-        let ignore = context.flag(keywords.ignore_errors.as_ref(), &scope).ok().flatten().unwrap_or(false);
+        let ignore = context
+            .flag(keywords.ignore_errors.as_ref(), &scope)
+            .ok()
+            .flatten()
+            .unwrap_or(false);
         let number = |node: Option<&crate::source::yaml::Node>| {
             let value = context.keyword(node, &scope).ok().flatten();
             value.and_then(|value| value.to_string().parse::<f64>().ok())
         };
         let task = Arc::clone(&context.node.step.task);
-        let sends = prepared.items.iter().any(|item| matches!(item.work, ItemWork::Send(..)));
-        let reached = if sends { reach::reach(&context, &self.options.defaults) } else { Err(Stop::Unknown(String::new())) };
+        let sends = prepared
+            .items
+            .iter()
+            .any(|item| matches!(item.work, ItemWork::Send(..)));
+        let reached = if sends {
+            reach::reach(&context, &self.options.defaults)
+        } else {
+            Err(Stop::Unknown(String::new()))
+        };
         let (reach, delegated) = match reached {
             Ok((reach, delegated)) => (Some(reach), delegated),
             Err(_) if !sends => (None, None),
@@ -409,13 +464,19 @@ impl Runner<'_> {
                 return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
             }
         };
-        let Some(before) = self.barriers(id, firm, reach.as_deref()) else { return self.graph.ready.defer(id) };
+        let Some(before) = self.barriers(id, firm, reach.as_deref()) else {
+            return self.graph.ready.defer(id);
+        };
         let attempts = match &task.until {
             Some(_) => number(task.retries.as_ref()).unwrap_or(3.0) as u32 + 1,
             None => 1,
         };
         let timeout = number(keywords.timeout.as_ref()).or_else(|| number(task.r#async.as_ref()));
-        let name = if prepared.name.is_empty() { context.name(&scope) } else { prepared.name.clone() };
+        let name = if prepared.name.is_empty() {
+            context.name(&scope)
+        } else {
+            prepared.name.clone()
+        };
         let mut live = Live {
             name,
             looped: prepared.looped,
@@ -458,7 +519,14 @@ impl Runner<'_> {
     }
 
     fn item(&self, item: Item, context: &Context, effects: &mut Vec<Effect>) -> LiveItem {
-        let mut live = LiveItem { label: item.label, locals: item.locals, kind: None, env: Vec::new(), sent: None, end: None };
+        let mut live = LiveItem {
+            label: item.label,
+            locals: item.locals,
+            kind: None,
+            env: Vec::new(),
+            sent: None,
+            end: None,
+        };
         match item.work {
             ItemWork::Send(kind, env) => {
                 live.sent = Some(hash(&kind, &env));
@@ -469,7 +537,13 @@ impl Runner<'_> {
             ItemWork::Unknown(reason) => live.end = Some(finish::unknown(context, &reason)),
             ItemWork::Fail(failure) => live.end = Some(finish::failed(*failure, false)),
             ItemWork::Local(end) => {
-                let LocalEnd { changed, failed, msg, result, effect } = *end;
+                let LocalEnd {
+                    changed,
+                    failed,
+                    msg,
+                    result,
+                    effect,
+                } = *end;
                 live.end = Some(finish::local(changed, failed, msg, result));
                 effects.push(effect);
             }
@@ -477,7 +551,15 @@ impl Runner<'_> {
         live
     }
 
-    fn start(&mut self, id: NodeId, firm: bool, mut live: Live, before: Vec<u64>, effects: Vec<Effect>, timeout: Option<f64>) {
+    fn start(
+        &mut self,
+        id: NodeId,
+        firm: bool,
+        mut live: Live,
+        before: Vec<u64>,
+        effects: Vec<Effect>,
+        timeout: Option<f64>,
+    ) {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
         for index in 0..live.items.len() {
@@ -532,13 +614,20 @@ impl Runner<'_> {
     /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again.
     fn known_from_plan(&self, live: &mut Live, index: usize) -> bool {
         let host = live.context.node.host.as_str();
-        let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else { return false };
-        let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else { return false };
+        let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else {
+            return false;
+        };
+        let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else {
+            return false;
+        };
         let item = &mut live.items[index];
         if record.status != StepStatus::Ok || record.sent.is_none() || record.sent != item.sent {
             return false;
         }
-        item.end = Some(ItemEnd { repeated: true, ..ItemEnd::new(StepStatus::Ok, "", record.result.clone()) });
+        item.end = Some(ItemEnd {
+            repeated: true,
+            ..ItemEnd::new(StepStatus::Ok, "", record.result.clone())
+        });
         true
     }
 
@@ -546,14 +635,19 @@ impl Runner<'_> {
         let number = self.next_request;
         self.next_request += 1;
         let key = live.context.node.key();
-        let prior = self.prior.and_then(|prior| prior.get(&key)).and_then(|items| items.get(index));
+        let prior = self
+            .prior
+            .and_then(|prior| prior.get(&key))
+            .and_then(|items| items.get(index));
         let host = live.context.node.host.as_str();
         let expect = prior
             .filter(|record| record.status == StepStatus::Changed && record.sent == live.items[index].sent)
             .filter(|_| !self.dirty.contains(host))
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
-        let (Some(kind), Some(reach)) = (&item.kind, &live.reach) else { return number };
+        let (Some(kind), Some(reach)) = (&item.kind, &live.reach) else {
+            return number;
+        };
         let task = Task {
             id: number,
             after,
@@ -565,7 +659,11 @@ impl Runner<'_> {
         };
         match self.down.get(&reach.address()) {
             Some((reason, unreachable)) => {
-                let down = LinkEvent::Down { address: reach.address(), reason: reason.clone(), unreachable: *unreachable };
+                let down = LinkEvent::Down {
+                    address: reach.address(),
+                    reason: reason.clone(),
+                    unreachable: *unreachable,
+                };
                 self.requests.insert(number, (id, index));
                 self.requeue(down);
             }
@@ -582,7 +680,11 @@ impl Runner<'_> {
         let LinkEvent::Down { address, .. } = event else { return };
         let at = Instant::now();
         for (number, (node, _)) in &self.requests {
-            let own = self.live.get(node).and_then(|live| live.reach.as_ref()).map(|reach| reach.address());
+            let own = self
+                .live
+                .get(node)
+                .and_then(|live| live.reach.as_ref())
+                .map(|reach| reach.address());
             if own.as_ref() == Some(&address) || own.is_none() {
                 self.timers.insert((at, *number), Timer::Expired(*node, *number));
             }
@@ -592,7 +694,11 @@ impl Runner<'_> {
     /// `check_mode` of a task wins over the pass.
     fn far_pass(&self, live: &Live) -> wire::Pass {
         let scope = live.context.scoped().shared();
-        let own = live.context.flag(live.context.node.step.keywords.check_mode.as_ref(), &scope).ok().flatten();
+        let own = live
+            .context
+            .flag(live.context.node.step.keywords.check_mode.as_ref(), &scope)
+            .ok()
+            .flatten();
         match own {
             Some(true) => wire::Pass::Plan,
             Some(false) => wire::Pass::Apply,
@@ -628,16 +734,25 @@ impl Runner<'_> {
         if !self.requests.contains_key(&number) {
             return;
         }
-        let Some(reach) = self.live.get(&id).and_then(|live| live.reach.clone()) else { return };
+        let Some(reach) = self.live.get(&id).and_then(|live| live.reach.clone()) else {
+            return;
+        };
         let address = reach.address();
         let (reason, unreachable) = match self.down.get(&address) {
             Some(down) => down.clone(),
             None => {
                 self.channels.links.cut(&address);
-                ("the step did not end in its time; it was given up and the connection closed".to_owned(), false)
+                (
+                    "the step did not end in its time; it was given up and the connection closed".to_owned(),
+                    false,
+                )
             }
         };
-        self.incoming(LinkEvent::Down { address, reason, unreachable });
+        self.incoming(LinkEvent::Down {
+            address,
+            reason,
+            unreachable,
+        });
     }
 
     fn incoming(&mut self, event: LinkEvent) {
@@ -650,7 +765,11 @@ impl Runner<'_> {
                     self.reply(node, index, reply);
                 }
             }
-            LinkEvent::Down { address, reason, unreachable } => {
+            LinkEvent::Down {
+                address,
+                reason,
+                unreachable,
+            } => {
                 self.down.insert(address.clone(), (reason.clone(), unreachable));
                 let affected: Vec<u64> = self
                     .requests
@@ -671,13 +790,27 @@ impl Runner<'_> {
     /// Everything that was asked for on a session that is down: the first step fails, what stands behind it was not begun.
     fn lost(&mut self, numbers: Vec<u64>, reason: &str, unreachable: bool) {
         for number in numbers {
-            let Some((node, index)) = self.requests.remove(&number) else { continue };
-            let before: Vec<NodeId> = self.graph.ready.before(node).iter().map(|(before, _)| *before).collect();
-            let blocked = before.iter().any(|before| self.graph.ready.end(*before).is_some_and(crate::graph::build::is_bad));
+            let Some((node, index)) = self.requests.remove(&number) else {
+                continue;
+            };
+            let before: Vec<NodeId> = self
+                .graph
+                .ready
+                .before(node)
+                .iter()
+                .map(|(before, _)| *before)
+                .collect();
+            let blocked = before
+                .iter()
+                .any(|before| self.graph.ready.end(*before).is_some_and(crate::graph::build::is_bad));
             if blocked {
                 self.reply(node, index, wire::Reply::Held);
             } else {
-                let failure = Failure { message: reason.to_owned(), lost: unreachable, ..Failure::default() };
+                let failure = Failure {
+                    message: reason.to_owned(),
+                    lost: unreachable,
+                    ..Failure::default()
+                };
                 self.reply(node, index, wire::Reply::Failed(Box::new(failure)));
             }
         }
@@ -694,7 +827,10 @@ impl Runner<'_> {
         match again {
             Some(true) => {}
             Some(false) if self.pass == Pass::Plan => {
-                live.items[index].end = Some(finish::unknown(&live.context, "it is tried again until its condition holds"));
+                live.items[index].end = Some(finish::unknown(
+                    &live.context,
+                    "it is tried again until its condition holds",
+                ));
             }
             Some(false) => live.items[index].end = Some(finish::gave_up(end, live.attempt)),
             None => live.items[index].end = Some(end),
@@ -713,7 +849,12 @@ impl Runner<'_> {
     fn wait_again(&mut self, id: NodeId, live: &Live) {
         let at = Instant::now() + live.delay;
         self.timers.insert((at, u64::from(id.0)), Timer::Again(id));
-        let text = format!("try {} of {}, in {:.0} s", live.attempt, live.attempts, live.delay.as_secs_f64());
+        let text = format!(
+            "try {} of {}, in {:.0} s",
+            live.attempt,
+            live.attempts,
+            live.delay.as_secs_f64()
+        );
         let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
         let _ = self.channels.events.send(Event::Waiting { host, task, text });
     }
@@ -727,11 +868,15 @@ impl Runner<'_> {
     }
 
     fn culprit(&self, id: NodeId) -> Option<NodeId> {
-        self.graph.ready.before(id).iter().find_map(|(before, _)| match self.graph.ready.end(*before) {
-            Some(End::Failed) => Some(*before),
-            Some(End::Blocked(by)) => Some(by),
-            _ => None,
-        })
+        self.graph
+            .ready
+            .before(id)
+            .iter()
+            .find_map(|(before, _)| match self.graph.ready.end(*before) {
+                Some(End::Failed) => Some(*before),
+                Some(End::Blocked(by)) => Some(by),
+                _ => None,
+            })
     }
 
     /// What settling brings with it: blocked steps are told, parked ones end, includes end.
@@ -750,7 +895,13 @@ impl Runner<'_> {
             .parked
             .iter()
             .copied()
-            .filter(|id| self.graph.ready.before(*id).iter().all(|(before, _)| self.graph.ready.end(*before).is_some()))
+            .filter(|id| {
+                self.graph
+                    .ready
+                    .before(*id)
+                    .iter()
+                    .all(|(before, _)| self.graph.ready.end(*before).is_some())
+            })
             .collect();
         for id in ripe.into_iter().filter(|id| self.parked.remove(id)).collect::<Vec<_>>() {
             match self.culprit(id) {
@@ -796,10 +947,14 @@ impl Runner<'_> {
     fn effect(&mut self, id: NodeId, effect: Effect) {
         let Some(live) = self.live.get(&id) else { return };
         let node = live.context.node.clone();
-        let hosts = std::iter::once(&node.host).chain(&node.shared).filter_map(|host| self.world.host(host.as_str()));
+        let hosts = std::iter::once(&node.host)
+            .chain(&node.shared)
+            .filter_map(|host| self.world.host(host.as_str()));
         match effect {
             Effect::Facts(facts) => hosts.for_each(|host| {
-                let slots = facts.iter().map(|(name, value)| (name.clone(), Slot::Known(value.clone())));
+                let slots = facts
+                    .iter()
+                    .map(|(name, value)| (name.clone(), Slot::Known(value.clone())));
                 host.state_mut().set.extend(slots);
             }),
             Effect::Vars(vars) => hosts.for_each(|host| host.state_mut().included.extend(vars.clone())),
@@ -807,24 +962,33 @@ impl Runner<'_> {
             Effect::AddHost { name, groups, vars } => self.add_host(&name, &groups, vars),
             Effect::Group { name, parents } => {
                 self.world.join(node.host.as_str(), &name);
-                parents.iter().for_each(|parent| self.world.join(node.host.as_str(), parent));
+                parents
+                    .iter()
+                    .for_each(|parent| self.world.join(node.host.as_str(), parent));
             }
             Effect::End { all } => {
                 let all_hosts: Vec<String> = match all {
                     true => node.play.hosts().map(|host| host.as_str().to_owned()).collect(),
                     false => vec![node.host.as_str().to_owned()],
                 };
-                self.ended.extend(all_hosts.into_iter().map(|host| (node.play.index, host)));
+                self.ended
+                    .extend(all_hosts.into_iter().map(|host| (node.play.index, host)));
             }
-            Effect::None | Effect::Include { .. } | Effect::Flush | Effect::Pause(_) | Effect::WaitForConnection(_) => {}
+            Effect::None | Effect::Include { .. } | Effect::Flush | Effect::Pause(_) | Effect::WaitForConnection(_) => {
+            }
         }
     }
 
     fn add_host(&self, name: &str, groups: &[String], vars: Map) {
         let Ok(host) = HostName::new(name) else { return };
         let host = self.world.add(HostVars::new(host, Vec::new(), Vec::new()));
-        host.state_mut().set.extend(vars.into_iter().map(|(name, value)| (name, Slot::Known(value))));
-        groups.iter().chain([&"all".to_owned()]).for_each(|group| self.world.join(name, group));
+        host.state_mut()
+            .set
+            .extend(vars.into_iter().map(|(name, value)| (name, Slot::Known(value))));
+        groups
+            .iter()
+            .chain([&"all".to_owned()])
+            .for_each(|group| self.world.join(name, group));
     }
 
     fn include(&mut self, id: NodeId, includes: Vec<(Vec<Flow>, Map)>) {
@@ -835,18 +999,28 @@ impl Runner<'_> {
         let mut count = 0;
         for (index, (flows, params)) in includes.into_iter().enumerate() {
             let mut around = node.includes.clone();
-            let locals = self.live.get(&id).and_then(|live| live.items.get(index)).map(|item| item.locals.clone());
+            let locals = self
+                .live
+                .get(&id)
+                .and_then(|live| live.items.get(index))
+                .map(|item| item.locals.clone());
             around.push(Arc::new(locals.into_iter().flatten().chain(params).collect()));
             let (new, end) = self.graph.expand(id, &flows, &around, &format!("#{index}"));
             if let (Some(last), Some(start)) = (last, new.first()) {
                 self.graph.ready.edge(last, *start, Edge::Order);
             }
-            count += new.iter().filter(|id| matches!(self.graph.work(**id), Work::Step(_))).count();
+            count += new
+                .iter()
+                .filter(|id| matches!(self.graph.work(**id), Work::Step(_)))
+                .count();
             entered.extend(new);
             last = Some(end);
         }
         let Some(end) = last else { return };
-        let _ = self.channels.events.send(Event::More { host: node.host.as_str().to_owned(), steps: count });
+        let _ = self.channels.events.send(Event::More {
+            host: node.host.as_str().to_owned(),
+            steps: count,
+        });
         self.expansions.insert(end, id);
         let settled = self.graph.ready.enter(entered);
         self.after(settled);
@@ -862,20 +1036,36 @@ impl Runner<'_> {
             let settled = self.graph.ready.settle(id, End::Done);
             return self.after(settled);
         }
-        let steps: Vec<Arc<Step>> = node.play.flows.handlers.iter().filter(|step| fired.contains_key(&step.path)).cloned().collect();
+        let steps: Vec<Arc<Step>> = node
+            .play
+            .flows
+            .handlers
+            .iter()
+            .filter(|step| fired.contains_key(&step.path))
+            .cloned()
+            .collect();
         let flows: Vec<Flow> = steps.iter().cloned().map(Flow::Step).collect();
         self.graph.ready.start(id);
         let round = self.graph.ready.len();
         let (new, end) = self.graph.expand(id, &flows, &node.includes, &format!("#{round}"));
         for added in &new {
             let Some(handler) = self.node(*added) else { continue };
-            let Some(why) = fired.get(&handler.step.path) else { continue };
-            if let Some(reason) = why.maybe.as_ref().filter(|_| why.by.is_empty() && self.pass == Pass::Plan) {
+            let Some(why) = fired.get(&handler.step.path) else {
+                continue;
+            };
+            if let Some(reason) = why
+                .maybe
+                .as_ref()
+                .filter(|_| why.by.is_empty() && self.pass == Pass::Plan)
+            {
                 self.maybe.insert(*added, reason.clone());
             }
             self.fired_by.insert(*added, why.by.clone());
         }
-        let _ = self.channels.events.send(Event::More { host: key.1, steps: steps.len() });
+        let _ = self.channels.events.send(Event::More {
+            host: key.1,
+            steps: steps.len(),
+        });
         self.expansions.insert(end, id);
         let settled = self.graph.ready.enter(new);
         self.after(settled);
@@ -884,7 +1074,11 @@ impl Runner<'_> {
     /// An include or a flush is over.
     fn expanded(&mut self, step: NodeId, end: End) {
         let Some(node) = self.node(step) else { return };
-        let flush = node.step.implicit || self.live.get(&step).is_some_and(|live| live.context.node.step.task.short_module() == "meta");
+        let flush = node.step.implicit
+            || self
+                .live
+                .get(&step)
+                .is_some_and(|live| live.context.node.step.task.short_module() == "meta");
         let key = (node.play.index, node.host.as_str().to_owned());
         if flush && end == End::Done && self.notified.get(&key).is_some_and(|fired| !fired.is_empty()) {
             return self.flush(step);
@@ -900,7 +1094,15 @@ impl Runner<'_> {
 }
 
 fn single(work: ItemWork) -> Prepared {
-    Prepared { name: String::new(), items: vec![Item { label: None, locals: Map::new(), work }], looped: false }
+    Prepared {
+        name: String::new(),
+        items: vec![Item {
+            label: None,
+            locals: Map::new(),
+            work,
+        }],
+        looped: false,
+    }
 }
 
 fn hash(kind: &Kind, env: &[(String, String)]) -> u64 {

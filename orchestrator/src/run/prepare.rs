@@ -118,9 +118,17 @@ impl Context {
     /// # Errors
     /// As rendering; a value that is neither.
     pub fn flag(&self, node: Option<&Node>, scope: &Arc<dyn Scope>) -> Result<Option<bool>, Stop> {
-        let Some(value) = self.keyword(node, scope)? else { return Ok(None) };
+        let Some(value) = self.keyword(node, scope)? else {
+            return Ok(None);
+        };
         let span = node.map_or(self.node.step.task.span, |node| node.span);
-        let wrong = || Diagnostic::new("wrong-type", format!("expected true or false, not {}", value.type_name())).at(span, "");
+        let wrong = || {
+            Diagnostic::new(
+                "wrong-type",
+                format!("expected true or false, not {}", value.type_name()),
+            )
+            .at(span, "")
+        };
         value.to_bool().map(Some).ok_or_else(|| wrong().into())
     }
 
@@ -128,7 +136,11 @@ impl Context {
     #[must_use]
     pub fn name(&self, scope: &Arc<dyn Scope>) -> String {
         let step = &self.node.step;
-        let rendered = step.task.name.as_ref().and_then(|name| self.world.engine().render(name, scope).ok());
+        let rendered = step
+            .task
+            .name
+            .as_ref()
+            .and_then(|name| self.world.engine().render(name, scope).ok());
         match rendered {
             Some(Value::Str(name)) if !name.is_empty() => match step.role().filter(|_| !step.implicit) {
                 Some(role) => format!("{} : {name}", role.name),
@@ -149,7 +161,15 @@ impl Context {
         let name = self.name(&scope);
         let Some(repeat) = &step.task.repeat else {
             let work = self.item(&scoped)?;
-            return Ok(Prepared { name, items: vec![Item { label: None, locals: Map::new(), work }], looped: false });
+            return Ok(Prepared {
+                name,
+                items: vec![Item {
+                    label: None,
+                    locals: Map::new(),
+                    work,
+                }],
+                looped: false,
+            });
         };
         let over = match self.over(repeat, &scoped, &scope) {
             Ok(over) => over,
@@ -165,15 +185,26 @@ impl Context {
             let inner = scoped.with(locals.clone());
             let work = self.item(&inner)?;
             let label = self.label(repeat, &over[index], &inner)?;
-            items.push(Item { label: Some(label), locals, work });
+            items.push(Item {
+                label: Some(label),
+                locals,
+                work,
+            });
         }
-        Ok(Prepared { name, items, looped: true })
+        Ok(Prepared {
+            name,
+            items,
+            looped: true,
+        })
     }
 
     fn label(&self, repeat: &Repeat, item: &Value, scoped: &Scoped) -> Result<String, Stop> {
         let shown = |value: &Value| match value {
             Value::Map(entries) => {
-                let named = entries.get("name").or_else(|| entries.get("key")).or_else(|| entries.get("path"));
+                let named = entries
+                    .get("name")
+                    .or_else(|| entries.get("key"))
+                    .or_else(|| entries.get("path"));
                 named.map_or_else(|| value.to_string(), Value::to_string)
             }
             other => other.to_string(),
@@ -186,7 +217,9 @@ impl Context {
 
     fn over(&self, repeat: &Repeat, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Vec<Value>, Stop> {
         let rendered = match &repeat.over.kind {
-            NodeKind::Str(text, _) if repeat.lookup.is_some() && !text.contains("{{") && repeat.lookup.as_deref() == Some("items") => {
+            NodeKind::Str(text, _)
+                if repeat.lookup.is_some() && !text.contains("{{") && repeat.lookup.as_deref() == Some("items") =>
+            {
                 Value::List(vec![Value::Str(text.clone())])
             }
             _ => self.world.engine().render(&repeat.over, scope)?,
@@ -208,11 +241,13 @@ impl Context {
             (Some("items"), other) => vec![other],
             (Some("indexed_items"), value) => {
                 let list = flatten(vec![value]).into_iter().enumerate();
-                list.map(|(index, item)| Value::List(vec![Value::Int(index as i64), item])).collect()
+                list.map(|(index, item)| Value::List(vec![Value::Int(index as i64), item]))
+                    .collect()
             }
-            (Some("dict"), Value::Map(entries)) => {
-                entries.into_iter().map(|(key, value)| Value::Map(map([("key", key.into()), ("value", value)]))).collect()
-            }
+            (Some("dict"), Value::Map(entries)) => entries
+                .into_iter()
+                .map(|(key, value)| Value::Map(map([("key", key.into()), ("value", value)])))
+                .collect(),
             (Some(lookup), value) => return self.looked_up(lookup, value, repeat, scoped),
         };
         Ok(list)
@@ -228,7 +263,11 @@ impl Context {
         let calls: Vec<String> = (0..count).map(|index| format!("__over[{index}]")).collect();
         let text = format!("query('{lookup}', {})", calls.join(", "));
         let inner = scoped.with(map([("__over", Value::List(terms))])).shared();
-        match self.world.engine().expression(&Node::str(text, repeat.over.span), &inner)? {
+        match self
+            .world
+            .engine()
+            .expression(&Node::str(text, repeat.over.span), &inner)?
+        {
             Value::List(list) => Ok(list),
             Value::Unknown(reason) => Err(Stop::Unknown(reason)),
             other => Ok(vec![other]),
@@ -269,7 +308,11 @@ impl Context {
     #[must_use]
     pub fn failure(&self, found: &Diagnostic) -> Failure {
         let message = found.render(&self.world.loading.loader.sources, false);
-        Failure { result: map([("msg", found.message.as_str().into())]), message, ..Failure::default() }
+        Failure {
+            result: map([("msg", found.message.as_str().into())]),
+            message,
+            ..Failure::default()
+        }
     }
 
     fn work(&self, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<ItemWork, Stop> {
@@ -379,7 +422,7 @@ fn loop_locals(repeat: &Repeat, over: &[Value], index: usize) -> Map {
 ///
 /// # Errors
 /// As rendering.
-pub fn rendered(context: &Context, vars: &Vars, scope: &Arc<dyn Scope>) -> Result<Map, Stop> {
+pub(super) fn rendered(context: &Context, vars: &Vars, scope: &Arc<dyn Scope>) -> Result<Map, Stop> {
     let mut known = Map::new();
     for (name, node) in vars {
         known.insert(name.clone(), context.world.engine().render(node, scope)?);

@@ -45,23 +45,33 @@ pub fn reach(context: &Context, defaults: &Defaults) -> Result<(Arc<Reach>, Opti
         Some(value) => Some(value.to_string()).filter(|host| *host != context.host.name.as_str()),
         None => None,
     };
-    let host = delegate.clone().unwrap_or_else(|| context.host.name.as_str().to_owned());
+    let host = delegate
+        .clone()
+        .unwrap_or_else(|| context.host.name.as_str().to_owned());
     let reader = match &delegate {
-        None => Reader { context, scope: scope.clone() },
+        None => Reader {
+            context,
+            scope: scope.clone(),
+        },
         Some(name) => {
             let other = context.world.host(name);
             let inner = match other {
                 Some(host) => crate::site::Scoped { host, ..scoped.clone() },
                 None => scoped.clone(),
             };
-            Reader { context, scope: inner.shared() }
+            Reader {
+                context,
+                scope: inner.shared(),
+            }
         }
     };
     let known = delegate.is_none() || context.world.host(&host).is_some();
     let way = way(&reader, &host, known, delegate.is_none(), defaults, &scope)?;
     let flag = match context.flag(keywords.r#become.as_ref(), &scope)? {
         Some(flag) => flag,
-        None => reader.text("ansible_become")?.map_or(defaults.r#become, |text| Value::Str(text).to_bool().unwrap_or(false)),
+        None => reader
+            .text("ansible_become")?
+            .map_or(defaults.r#become, |text| Value::Str(text).to_bool().unwrap_or(false)),
     };
     let logged_in = match &way {
         Way::Ssh(target) => target.user.clone(),
@@ -71,23 +81,56 @@ pub fn reach(context: &Context, defaults: &Defaults) -> Result<(Arc<Reach>, Opti
         true => Some(become_user(&reader, context, defaults, &scope)?).filter(|user| logged_in.as_ref() != Some(user)),
         false => None,
     };
-    let become_password = match reader.text("ansible_become_password")?.or(reader.text("ansible_become_pass")?) {
+    let become_password = match reader
+        .text("ansible_become_password")?
+        .or(reader.text("ansible_become_pass")?)
+    {
         Some(password) => Some(Secret::new(password)),
         None => defaults.become_password.clone(),
     };
     let become_password = become_password.filter(|_| become_user.is_some());
-    Ok((Arc::new(Reach { host, way, become_user, become_password }), delegate))
+    Ok((
+        Arc::new(Reach {
+            host,
+            way,
+            become_user,
+            become_password,
+        }),
+        delegate,
+    ))
 }
 
-fn become_user(reader: &Reader<'_>, context: &Context, defaults: &Defaults, scope: &Arc<dyn Scope>) -> Result<String, Stop> {
+fn become_user(
+    reader: &Reader<'_>,
+    context: &Context,
+    defaults: &Defaults,
+    scope: &Arc<dyn Scope>,
+) -> Result<String, Stop> {
     let keywords = &context.node.step.keywords;
-    let method = context.keyword(keywords.become_method.as_ref(), scope)?.map(|value| value.to_string());
-    if let Some(method) = method.or(reader.text("ansible_become_method")?).filter(|method| method != "sudo") {
-        let span = keywords.become_method.as_ref().map_or(context.node.step.task.span, |node| node.span);
-        return Err(Diagnostic::new("unsupported", format!("become by `{method}` is not supported")).at(span, "").help("`sudo` is").into());
+    let method = context
+        .keyword(keywords.become_method.as_ref(), scope)?
+        .map(|value| value.to_string());
+    if let Some(method) = method
+        .or(reader.text("ansible_become_method")?)
+        .filter(|method| method != "sudo")
+    {
+        let span = keywords
+            .become_method
+            .as_ref()
+            .map_or(context.node.step.task.span, |node| node.span);
+        return Err(
+            Diagnostic::new("unsupported", format!("become by `{method}` is not supported"))
+                .at(span, "")
+                .help("`sudo` is")
+                .into(),
+        );
     }
-    let own = context.keyword(keywords.become_user.as_ref(), scope)?.map(|value| value.to_string());
-    let user = own.or(reader.text("ansible_become_user")?).or_else(|| defaults.become_user.clone());
+    let own = context
+        .keyword(keywords.become_user.as_ref(), scope)?
+        .map(|value| value.to_string());
+    let user = own
+        .or(reader.text("ansible_become_user")?)
+        .or_else(|| defaults.become_user.clone());
     Ok(user.unwrap_or_else(|| "root".to_owned()))
 }
 
@@ -101,7 +144,10 @@ fn way(
 ) -> Result<Way, Stop> {
     let keywords = &reader.context.node.step.keywords;
     let keyword = |node: &Option<Node>| match own {
-        true => reader.context.keyword(node.as_ref(), scope).map(|value| value.map(|value| value.to_string())),
+        true => reader
+            .context
+            .keyword(node.as_ref(), scope)
+            .map(|value| value.map(|value| value.to_string())),
         false => Ok(None),
     };
     let local_name = crate::inventory::LOCALHOST.contains(&host);
@@ -116,8 +162,15 @@ fn way(
         None if local_name => return Ok(Way::Local),
         Some("ssh" | "smart" | "paramiko" | "ansible.builtin.ssh") | None => {}
         Some(other) => {
-            let span = keywords.connection.as_ref().map_or(reader.context.node.step.task.span, |node| node.span);
-            let found = Diagnostic::new("unsupported", format!("connection `{other}` of {host} is not supported")).at(span, "");
+            let span = keywords
+                .connection
+                .as_ref()
+                .map_or(reader.context.node.step.task.span, |node| node.span);
+            let found = Diagnostic::new(
+                "unsupported",
+                format!("connection `{other}` of {host} is not supported"),
+            )
+            .at(span, "");
             return Err(found.did_you_mean(other, ["ssh", "local"]).into());
         }
     }
@@ -128,15 +181,24 @@ fn way(
     }
     let port = keyword(&keywords.port)?.or(variable("ansible_port")?);
     target.port = match port {
-        Some(text) => Some(text.parse().map_err(|_| reader.wrong(&format!("`{text}` is not a port of {host}")))?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| reader.wrong(&format!("`{text}` is not a port of {host}")))?,
+        ),
         None => None,
     };
-    target.user = keyword(&keywords.remote_user)?.or(variable("ansible_user")?).or_else(|| defaults.user.clone());
+    target.user = keyword(&keywords.remote_user)?
+        .or(variable("ansible_user")?)
+        .or_else(|| defaults.user.clone());
     let key = variable("ansible_ssh_private_key_file")?.or(variable("ansible_private_key_file")?);
     let key = key.map(PathBuf::from).or_else(|| defaults.private_key.clone());
     target.identity_files = key.map(|key| home(&key)).into_iter().collect();
-    let common = variable("ansible_ssh_common_args")?.or_else(|| defaults.ssh_common_args.clone()).unwrap_or_default();
-    let extra = variable("ansible_ssh_extra_args")?.or_else(|| defaults.ssh_extra_args.clone()).unwrap_or_default();
+    let common = variable("ansible_ssh_common_args")?
+        .or_else(|| defaults.ssh_common_args.clone())
+        .unwrap_or_default();
+    let extra = variable("ansible_ssh_extra_args")?
+        .or_else(|| defaults.ssh_extra_args.clone())
+        .unwrap_or_default();
     let parse = |text: &str| SshOptions::parse(text).map_err(|error| reader.wrong(&format!("{host}: {error}")));
     target.options = parse(&extra)?.or(parse(&common)?);
     Ok(Way::Ssh(Box::new(target)))
@@ -170,6 +232,8 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, text: &str) -> Stop {
-        Diagnostic::new("bad-connection", text).at(self.context.node.step.task.span, "reached from here").into()
+        Diagnostic::new("bad-connection", text)
+            .at(self.context.node.step.task.span, "reached from here")
+            .into()
     }
 }
