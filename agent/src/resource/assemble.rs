@@ -133,3 +133,29 @@ impl Resource for Assemble {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::content::given;
+    use crate::resource::laws::laws;
+    use crate::system::fake::Fake;
+
+    #[test]
+    fn pieces_are_joined_by_name() {
+        let pieces = [b"b".to_vec(), b"c\n".to_vec(), b"d\n".to_vec()];
+        let plain: Assemble = given(&[("src", "/p"), ("dest", "/x")]);
+        assert_eq!(plain.joined(&pieces), b"b\nc\nd\n");
+        let with: Assemble = given(&[("src", "/p"), ("dest", "/x"), ("delimiter", "## next\\n")]);
+        assert_eq!(with.joined(&pieces), b"b\n## next\nc\n## next\nd\n");
+    }
+
+    #[test]
+    fn assemble_keeps_the_laws() {
+        let world = || Fake::new().file("/p/2", "two\n").file("/p/1", "one").file("/p/.h", "h\n").dir("/p/d");
+        laws(&given::<Assemble>(&[("src", "/p"), ("dest", "/etc/x"), ("mode", "0600")]), world);
+        laws(&given::<Assemble>(&[("src", "/p"), ("dest", "/etc/x"), ("regexp", "^1"), ("ignore_hidden", "yes")]), world);
+        laws(&given::<Assemble>(&[("src", "/none"), ("dest", "/etc/x")]), world);
+        laws(&given::<Assemble>(&[("src", "/p"), ("dest", "/none/x")]), world);
+    }
+}

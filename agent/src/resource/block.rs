@@ -173,6 +173,9 @@ impl Resource for BlockInFile {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::content::given;
+    use crate::resource::laws::{laws, laws_with_secret, placeholder};
+    use crate::system::fake::Fake;
     use crate::param::Params;
     use crate::value::Value;
 
@@ -220,5 +223,20 @@ mod tests {
         assert!(block(&[("marker", "# block")]).check().is_err());
         assert!(block(&[("marker_end", "BEGIN")]).check().is_err());
         assert!(block(&[("insertafter", "a"), ("insertbefore", "b")]).check().is_err());
+    }
+
+    #[test]
+    fn blockinfile_keeps_the_laws() {
+        let world = || Fake::new().file("/etc/x", "a\nb");
+        for pairs in [
+            vec![("path", "/etc/x"), ("block", "c\nd")],
+            vec![("path", "/etc/x"), ("block", "c"), ("insertbefore", "BOF"), ("append_newline", "yes")],
+            vec![("path", "/etc/x"), ("state", "absent")],
+            vec![("path", "/etc/n"), ("block", "c"), ("create", "yes"), ("mode", "0600")],
+            vec![("path", "/etc/n"), ("state", "absent")],
+        ] {
+            laws(&given::<BlockInFile>(&pairs), world);
+        }
+        laws_with_secret(&given::<BlockInFile>(&[("path", "/etc/x"), ("block", &placeholder())]), world);
     }
 }

@@ -411,10 +411,27 @@ fn stamp(seconds: i64) -> String {
     )
 }
 
+/// A resource from parameters as a playbook has them, for tests.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) fn given<R: super::Resource>(pairs: &[(&str, &str)]) -> R {
+    let args = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+        .collect();
+    let resource = R::decode(&args).unwrap();
+    assert_eq!(resource.check(), Ok(()), "{pairs:?}");
+    resource
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::converge;
+    use crate::resource::laws::laws;
+    use crate::resource::line::LineInFile;
+    use crate::system::fake::Fake;
 
     #[test]
     fn backups_are_named_by_date() {
@@ -462,5 +479,40 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(want.words(), "0600 root:named");
+    }
+
+    #[test]
+    fn a_backup_keeps_content_and_attributes() {
+        let world = Fake::new()
+            .user("named", 25)
+            .file("/etc/x", "a\n")
+            .owned("/etc/x", 0o640, "root", "named");
+        let line: LineInFile = given(&[("path", "/etc/x"), ("line", "b"), ("backup", "yes")]);
+        let outcome = converge(&line, &world as &(dyn System + 'static), None).unwrap();
+        let backup = outcome.result["backup_file"].as_str().unwrap();
+        assert!(backup.starts_with("/etc/x.") && backup.ends_with('~'), "{backup}");
+        assert_eq!(world.text(backup).as_deref(), Some("a\n"));
+        let meta = world.stat(&AbsPath::new(backup).unwrap()).unwrap().unwrap();
+        assert_eq!((meta.mode, meta.group.as_str()), (0o640, "named"));
+        assert_eq!(world.text("/etc/x").as_deref(), Some("a\nb\n"));
+        assert_eq!(outcome.result["mode"].as_str(), Some("0640"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_edited_says_why() {
+        let fails = |pairs: &[(&str, &str)], world: Fake| {
+            let line: LineInFile = given(pairs);
+            laws(&line, || Fake::from_data(world.data()));
+            converge(&line, &world as &(dyn System + 'static), None)
+                .unwrap_err()
+                .message
+        };
+        let here = [("path", "/etc/none"), ("line", "b")];
+        assert!(fails(&here, Fake::new()).contains("`create: true`"));
+        let deep = [("path", "/none/x"), ("line", "b"), ("create", "yes")];
+        assert!(fails(&deep, Fake::new()).contains("no folder /none"));
+        assert!(fails(&here, Fake::new().dir("/etc/none")).contains("/etc/none is Directory"));
+        assert!(fails(&here, Fake::new().file("/etc/none", [0xff, 0xfe])).contains("UTF-8"));
+        assert!(fails(&here, Fake::new().link("/etc/none", "none")).contains("circle"));
     }
 }

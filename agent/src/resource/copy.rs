@@ -8,7 +8,7 @@ use crate::diff::{Change, Sign};
 use crate::param::{Bytes, Destination, FileMode};
 use crate::params;
 use crate::path::{AbsPath, Mode};
-use crate::system::{Alter, FileKind, System};
+use crate::system::{Alter, FileKind, Make, Removal, System};
 use crate::value::{Map, map};
 use serde::Serialize;
 
@@ -189,6 +189,18 @@ impl Copy {
     }
 }
 
+/// Puts one file in place; a link that is there goes first, and comes back where the new file is refused.
+fn place(now: &Content, want: &Content, placing: &Placing, world: &dyn System) -> Result<Map, ResourceError> {
+    let target = world.stat(&want.path)?.and_then(|meta| meta.target);
+    let Some(target) = target.filter(|_| now.bytes.is_none()) else { return now.place(want, placing, world) };
+    world.remove(&want.path, Removal::File)?;
+    let placed = now.place(want, placing, world);
+    if placed.is_err() {
+        world.make(&want.path, &Make::Link { target })?;
+    }
+    placed
+}
+
 impl Resource for Copy {
     const NAMES: &'static [&'static str] = &["copy", "ansible.builtin.copy"];
     const EXAMPLE: &'static str = "- name: Resolver\n  copy:\n    dest: /etc/resolv.conf\n    content: |\n      nameserver 192.0.2.53\n    owner: root\n    mode: \"0644\"\n";
@@ -254,7 +266,7 @@ impl Resource for Copy {
         let placing = Placing::new(self.backup, self.validate.as_deref())?;
         let mut result = Map::new();
         for (file, wanted) in now.files.iter().zip(&want.files).filter(|(now, want)| !now.changes(want).is_empty()) {
-            result = file.place(wanted, &placing, world)?;
+            result = place(file, wanted, &placing, world)?;
         }
         if want.files.len() == 1 { Ok(result) } else { Ok(Map::new()) }
     }
@@ -271,5 +283,122 @@ impl Resource for Copy {
             }
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::param::Params;
+    use crate::resource::content::given;
+    use crate::resource::laws::{laws, laws_with_secret, placeholder};
+    use crate::resource::{Outcome, Status, converge};
+    use crate::system::fake::Fake;
+    use crate::system::overlay::Overlay;
+    use crate::system::{Action, Answer, Declared, Effect};
+    use std::sync::Arc;
+
+    fn world() -> Fake {
+        Fake::new()
+            .user("named", 25)
+            .file("/etc/x", "old\n")
+            .owned("/etc/x", 0o600, "root", "named")
+            .dir("/etc/d")
+            .link("/etc/l", "x")
+            .file("/srv/tree/a", "a\n")
+            .owned("/srv/tree/a", 0o755, "root", "root")
+            .file("/srv/tree/sub/b", "b\n")
+            .checker("check")
+            .refuses("strict", "new", Answer::status(1))
+    }
+
+    fn apply(pairs: &[(&str, &str)], world: &Fake) -> Result<Outcome, String> {
+        let world: &(dyn System + 'static) = world;
+        converge(&given::<Copy>(pairs), world, None).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn copy_keeps_the_laws() {
+        for pairs in [
+            vec![("dest", "/etc/new"), ("content", "new\n")],
+            vec![("dest", "/etc/new"), ("content", "new\n"), ("mode", "0640"), ("owner", "root"), ("group", "named")],
+            vec![("dest", "/etc/new"), ("content", "")],
+            vec![("dest", "/etc/x"), ("content", "new\n")],
+            vec![("dest", "/etc/x"), ("content", "old\n"), ("mode", "u=rw,g=r")],
+            vec![("dest", "/etc/x"), ("content", "new\n"), ("force", "no"), ("mode", "0777")],
+            vec![("dest", "/etc/x"), ("content", "new\n"), ("group", "25")],
+            vec![("dest", "/etc/x"), ("content", "new\n"), ("owner", "nosuch")],
+            vec![("dest", "/etc/x"), ("content", "new\n"), ("validate", "check %s")],
+            vec![("dest", "/etc/x"), ("content", "new\n"), ("validate", "strict %s")],
+            vec![("dest", "/etc/d"), ("content", "new\n"), ("original_basename", "n")],
+            vec![("dest", "/etc/d"), ("content", "new\n")],
+            vec![("dest", "/etc/fresh/deep/"), ("content", "new\n"), ("original_basename", "n"), ("directory_mode", "0700")],
+            vec![("dest", "/none/n"), ("content", "new\n")],
+            vec![("dest", "/etc/x/n"), ("content", "new\n")],
+            vec![("dest", "/etc/l"), ("content", "new\n")],
+            vec![("dest", "/etc/l"), ("content", "old\n"), ("mode", "0644")],
+            vec![("dest", "/etc/l"), ("content", "new\n"), ("follow", "yes")],
+            vec![("dest", "/etc/n"), ("src", "/etc/l"), ("remote_src", "yes"), ("mode", "preserve")],
+            vec![("dest", "/etc/d"), ("src", "/etc/x"), ("remote_src", "yes")],
+            vec![("dest", "/etc/d"), ("src", "/srv/tree"), ("remote_src", "yes"), ("mode", "preserve")],
+            vec![("dest", "/etc/t"), ("src", "/srv/tree/"), ("remote_src", "yes"), ("owner", "named")],
+            vec![("dest", "/etc/t"), ("src", "/none"), ("remote_src", "yes")],
+            vec![("dest", "/etc/n"), ("content", "abc"), ("checksum", "a9993e364706816aba3e25717850c26c9cd0d89d")],
+            vec![("dest", "/etc/n"), ("content", "abd"), ("checksum", "a9993e364706816aba3e25717850c26c9cd0d89d")],
+        ] {
+            laws(&given::<Copy>(&pairs), world);
+        }
+        let secret = format!("password={}\n", placeholder());
+        laws_with_secret(&given::<Copy>(&[("dest", "/etc/x"), ("content", &secret), ("mode", "0600")]), world);
+    }
+
+    #[test]
+    fn files_go_where_they_belong() {
+        let world = world();
+        apply(&[("dest", "/etc/fresh/"), ("content", "n\n"), ("original_basename", "n")], &world).unwrap();
+        assert_eq!(world.text("/etc/fresh/n").as_deref(), Some("n\n"));
+        apply(&[("dest", "/etc/l"), ("content", "new\n")], &world).unwrap();
+        assert_eq!((world.text("/etc/l").as_deref(), world.text("/etc/x").as_deref()), (Some("new\n"), Some("old\n")));
+        apply(&[("dest", "/etc/d"), ("src", "/srv/tree"), ("remote_src", "yes"), ("mode", "preserve")], &world).unwrap();
+        assert_eq!(world.text("/etc/d/tree/sub/b").as_deref(), Some("b\n"));
+        let path = AbsPath::new("/etc/d/tree/a").unwrap();
+        assert_eq!(world.stat(&path).unwrap().unwrap().mode, 0o755);
+        let outcome = apply(&[("dest", "/etc/x"), ("content", "abc")], &world).unwrap();
+        assert_eq!(outcome.result["checksum"].as_str(), Some("a9993e364706816aba3e25717850c26c9cd0d89d"));
+        assert_eq!((outcome.result["mode"].as_str(), outcome.result["group"].as_str()), (Some("0600"), Some("named")));
+    }
+
+    #[test]
+    fn a_refused_file_leaves_a_link_as_it_was() {
+        let world = world();
+        let pairs = [("dest", "/etc/l"), ("content", "new\n"), ("validate", "strict %s")];
+        assert!(apply(&pairs, &world).unwrap_err().contains("refused"));
+        let path = AbsPath::new("/etc/l").unwrap();
+        assert_eq!(world.stat(&path).unwrap().unwrap().target.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn a_promised_package_may_bring_the_folder() {
+        let plan = Overlay::new(Arc::new(world()));
+        let brings = Declared { brings: vec!["bind".to_owned()], ..Declared::default() };
+        plan.act(&Action::new(&["dnf", "install", "bind"], Effect::Declared(brings))).unwrap();
+        let copy: Copy = given(&[("dest", "/var/named/z"), ("content", "z\n"), ("group", "named")]);
+        let outcome = converge(&copy, &plan as &(dyn System + 'static), None).unwrap();
+        assert_eq!(outcome.status, Status::Changed);
+        assert!(format!("{:?}", outcome.diff).contains("in a folder that bind will have brought"), "{:?}", outcome.diff);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for pairs in [
+            vec![("dest", "/x")],
+            vec![("dest", "/x"), ("src", "a"), ("remote_src", "yes")],
+            vec![("dest", "/x"), ("content", "a"), ("mode", "preserve")],
+            vec![("dest", "/x"), ("content", "a"), ("validate", "true")],
+        ] {
+            let args = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+            assert!(Copy::decode(&args).unwrap().check().is_err(), "{pairs:?}");
+        }
     }
 }

@@ -249,6 +249,9 @@ impl Resource for IniFile {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::content::given;
+    use crate::resource::laws::{laws, laws_with_secret, placeholder};
+    use crate::system::fake::Fake;
     use crate::param::Params;
     use crate::value::Value;
 
@@ -282,5 +285,22 @@ mod tests {
             assert_eq!(found, after, "{given}");
             assert_eq!(ini.edited(&found), found, "a second time: {given}");
         }
+    }
+
+    #[test]
+    fn ini_file_keeps_the_laws() {
+        let world = || Fake::new().file("/etc/x", "[a]\nk=1\n");
+        for pairs in [
+            vec![("path", "/etc/x"), ("section", "a"), ("option", "k"), ("value", "2")],
+            vec![("path", "/etc/x"), ("section", "a"), ("option", "k"), ("state", "absent")],
+            vec![("path", "/etc/n"), ("section", "a"), ("option", "k"), ("value", "2"), ("mode", "0600")],
+            vec![("path", "/etc/n"), ("section", "a"), ("option", "k"), ("value", "2"), ("create", "no")],
+            vec![("path", "/etc/x"), ("section", "b")],
+        ] {
+            laws(&given::<IniFile>(&pairs), world);
+        }
+        let secret = placeholder();
+        let pairs = [("path", "/etc/x"), ("section", "a"), ("option", "k"), ("value", secret.as_str())];
+        laws_with_secret(&given::<IniFile>(&pairs), world);
     }
 }

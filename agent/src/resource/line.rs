@@ -213,6 +213,9 @@ impl Resource for LineInFile {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::content::given;
+    use crate::resource::laws::{laws, laws_with_secret, placeholder};
+    use crate::system::fake::Fake;
     use crate::param::Params;
     use crate::value::Value;
 
@@ -279,5 +282,28 @@ mod tests {
             assert!(problems[0].contains(word), "{given}: {problems:?}");
         }
         assert!(LineInFile::decode(&args("line: a ; regexp: a(?=b)")).is_err());
+    }
+
+    #[test]
+    fn lineinfile_keeps_the_laws() {
+        let world = || {
+            let world = Fake::new().user("named", 25).file("/etc/x", "a=1\nb=2").owned("/etc/x", 0o640, "root", "named");
+            world.link("/etc/l", "x").refuses("strict", "bad", crate::system::Answer::status(1))
+        };
+        for pairs in [
+            vec![("path", "/etc/x"), ("line", "c=3")],
+            vec![("path", "/etc/l"), ("line", "c=3"), ("mode", "0600"), ("owner", "named")],
+            vec![("path", "/etc/x"), ("line", "a=2"), ("regexp", "^a=")],
+            vec![("path", "/etc/x"), ("regexp", "="), ("state", "absent")],
+            vec![("path", "/etc/n"), ("line", "c"), ("create", "yes"), ("mode", "0600")],
+            vec![("path", "/etc/n"), ("line", "c"), ("state", "absent")],
+            vec![("path", "/etc/n"), ("line", "c")],
+            vec![("path", "/etc/x"), ("line", "bad"), ("validate", "strict %s")],
+            vec![("path", "/etc/x"), ("line", r"\2"), ("regexp", "^(a)="), ("backrefs", "yes")],
+        ] {
+            laws(&given::<LineInFile>(&pairs), world);
+        }
+        let line = format!("a={}", placeholder());
+        laws_with_secret(&given::<LineInFile>(&[("path", "/etc/x"), ("line", &line), ("regexp", "^a=")]), world);
     }
 }

@@ -4,6 +4,8 @@
 
 pub mod checksum;
 pub mod content;
+mod http;
+pub mod json;
 #[cfg(test)]
 pub mod laws;
 pub mod pattern;
@@ -363,6 +365,7 @@ registry! {
     copy::Copy,
     dhcpd::Dhcpd,
     dnf::Dnf,
+    fetch::GetUrl,
     file::File,
     find::Find,
     group::Group,
@@ -380,5 +383,7 @@ registry! {
     slurp::Slurp,
     stat::Stat,
     tempfile::Tempfile,
+    uri::Uri,
     user::User,
+    wait_for::WaitFor,
 }

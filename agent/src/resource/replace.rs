@@ -105,6 +105,9 @@ impl Resource for Replace {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::content::given;
+    use crate::resource::laws::{laws, laws_with_secret, placeholder};
+    use crate::system::fake::Fake;
     use crate::param::Params;
     use crate::value::Value;
 
@@ -130,5 +133,15 @@ mod tests {
             replace.check().unwrap();
             assert_eq!(replace.edited(text).unwrap(), expected, "{regexp}");
         }
+    }
+
+    #[test]
+    fn replace_keeps_the_laws() {
+        let world = || Fake::new().file("/etc/x", "a=old\n");
+        laws(&given::<Replace>(&[("path", "/etc/x"), ("regexp", "old"), ("replace", "new"), ("mode", "0600")]), world);
+        laws(&given::<Replace>(&[("path", "/etc/n"), ("regexp", "old"), ("replace", "new")]), world);
+        laws(&given::<Replace>(&[("path", "/etc/x"), ("regexp", "old"), ("replace", r"\1")]), world);
+        let pairs = [("path", "/etc/x"), ("regexp", "^a=.*"), ("replace", &*format!("a={}", placeholder()))];
+        laws_with_secret(&given::<Replace>(&pairs), world);
     }
 }

@@ -186,3 +186,126 @@ impl Run<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::param::Params;
+    use crate::resource::command::Command;
+    use crate::resource::content::given;
+    use crate::resource::laws::laws;
+    use crate::resource::shell::Shell;
+    use crate::resource::{Resource, Status, converge};
+    use crate::system::fake::Fake;
+    use crate::system::local::Local;
+    use crate::system::overlay::Overlay;
+    use std::sync::Arc;
+
+    fn predicted(mut command: Command, predicts: Predicts) -> Command {
+        command.predicts = Some(predicts);
+        command
+    }
+
+    #[test]
+    fn commands_that_say_when_to_run_keep_the_laws() {
+        let world = || Fake::new().file("/etc/there", "x");
+        laws(&given::<Command>(&[("cmd", "make /x"), ("creates", "/etc/th*")]), world);
+        laws(
+            &given::<Command>(&[("cmd", "make /x"), ("creates", "there"), ("chdir", "/etc")]),
+            world,
+        );
+        laws(&given::<Command>(&[("cmd", "rm /x"), ("removes", "/none")]), world);
+        let path = |path: &str| vec![AbsPath::new(path).unwrap()];
+        let predicts = |creates, removes| Predicts {
+            creates,
+            removes,
+            brings: Vec::new(),
+            nothing: false,
+        };
+        let makes = given::<Command>(&[("cmd", "make /x"), ("creates", "/x")]);
+        laws(&predicted(makes, predicts(path("/x"), Vec::new())), world);
+        let goes = given::<Command>(&[("cmd", "rm /etc/there"), ("removes", "/etc/there")]);
+        laws(&predicted(goes, predicts(Vec::new(), path("/etc/there"))), world);
+    }
+
+    #[test]
+    fn an_undeclared_command_is_unknown_in_a_plan() {
+        let plan = Overlay::new(Arc::new(Fake::new()));
+        let outcome = converge(
+            &given::<Command>(&[("cmd", "make all")]),
+            &plan as &(dyn System + 'static),
+            None,
+        );
+        assert_eq!(outcome.unwrap().status, Status::Unknown("runs `make all`".to_owned()));
+        let nothing = Predicts {
+            creates: Vec::new(),
+            removes: Vec::new(),
+            brings: Vec::new(),
+            nothing: true,
+        };
+        let command = predicted(given(&[("cmd", "make all")]), nothing);
+        let outcome = converge(&command, &plan as &(dyn System + 'static), None).unwrap();
+        assert_eq!(outcome.status, Status::Changed);
+        assert!(outcome.result["stdout"].unknown().is_some());
+    }
+
+    #[test]
+    fn results_are_those_of_ansible() {
+        let world = Local::new();
+        let world: &(dyn System + 'static) = &world;
+        let run = |pairs: &[(&str, &str)]| converge(&given::<Shell>(pairs), world, None);
+        let said = run(&[
+            ("cmd", "cat; echo two; echo err >&2; pwd"),
+            ("stdin", "one"),
+            ("chdir", "/"),
+        ])
+        .unwrap();
+        assert_eq!(said.result["stdout"].as_str(), Some("one\ntwo\n/"));
+        assert_eq!(said.result["stdout_lines"], vec!["one", "two", "/"].into());
+        assert_eq!(
+            (said.result["stderr"].as_str(), &said.result["rc"]),
+            (Some("err"), &Value::Int(0))
+        );
+        let failure = run(&[("cmd", "echo out; exit 3")]).unwrap_err();
+        assert_eq!(failure.message, "`echo out; exit 3` ended with exit status 3");
+        assert_eq!(
+            (failure.result["rc"].clone(), failure.result["stdout"].as_str()),
+            (Value::Int(3), Some("out"))
+        );
+        let skipped = run(&[("cmd", "false"), ("creates", "/")]).unwrap();
+        assert_eq!(skipped.status, Status::Same);
+        assert_eq!(skipped.result["stdout"].as_str(), Some("skipped, since / exists"));
+        let words = given::<Command>(&[("cmd", "printf '%s|' a 'b c' \"d\"")]);
+        assert_eq!(
+            converge(&words, world, None).unwrap().result["stdout"].as_str(),
+            Some("a|b c|d|")
+        );
+        let missing = converge(&given::<Command>(&[("cmd", "/no/such/program")]), world, None);
+        assert!(missing.is_err());
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for pairs in [
+            vec![],
+            vec![("cmd", "")],
+            vec![("cmd", "'open")],
+            vec![("cmd", "a"), ("argv", "b")],
+            vec![("cmd", "a"), ("creates", "relative")],
+        ] {
+            let args = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+                .collect();
+            assert!(Command::decode(&args).unwrap().check().is_err(), "{pairs:?}");
+        }
+        let empty = Predicts {
+            creates: Vec::new(),
+            removes: Vec::new(),
+            brings: Vec::new(),
+            nothing: false,
+        };
+        assert!(predicted(given(&[("cmd", "a")]), empty).check().is_err());
+    }
+}

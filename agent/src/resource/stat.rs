@@ -151,3 +151,59 @@ impl Resource for Stat {
         map([("stat", stat)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::resource::content::given;
+    use crate::resource::laws::laws;
+    use crate::resource::{Status, converge};
+    use crate::system::fake::Fake;
+    use crate::system::overlay::Overlay;
+    use crate::system::{Action, Declared, Effect};
+    use std::sync::Arc;
+
+    fn world() -> Fake {
+        Fake::new().file("/etc/x", "abc").owned("/etc/x", 0o4750, "root", "nobody").link("/etc/l", "x")
+    }
+
+    fn found(pairs: &[(&str, &str)], world: &(dyn System + 'static)) -> Value {
+        let outcome = converge(&given::<Stat>(pairs), world, None).unwrap();
+        assert_eq!(outcome.status, Status::Same);
+        outcome.result["stat"].clone()
+    }
+
+    #[test]
+    fn stat_says_what_ansible_says() {
+        let stat = found(&[("path", "/etc/x")], &world());
+        for (name, value) in [
+            ("exists", Value::from(true)),
+            ("mode", "4750".into()),
+            ("gr_name", "nobody".into()),
+            ("isreg", true.into()),
+            ("isuid", true.into()),
+            ("wgrp", false.into()),
+            ("checksum", "a9993e364706816aba3e25717850c26c9cd0d89d".into()),
+        ] {
+            assert_eq!(stat.get(name), Some(&value), "{name}");
+        }
+        let link = found(&[("path", "/etc/l")], &world());
+        assert_eq!(link.get("lnk_source"), Some(&"/etc/x".into()));
+        assert_eq!(link.get("checksum"), None);
+        let followed = found(&[("path", "/etc/l"), ("follow", "yes"), ("checksum_algorithm", "sha256")], &world());
+        assert_eq!(followed.get("islnk"), Some(&false.into()));
+        assert_eq!(followed.get("checksum").and_then(Value::as_str).map(str::len), Some(64));
+        assert_eq!(found(&[("path", "/none")], &world()).get("exists"), Some(&false.into()));
+        laws(&given::<Stat>(&[("path", "/etc/x")]), world);
+    }
+
+    #[test]
+    fn what_a_package_may_bring_is_unknown() {
+        let plan = Overlay::new(Arc::new(world()));
+        let brings = Declared { brings: vec!["bind".to_owned()], ..Declared::default() };
+        plan.act(&Action::new(&["dnf", "install", "bind"], Effect::Declared(brings))).unwrap();
+        assert!(found(&[("path", "/etc/named.conf")], &plan).unknown().unwrap().contains("bind"));
+        assert!(found(&[("path", "/etc/x")], &plan).unknown().is_none());
+    }
+}
