@@ -19,7 +19,7 @@ echo 'ops:ops-secret' | chroot . chpasswd
 printf 'ops ALL=(ALL:ALL) ALL\nauto ALL=(ALL:ALL) NOPASSWD: ALL\n' > etc/sudoers.d/lab; chmod 440 etc/sudoers.d/lab
 
 # Identity is given to each host when it is made.
-: > etc/default/locale; : > etc/machine-id; : > etc/resolv.conf; rm -f var/lib/dbus/machine-id etc/ssh/ssh_host_* etc/hostname
+: > etc/default/locale; : > etc/machine-id; : > etc/resolv.conf; chmod 644 etc/resolv.conf; rm -f var/lib/dbus/machine-id etc/ssh/ssh_host_* etc/hostname
 printf 'UseDNS no\nMaxStartups 100:30:200\nMaxSessions 100\nPermitRootLogin prohibit-password\n' > etc/ssh/sshd_config.d/lab.conf
 
 mkdir -p etc/systemd/{journald,system}.conf.d etc/systemd/system/{chrony,systemd-sysctl}.service.d
@@ -27,6 +27,7 @@ printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n' > etc/systemd/journald
 printf '[Manager]\nDefaultTimeoutStopSec=10s\nDefaultTimeoutStartSec=30s\n' > etc/systemd/system.conf.d/lab.conf
 # A host may not set the machine's clock (-x), and of the kernel's settings it owns only net.*.
 printf '[Unit]\nConditionCapability=\n[Service]\nExecStart=\nExecStart=!/usr/sbin/chronyd -x $DAEMON_OPTS\n' > etc/systemd/system/chrony.service.d/lab.conf
+rm -f usr/lib/sysctl.d/{50-pid-max,99-protect-links}.conf
 printf '[Unit]\nConditionPathIsReadWrite=\n' > etc/systemd/system/systemd-sysctl.service.d/lab.conf
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer e2scrub_all.timer e2scrub_reap.service \
   systemd-pstore.service getty@.service console-getty.service container-getty@.service serial-getty@.service dev-hugepages.mount \

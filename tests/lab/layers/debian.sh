@@ -1,3 +1,4 @@
+#!/bin/bash
 # Debian flavour (runs in the chroot): a blank host that can install its packages from a local repository.
 mkdir -p /srv/share/apt
 cp /media/*.deb /srv/share/apt/

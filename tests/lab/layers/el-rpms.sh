@@ -11,7 +11,7 @@ version() { dpkg-deb -f "$DEBS/$1"_*.deb Version | sed -E 's/^[0-9]+://; s/[^0-9
 user() { # user NAME HOME -> a %pre that makes it
   echo "getent group $1 >/dev/null || groupadd -r $1; getent passwd $1 >/dev/null || useradd -r -g $1 -d $2 -s /sbin/nologin $1"; }
 new() { # new NAME DEB : begin a package with the version of DEB
-  NAME=$1 VERSION=$(version "$2"); ROOT=$WORK/root/$NAME PRE= UNIT= DIRS= GROUP= REQUIRES=
+  NAME=$1 VERSION=$(version "$2"); ROOT=$WORK/root/$NAME PRE='' UNIT='' DIRS='' GROUP='' REQUIRES=''
   mkdir -p "$ROOT"; [ ! -d "$HERE/rpms/$NAME" ] || cp -r "$HERE/rpms/$NAME/." "$ROOT"
   chmod -R u=rwX,go=rX "$ROOT"; }
 program() { # program DEB PATH... : take programs from a deb (which may still have them outside /usr)

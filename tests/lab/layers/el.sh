@@ -1,3 +1,4 @@
+#!/bin/bash
 # EL flavour (in the chroot): turns the Debian tree into a host that answers like CentOS Stream 9, with a real dnf and rpm.
 # Debian's daemons are only repacked as RPMs; their libraries are installed here.
 daemons='bind9|bind9-utils|bind9-dnsutils|bind9-host|isc-dhcp-server|haproxy|nginx|nginx-common|firewalld|chrony|rsync|acl|apache2-utils|cron|tree'
