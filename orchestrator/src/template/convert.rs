@@ -55,9 +55,11 @@ pub(super) fn from_native(native: &Native) -> Result<Option<Value>, Error> {
     Ok(Some(value))
 }
 
+/// Whole numbers beyond 64 bits are kept as their digits.
 fn number(native: &Native) -> Value {
     match native.as_i64() {
         Some(whole) if native.is_integer() => Value::Int(whole),
+        None if native.is_integer() => Value::Str(native.to_string()),
         _ => Value::Float(f64::try_from(native.clone()).unwrap_or(f64::NAN)),
     }
 }

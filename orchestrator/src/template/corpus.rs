@@ -75,7 +75,7 @@ impl World {
         self
     }
 
-    fn searching(mut self, folder: &Path) -> World {
+    pub(super) fn searching(mut self, folder: &Path) -> World {
         self.vars.search.files = vec![folder.to_owned()];
         self.vars.search.templates = vec![folder.to_owned()];
         self
@@ -101,7 +101,7 @@ impl World {
     }
 }
 
-fn render(world: World, text: &str) -> Result<Value, RenderError> {
+pub(super) fn render(world: World, text: &str) -> Result<Value, RenderError> {
     let node = world.node(text);
     let (engine, _, scope) = world.scope();
     engine.render(&node, &scope)
@@ -216,7 +216,7 @@ fn types_and_text() {
         ),
         (
             "t: {{ host | dictsort | first }}",
-            r#""t: ('addresses', ['10.0.0.1', 'fd00::1'])""#,
+            r#""t: ['addresses', ['10.0.0.1', 'fd00::1']]""#,
         ),
         ("{% if yes_flag %}yes{% else %}no{% endif %}", r#""yes""#),
         ("{% for x in list %}{{ loop.index }}{{ x }}{% endfor %}", r#""1b2a3c""#),
@@ -236,15 +236,25 @@ fn types_and_text() {
         ),
         ("{{ host.get('nope') }}", "null"),
         ("{{ 'name' in host and 'nope' not in host }}", "true"),
-        ("{% set x = 3 %}{{ x + 1 }}", r#""4""#),
+        ("{% set x = 3 %}{{ x + 1 }}", "4"),
         (
             "{% set ns = namespace(n=0) %}{% for i in range(4) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}",
-            r#""6""#,
+            "6",
         ),
         (
             "{% macro m(a, b='z') %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}{{ m(1, b=2) }}",
             r#""1z12""#,
         ),
+        (
+            "{% if yes_flag %}{{ list }}{% else %}{{ name }}{% endif %}",
+            r#"["b", "a", "c"]"#,
+        ),
+        ("{% if not yes_flag %}x{% endif %}", r#""""#),
+        (
+            "{{ 'a\\nb' }} {{ 'it\\'s' }} {{ 'c\\\\d' }}",
+            r#""a\\nb it\\'s c\\\\d""#,
+        ),
+        ("{% set t = 'a\\tb' %}{{ t }}!", r#""a\tb!""#),
         ("{{ dict(a=1) }}", r#"{"a": 1}"#),
         ("{{ range(3) | list }}", "[0, 1, 2]"),
     ]);
@@ -593,7 +603,7 @@ fn template_files() {
     let rows = [
         ("# {{ ansible_managed }}\nport {{ port }}\n", "# managed\nport 6443\n"),
         ("{% if true %}\na\n{% endif %}\nb\n", "a\nb\n"),
-        ("  {% if true %}\n  a\n  {% endif %}\n", "    a\n  "),
+        ("  {% if true %}\n  a\n  {% endif %}\n", "    a\n  \n"),
         (
             "#jinja2: lstrip_blocks: True\n  {% if true %}\n  a\n  {% endif %}\n",
             "  a\n",
@@ -605,7 +615,7 @@ fn template_files() {
         ),
         ("no newline", "no newline"),
         ("a\n\n", "a\n\n"),
-        ("x\n{% include 'part.j2' %}\ny", "x\npart api\ny"),
+        ("x\n{% include 'part.j2' %}\ny", "x\npart apiy"),
         ("{% from 'macros.j2' import m %}\n{{ m(1) }}", "<1>"),
         ("{% import 'macros.j2' as lib %}\n{{ lib.m(name) }}", "<api>"),
         ("{% include 'nope.j2' ignore missing %}z", "z"),

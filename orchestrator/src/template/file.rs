@@ -50,7 +50,7 @@ impl Engine {
         let id = self.file_id(file.path, file.text);
         let (body, settings) = header(file.text, id)?;
         let start = file.text.len() - body.len();
-        let source = Source::new(body, start, false);
+        let source = Source::new(body, start, false, false);
         let files = Files::default();
         let mut env = self.inner.env.clone();
         env.set_syntax(settings);
@@ -69,7 +69,7 @@ impl Engine {
         };
         let trouble = self.trouble(&root, Place::File(id), &source, false);
         Ok(match settle(result, frame, &trouble)? {
-            Settled::Known(text) => Rendered::Text(text),
+            Settled::Known(text) => Rendered::Text(super::with_newlines(body, text)),
             Settled::Unknown(reason) => Rendered::Unknown(reason),
         })
     }
@@ -84,7 +84,7 @@ impl Engine {
                 return Ok(None);
             };
             let text = std::fs::read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
-            let source = Source::new(&text, 0, false);
+            let source = Source::new(&text, 0, false, false);
             let compiled = source.text.clone();
             let id = engine.file_id(&path, &text);
             lock(&files).insert(name.to_owned(), (id, source));
@@ -152,7 +152,6 @@ fn header(text: &str, file: FileId) -> Result<(&str, SyntaxConfig), Diagnostic> 
         match key.trim() {
             "trim_blocks" => drop(builder.trim_blocks(truth()?)),
             "lstrip_blocks" => drop(builder.lstrip_blocks(truth()?)),
-            "keep_trailing_newline" => drop(builder.keep_trailing_newline(truth()?)),
             "line_statement_prefix" => drop(builder.line_statement_prefix(value.to_owned())),
             "line_comment_prefix" => drop(builder.line_comment_prefix(value.to_owned())),
             other => marks.set(other, value).map_err(refuse)?,

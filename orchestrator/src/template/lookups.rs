@@ -422,19 +422,14 @@ fn fileglob(lookup: &Lookup) -> Answer {
     let mut out = Vec::new();
     for term in lookup.flat()? {
         let pattern = print::text(&term);
-        let (folder, name) = pattern
-            .rsplit_once('/')
-            .map_or(("", pattern.as_str()), |(folder, name)| (folder, name));
-        let folders = if pattern.starts_with('/') {
-            vec![PathBuf::from(format!("{folder}/"))]
+        let (folder, name) = pattern.rsplit_once('/').unwrap_or(("", &pattern));
+        let bases = if pattern.starts_with('/') {
+            vec![PathBuf::from("/")]
         } else {
             searched(lookup, false)
-                .into_iter()
-                .map(|base| base.join(folder))
-                .collect()
         };
-        for folder in folders {
-            let found = matching(&folder, name)?;
+        for base in bases {
+            let found = matching(&base.join(folder.trim_start_matches('/')), name)?;
             if !found.is_empty() {
                 out.extend(found);
                 break;
@@ -442,6 +437,13 @@ fn fileglob(lookup: &Lookup) -> Answer {
         }
     }
     Ok(out)
+}
+
+/// The filter `fileglob`: a pattern with its folder, no search.
+pub(super) fn glob(pattern: &str) -> Result<Native, Error> {
+    let (folder, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    matching(Path::new(folder), name).map(Native::from)
 }
 
 fn matching(folder: &Path, name: &str) -> Answer {

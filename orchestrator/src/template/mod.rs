@@ -17,6 +17,8 @@ mod touch;
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod corpus_filters;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -176,6 +178,7 @@ impl Engine {
                 let value = self.evaluate(
                     &text[range.clone()],
                     range.start,
+                    true,
                     Place::Scalar(node),
                     &root,
                     from_native,
@@ -245,7 +248,14 @@ impl Engine {
             _ => Ok(value.is_true()),
         };
         Ok(
-            match self.evaluate(&text[range.clone()], range.start, Place::Scalar(node), root, judge)? {
+            match self.evaluate(
+                &text[range.clone()],
+                range.start,
+                false,
+                Place::Scalar(node),
+                root,
+                judge,
+            )? {
                 Settled::Known(truth) => truth_of(truth),
                 Settled::Unknown(reason) => Truth::Unknown(reason),
             },
@@ -347,23 +357,26 @@ impl Engine {
         let place = Place::Scalar(node);
         if let Some(range) = scan::single_expression(text) {
             return Ok(
-                match self.evaluate(&text[range.clone()], range.start, place, root, from_native)? {
+                match self.evaluate(&text[range.clone()], range.start, true, place, root, from_native)? {
                     Settled::Known(value) => value,
                     Settled::Unknown(reason) => Some(Value::Unknown(reason)),
                 },
             );
         }
-        let source = Source::new(text, 0, false);
+        let source = Source::new(text, 0, false, true);
         let (result, frame) = touch::record(root, || {
-            self.inner
-                .env
-                .render_named_str("<template>", &source.text, Native::from_dyn_object(Arc::clone(root)))
+            let context = Native::from_dyn_object(Arc::clone(root));
+            let out = self.inner.env.render_named_str("<template>", &source.text, context)?;
+            match touch::only_emitted() {
+                Some(value) if print::printed(&value) == out => from_native(&value),
+                _ => Ok(Some(Value::Str(with_newlines(text, out)))),
+            }
         });
         let trouble = self.trouble(root, place, &source, false);
-        Ok(Some(match settle(result, frame, &trouble)? {
-            Settled::Known(text) => Value::Str(text),
-            Settled::Unknown(reason) => Value::Unknown(reason),
-        }))
+        Ok(match settle(result, frame, &trouble)? {
+            Settled::Known(value) => value,
+            Settled::Unknown(reason) => Some(Value::Unknown(reason)),
+        })
     }
 
     /// Evaluates an expression that begins at `base` of its scalar, and takes its value over.
@@ -371,11 +384,12 @@ impl Engine {
         &self,
         text: &str,
         base: usize,
+        literal: bool,
         place: Place<'_>,
         root: &Arc<Root>,
         take: impl FnOnce(&Native) -> Result<T, Error>,
     ) -> Result<Settled<T>, RenderError> {
-        let source = Source::new(text, base, true);
+        let source = Source::new(text, base, true, literal);
         let (result, frame) = touch::record(root, || {
             let expression = self.inner.env.compile_expression_owned(source.text.clone())?;
             take(&expression.eval(Native::from_dyn_object(Arc::clone(root)))?)
@@ -412,13 +426,17 @@ fn truth_of(truth: bool) -> Truth {
     if truth { Truth::True } else { Truth::False }
 }
 
-/// Ansible's settings: the newline after a block is taken away, the one at the end is kept.
+/// Ansible's settings: the newline after a block is taken away.
 fn syntax() -> SyntaxConfig {
-    SyntaxConfig::builder()
-        .trim_blocks(true)
-        .keep_trailing_newline(true)
-        .build()
-        .unwrap_or_default()
+    SyntaxConfig::builder().trim_blocks(true).build().unwrap_or_default()
+}
+
+/// The result with as many newlines at its end as the template has: Jinja2 takes them away, Ansible puts them back.
+fn with_newlines(template: &str, mut out: String) -> String {
+    let count = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    let missing = count(template).saturating_sub(count(&out));
+    out.extend(std::iter::repeat_n('\n', missing));
+    out
 }
 
 /// Python's methods of text, lists and mappings.

@@ -4,22 +4,23 @@
 use std::fmt::Write as _;
 
 use minijinja::value::{Value as Native, ValueKind};
-use minijinja::{Error, ErrorKind, Output, State};
+use minijinja::{Error, Output, State};
 
 use super::convert::Omit;
 
-/// The formatter of `{{ … }}`: null is empty, everything else as Python's `str()`.
+/// The formatter of `{{ … }}`.
 pub(super) fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Native) -> Result<(), Error> {
+    super::touch::emitted(value);
+    let printed = printed(value);
+    out.write_str(&printed).map_err(Error::from)
+}
+
+/// What the formatter writes: null and `omit` are empty, everything else is as Python's `str()`.
+pub(super) fn printed(value: &Native) -> String {
     match value.kind() {
-        ValueKind::None | ValueKind::Undefined => Ok(()),
-        _ if value.downcast_object_ref::<Omit>().is_some() => Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "`omit` has no meaning inside text",
-        )),
-        _ => {
-            let printed = text(value);
-            out.write_str(&printed).map_err(Error::from)
-        }
+        ValueKind::None | ValueKind::Undefined => String::new(),
+        _ if value.downcast_object_ref::<Omit>().is_some() => String::new(),
+        _ => text(value),
     }
 }
 
@@ -35,7 +36,7 @@ pub(super) fn text(value: &Native) -> String {
     }
 }
 
-/// Python's `repr()`.
+/// Python's `repr()`; tuples are lists, as in Ansible's results.
 pub(super) fn repr(value: &Native, out: &mut String) {
     match value.kind() {
         ValueKind::None => out.push_str("None"),
@@ -52,20 +53,14 @@ pub(super) fn repr(value: &Native, out: &mut String) {
 }
 
 fn sequence(value: &Native, out: &mut String) {
-    let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
-    out.push(open);
-    let mut count = 0;
-    for item in value.try_iter().into_iter().flatten() {
-        if count > 0 {
+    out.push('[');
+    for (index, item) in value.try_iter().into_iter().flatten().enumerate() {
+        if index > 0 {
             out.push_str(", ");
         }
         repr(&item, out);
-        count += 1;
     }
-    if value.is_tuple() && count == 1 {
-        out.push(',');
-    }
-    out.push(close);
+    out.push(']');
 }
 
 fn mapping(value: &Native, out: &mut String) {

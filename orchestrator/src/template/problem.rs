@@ -10,7 +10,7 @@ use super::scope::Root;
 use super::touch::{self, Frame};
 use super::{Engine, Names};
 use crate::error::{Diagnostic, nearest};
-use crate::source::yaml::{Node, NodeKind, Style};
+use crate::source::yaml::Node;
 use crate::source::{FileId, SourceMap, Span};
 
 /// What a piece of template text was taken from.
@@ -26,32 +26,13 @@ impl Place<'_> {
     /// The place of a byte range of the text.
     pub(super) fn span(&self, sources: &SourceMap, range: Range<usize>) -> Span {
         match self {
-            Place::Scalar(node) => scalar_span(node, sources, range),
+            Place::Scalar(node) => node.file_span(sources, range.start, range.end),
             Place::File(file) => Span {
                 file: *file,
                 start: range.start as u32,
                 end: range.end as u32,
             },
         }
-    }
-}
-
-/// Where a range of a scalar's text stands in its file; the whole scalar where escapes make that unclear.
-fn scalar_span(node: &Node, sources: &SourceMap, range: Range<usize>) -> Span {
-    let NodeKind::Str(text, style) = &node.kind else {
-        return node.span;
-    };
-    let file = sources.file(node.span.file);
-    let skip = u32::from(matches!(style, Style::Single | Style::Double));
-    let from = node.span.start + skip;
-    let written = file.text.get(from as usize..from as usize + text.len());
-    if written != Some(text.as_str()) {
-        return node.span;
-    }
-    Span {
-        file: node.span.file,
-        start: from + range.start as u32,
-        end: from + range.end as u32,
     }
 }
 

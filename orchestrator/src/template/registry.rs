@@ -1,6 +1,8 @@
 //! Filters, tests and functions as tables: each entry names its parameters, so that positional and keyword arguments
 //! bind as in Python, a wrong one is refused by name, and secrets are handled in one place.
 
+use std::borrow::Cow;
+
 use minijinja::value::{Kwargs, Rest, Value as Native, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Environment, Error, ErrorKind, State};
 
@@ -260,13 +262,17 @@ pub(super) fn add_functions(env: &mut Environment<'static>, entries: &[Entry]) -
     })
 }
 
-fn each_name(entries: &[Entry], mut add: impl FnMut(&'static str, Entry)) -> Vec<String> {
+fn each_name(entries: &[Entry], mut add: impl FnMut(Cow<'static, str>, Entry)) -> Vec<String> {
     let mut names = Vec::new();
     for entry in entries {
         for name in entry.names {
-            add(name, *entry);
-            if !name.starts_with("__") {
-                names.push((*name).to_owned());
+            add((*name).into(), *entry);
+            if name.contains('.') || name.starts_with("__") {
+                continue;
+            }
+            names.push((*name).to_owned());
+            if name.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+                add(format!("ansible.builtin.{name}").into(), *entry);
             }
         }
     }

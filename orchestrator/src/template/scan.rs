@@ -355,6 +355,46 @@ fn closing(tokens: &[Token], open: usize) -> Option<usize> {
     None
 }
 
+/// Where a backslash has to be added so that those of text constants are kept.
+fn backslashes(text: &str, bare: bool) -> Vec<(usize, &'static str)> {
+    let ranges = if bare {
+        std::iter::once(0..text.len()).collect()
+    } else {
+        let expressions = segments(text)
+            .into_iter()
+            .filter(|segment| segment.piece == Piece::Expression);
+        expressions.map(|segment| segment.inner).collect()
+    };
+    let mut edits = Vec::new();
+    for range in ranges {
+        for token in tokens(&text[..range.end], range.start, None).0 {
+            if token.kind == Kind::Text {
+                edits.extend(backslashes_of_constant(text, &token.range));
+            }
+        }
+    }
+    edits
+}
+
+fn backslashes_of_constant(text: &str, range: &Range<usize>) -> Vec<(usize, &'static str)> {
+    let bytes = text.as_bytes();
+    let mut edits = Vec::new();
+    let mut at = range.start + 1;
+    while at < range.end {
+        if bytes[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match bytes.get(at + 1) {
+            Some(b'\\') => edits.push((at, "\\\\")),
+            Some(quote) if *quote == bytes[range.start] => edits.push((at, "\\\\")),
+            _ => edits.push((at, "\\")),
+        }
+        at += 2;
+    }
+    edits
+}
+
 /// Template text as it is compiled, and the way back to the text as written.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
@@ -367,9 +407,13 @@ pub(super) struct Source {
 
 impl Source {
     /// Text whose guarded chains may be missing at any link: `a.b.c | default(x)` is compiled as
-    /// `((a|__chain).b|__chain).c | default(x)`.
-    pub(super) fn new(text: &str, base: usize, bare: bool) -> Source {
+    /// `((a|__chain).b|__chain).c | default(x)`. With `literal`, backslashes inside the text constants of
+    /// `{{ … }}` stand for themselves, as they do in Ansible's YAML files.
+    pub(super) fn new(text: &str, base: usize, bare: bool, literal: bool) -> Source {
         let mut edits: Vec<(usize, &str)> = Vec::new();
+        if literal && text.contains('\\') {
+            edits.extend(backslashes(text, bare));
+        }
         if ["default", "defined", "|d(", "| d(", "mandatory"]
             .iter()
             .any(|word| text.contains(word))
@@ -454,14 +498,14 @@ mod tests {
             ("a.b", "a.b"),
         ];
         for (text, want) in cases {
-            assert_eq!(Source::new(text, 0, true).text, want);
+            assert_eq!(Source::new(text, 0, true, false).text, want);
         }
     }
 
     #[test]
     fn offsets_lead_back() {
         let text = "x + a.b.c | default(y)";
-        let source = Source::new(text, 3, true);
+        let source = Source::new(text, 3, true, false);
         let at = source.text.find("y)").unwrap();
         assert_eq!(source.original(at), 3 + text.find("y)").unwrap());
     }

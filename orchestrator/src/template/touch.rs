@@ -27,6 +27,8 @@ pub(super) struct Frame {
     pub(super) failure: Option<Diagnostic>,
     /// Variables that exist, but whose own text names something undefined: they count as undefined until they are used.
     pub(super) hints: Vec<(String, Diagnostic)>,
+    /// How many expressions were printed, and the last one's value.
+    emitted: (usize, Option<Native>),
 }
 
 /// Takes the frame down again, also when a filter panics.
@@ -56,6 +58,7 @@ impl Frame {
             unknown: None,
             failure: None,
             hints: Vec::new(),
+            emitted: (0, None),
         }
     }
 }
@@ -67,6 +70,16 @@ fn with_top<T>(act: impl FnOnce(&mut Frame) -> T) -> Option<T> {
 /// The names of the rendering that is under way, for lookups and functions.
 pub(super) fn current_root() -> Option<Arc<Root>> {
     with_top(|top| Arc::clone(&top.root))
+}
+
+/// Notes that an expression was printed.
+pub(super) fn emitted(value: &Native) {
+    with_top(|top| top.emitted = (top.emitted.0 + 1, Some(value.clone())));
+}
+
+/// The value of the one expression that was printed, where it was one.
+pub(super) fn only_emitted() -> Option<Native> {
+    with_top(|top| top.emitted.1.take().filter(|_| top.emitted.0 == 1)).flatten()
 }
 
 /// Records that an unknown value was used and yields what stops the rendering.

@@ -94,7 +94,7 @@ fn mandatory(_: &mut State<'_, '_>, call: &Call) -> Answer {
 fn bool(_: &mut State<'_, '_>, call: &Call) -> Answer {
     let value = call.subject();
     Ok(match value.kind() {
-        ValueKind::None | ValueKind::Bool => value,
+        ValueKind::Bool => value,
         ValueKind::String => {
             let text = value.as_str().unwrap_or_default().to_lowercase();
             Native::from(matches!(text.as_str(), "yes" | "on" | "1" | "true" | "t" | "y"))

@@ -185,6 +185,7 @@ fn combine(_: &mut State<'_, '_>, call: &Call) -> Answer {
     for term in std::iter::once(call.subject()).chain(call.rest.iter().cloned()) {
         match term.kind() {
             ValueKind::Seq | ValueKind::Iterable => terms.extend(list(&term, "combine")?),
+            ValueKind::None => {}
             _ => terms.push(term),
         }
     }

@@ -2,18 +2,19 @@
 
 mod basic;
 pub(super) mod dict;
-//mod encode;
-//mod ipaddr;
+mod encode;
+mod ipaddr;
 pub(super) mod json;
 pub(super) mod list;
-//mod net;
-//mod path;
+mod net;
+mod path;
 mod select;
-//mod sets;
+mod sets;
 pub(super) mod text;
 pub(super) mod time;
 pub(super) mod version;
-//mod yaml;
+mod yaml;
+mod yaml_scalar;
 
 use super::registry::Entry;
 
@@ -22,17 +23,17 @@ pub(super) fn all() -> Vec<Entry> {
     [
         basic::ALL,
         dict::ALL,
-        //encode::ALL,
+        encode::ALL,
         json::ALL,
         list::ALL,
-        //net::ALL,
-        //path::ALL,
+        net::ALL,
+        path::ALL,
         select::ALL,
-        //sets::ALL,
+        sets::ALL,
         text::ALL,
         time::ALL,
         version::ALL,
-        //yaml::ALL,
+        yaml::ALL,
     ]
     .concat()
 }

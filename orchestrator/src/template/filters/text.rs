@@ -42,9 +42,6 @@ pub(super) const ALL: &[Entry] = &[
         }))
     }),
     reads(&["split"], &["value", "sep", "maxsplit"], split),
-    reads(&["splitlines", "lines"], &["value"], |_, call| {
-        Ok(call.text()?.lines().map(Native::from).collect())
-    }),
     reads(&["indent"], &["value", "width", "first", "blank"], indent),
     reads(
         &["wordwrap"],
