@@ -60,7 +60,10 @@ async fn runs_commands() {
     );
     assert_eq!(connection.lost(), None);
     connection.clone().close().await;
-    assert!(connection.lost().is_some());
+    assert_eq!(
+        connection.lost().unwrap().to_string(),
+        "the connection to web1 was lost: it was closed"
+    );
     assert!(connection.exec("true").await.is_err());
 }
 

@@ -304,3 +304,147 @@ pub(crate) fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
     }
     pattern[p..].iter().all(|c| *c == b'*')
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
+    const ED2: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM5O2ebxErKktBhjBDgqoHd4ZtYUImXT70VSthMHyxXz";
+    const EC: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBPwjdfFJApY1S5PoxtoqSNdLe2NJ3IL0V7es9jbc84pNKt4xJXywXz0grlGlvJ2J9xBtaFVMDtSD6BolPxArGrU=";
+
+    fn key(text: &str) -> PublicKey {
+        PublicKey::from_openssh(text).unwrap()
+    }
+
+    fn known(text: &str) -> KnownHosts {
+        let mut known = KnownHosts::default();
+        let text = text.replace("{ed}", ED).replace("{ed2}", ED2).replace("{ec}", EC);
+        known.add(Path::new("/k"), &text);
+        known
+    }
+
+    fn verdict(text: &str, name: &str) -> String {
+        match known(text).check(name, &key(ED)) {
+            Verdict::Changed(keys) => keys
+                .iter()
+                .map(|key| format!("changed :{} {}", key.line, key.algorithm))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Verdict::Revoked(key) => format!("revoked :{}", key.line),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_rules_of_the_manual() {
+        for (text, name, expected) in [
+            ("web1 {ed}", "web1", "Known"),
+            ("web1 {ed} a comment with = and #", "web1", "Known"),
+            ("WEB1 {ed}", "web1", "Known"),
+            ("\tweb1 \t {ed}", "web1", "Known"),
+            ("web1,10.0.0.1 {ed}", "10.0.0.1", "Known"),
+            ("web1 {ed}", "web2", "Unknown"),
+            ("", "web1", "Unknown"),
+            ("# web1 {ed}", "web1", "Unknown"),
+            ("web1 ssh-ed25519 rubbish", "web1", "Unknown"),
+            ("web1", "web1", "Unknown"),
+            ("web1 {ed2}", "web1", "changed :1 ssh-ed25519"),
+            (
+                "\n# c\nweb1 {ed2}\nweb1 {ec}",
+                "web1",
+                "changed :3 ssh-ed25519, :4 ecdsa-sha2-nistp256",
+            ),
+            ("web1 {ed2}\nweb1 {ed}", "web1", "Known"),
+            ("web1 {ec}", "web1", "changed :1 ecdsa-sha2-nistp256"),
+            ("*.example.org {ed}", "a.b.example.org", "Known"),
+            ("*.example.org {ed}", "example.org", "Unknown"),
+            ("10.0.?.1 {ed}", "10.0.7.1", "Known"),
+            ("10.0.?.1 {ed}", "10.0.77.1", "Unknown"),
+            ("*,!web1 {ed}", "web1", "Unknown"),
+            ("!web1,* {ed}", "web1", "Unknown"),
+            ("*,!web1 {ed}", "web2", "Known"),
+            ("!web1 {ed}", "web2", "Unknown"),
+            ("[web1]:2222 {ed}", "[web1]:2222", "Known"),
+            ("[web1]:2222 {ed}", "web1", "Unknown"),
+            ("web1 {ed}", "[web1]:2222", "Known"),
+            ("web1 {ed2}", "[web1]:2222", "Unknown"),
+            ("[web1]:2222 {ed2}\nweb1 {ed}", "[web1]:2222", "changed :1 ssh-ed25519"),
+            ("web1 {ed}\n@revoked * {ed}", "web1", "revoked :2"),
+            ("web1 {ed}\n@revoked web2 {ed}", "web1", "Known"),
+            ("@revoked * {ed2}\nweb1 {ed}", "web1", "Known"),
+            ("web1 {ed}\n@revoked web1 {ed}", "[web1]:2222", "Unknown"),
+            ("@cert-authority * {ed}", "web1", "Unknown"),
+            ("@nonsense * {ed}", "web1", "Unknown"),
+        ] {
+            let expected = expected.replace(", :", ", changed :");
+            assert_eq!(verdict(text, name), expected, "{text:?} for {name}");
+        }
+    }
+
+    #[test]
+    fn hashed_names() {
+        // Made by `ssh-keygen -H`.
+        let web1 = "|1|UeeWRpzRegfnCGNfNcMjdDq+47Q=|Hc3HAh8mCLDgUWhrk/Ii2Gnst6w=";
+        let port = "|1|ns7n0XT+QxcfuuI2Mqxb4OF60lc=|cQAWL+BZ0VUXMeKg4MCFh1GqZxU=";
+        for (names, key, name, expected) in [
+            (web1, "{ed}", "web1", "Known"),
+            (web1, "{ed}", "Web1", "Known"),
+            (web1, "{ed2}", "web1", "changed :1 ssh-ed25519"),
+            (web1, "{ed}", "web2", "Unknown"),
+            (port, "{ed}", "[web1]:2222", "Known"),
+            (port, "{ed}", "web1", "Unknown"),
+            ("|1|UeeWRpzRegfnCGNfNcMjdDq+47Q=|broken", "{ed}", "web1", "Unknown"),
+        ] {
+            assert_eq!(verdict(&format!("{names} {key}"), name), expected, "{names} for {name}");
+        }
+        let ours = hashed("web1").unwrap().to_string();
+        assert!(ours.starts_with("|1|") && ours != web1);
+        assert_eq!(verdict(&format!("{ours} {{ed}}"), "web1"), "Known");
+    }
+
+    #[test]
+    fn authorities_and_kinds() {
+        let known = known("@cert-authority *.example.org,!bad.example.org {ed}\nweb1 {ec}\nweb1 {ed2}\nweb1 {ed}");
+        assert!(
+            known
+                .authority("a.example.org", &key(ED))
+                .is_some_and(|at| at.line == 1)
+        );
+        assert!(known.authority("bad.example.org", &key(ED)).is_none());
+        assert!(known.authority("a.example.org", &key(ED2)).is_none());
+        assert!(known.has_authority("a.example.org") && !known.has_authority("web1"));
+        let kinds: Vec<String> = known.algorithms("web1").iter().map(ToString::to_string).collect();
+        assert_eq!(kinds, ["ecdsa-sha2-nistp256", "ssh-ed25519"]);
+    }
+
+    #[test]
+    fn appending() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/.ssh/known_hosts");
+        append(&path, "[web1]:22022", &key(ED), false).unwrap();
+        append(&path, "web2", &key(ED2), true).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.starts_with(&format!("[web1]:22022 {ED}\n|1|")) && text.ends_with(&format!(" {ED2}\n")),
+            "{text}"
+        );
+        std::fs::write(&path, "web0 without an end").unwrap();
+        append(&path, "web1", &key(ED), false).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            format!("web0 without an end\nweb1 {ED}\n")
+        );
+        let known = KnownHosts::load([&path, &dir.path().join("missing")]).unwrap();
+        assert_eq!(known.check("web1", &key(ED)), Verdict::Known);
+        let error = KnownHosts::load([&dir.path().to_owned()]).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /"), "{error}");
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(host_name("Web1.Example", 22), "web1.example");
+        assert_eq!(host_name("fe80::1", 2222), "[fe80::1]:2222");
+    }
+}

@@ -4,6 +4,7 @@ pub mod keys;
 pub mod known_hosts;
 pub mod limits;
 pub mod reach;
+pub mod settings;
 mod sha1;
 pub mod ssh;
 pub mod ssh_config;

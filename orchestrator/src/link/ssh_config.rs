@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::known_hosts::host_name;
-use super::target::{Hop, HostKeyPolicy, SshOptions, Target, split_words, yes_no};
+use super::settings::{AddressFamily, Settings, merge};
+use super::target::{HostKeyPolicy, Target, split_words, yes_no};
 
 /// What the control node's account brings along.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,107 +58,26 @@ fn user_of_passwd() -> Option<String> {
         .and_then(|fields| fields.first().map(|name| (*name).to_owned()))
 }
 
-/// Which addresses of a name are used (`AddressFamily`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AddressFamily {
-    /// All.
-    #[default]
-    Any,
-    /// IPv4 only.
-    Inet,
-    /// IPv6 only.
-    Inet6,
-}
-
-/// What stands between the control node and a host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Proxy {
-    /// Nothing.
-    #[default]
-    Direct,
-    /// Jump hosts, the first one connected to first.
-    Jump(Vec<Hop>),
-    /// A command whose standard input and output are the connection, with its tokens expanded.
-    Command(String),
-}
-
 /// What `ssh -G` printed for one host; values as printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientConfig {
-    hostname: Option<String>,
-    user: Option<String>,
-    port: Option<u16>,
-    identity_files: Vec<String>,
-    certificate_files: Vec<String>,
-    identities_only: bool,
-    identity_agent: Option<String>,
-    proxy_jump: Option<String>,
-    proxy_command: Option<String>,
-    user_known_hosts: Vec<String>,
-    global_known_hosts: Vec<String>,
-    host_keys: HostKeyPolicy,
-    unchecked: bool,
-    host_key_alias: Option<String>,
-    hash_known_hosts: bool,
-    connect_timeout: Option<u64>,
-    address_family: AddressFamily,
-}
-
-/// Everything needed to reach one host: the inventory over the OpenSSH configuration over the defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The name or address that is connected to.
-    pub hostname: String,
-    /// The port.
-    pub port: u16,
-    /// The remote user.
-    pub user: String,
-    /// Private key files, in the order in which they are tried.
-    pub identity_files: Vec<PathBuf>,
-    /// Nobody chose the files: they are OpenSSH's default names, and an agent's keys go before them.
-    pub default_identities: bool,
-    /// `CertificateFile`.
-    pub certificate_files: Vec<PathBuf>,
-    /// Keys of the agent that are not among the files are not offered.
-    pub identities_only: bool,
-    /// The agent's socket.
-    pub agent: Option<PathBuf>,
-    /// The way to the host.
-    pub proxy: Proxy,
-    /// Files that are read, and whose first is written.
-    pub user_known_hosts: Vec<PathBuf>,
-    /// Files that are only read.
-    pub global_known_hosts: Vec<PathBuf>,
-    /// What happens to unknown host keys.
-    pub host_keys: HostKeyPolicy,
-    /// The OpenSSH configuration says `StrictHostKeyChecking no`, which is not followed.
-    pub unchecked: bool,
-    /// `HostKeyAlias`.
-    pub host_key_alias: Option<String>,
-    /// `HashKnownHosts`.
-    pub hash_known_hosts: bool,
-    /// For the TCP connection and the key exchange.
-    pub connect_timeout: Duration,
-    /// Which addresses are used.
-    pub address_family: AddressFamily,
-}
-
-impl Settings {
-    /// The name under which the host's key is looked up.
-    #[must_use]
-    pub fn known_as(&self) -> String {
-        let alias = self.host_key_alias.as_ref().map(|alias| alias.to_ascii_lowercase());
-        alias.unwrap_or_else(|| host_name(&self.hostname, self.port))
-    }
-
-    /// The name that a host certificate must hold.
-    #[must_use]
-    pub fn principal(&self) -> String {
-        self.host_key_alias
-            .as_ref()
-            .unwrap_or(&self.hostname)
-            .to_ascii_lowercase()
-    }
+    pub(super) hostname: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) identity_files: Vec<String>,
+    pub(super) certificate_files: Vec<String>,
+    pub(super) identities_only: bool,
+    pub(super) identity_agent: Option<String>,
+    pub(super) proxy_jump: Option<String>,
+    pub(super) proxy_command: Option<String>,
+    pub(super) user_known_hosts: Vec<String>,
+    pub(super) global_known_hosts: Vec<String>,
+    pub(super) host_keys: HostKeyPolicy,
+    pub(super) unchecked: bool,
+    pub(super) host_key_alias: Option<String>,
+    pub(super) hash_known_hosts: bool,
+    pub(super) connect_timeout: Option<u64>,
+    pub(super) address_family: AddressFamily,
 }
 
 /// `ssh -G` did not like the configuration, or a value in it is not usable.
@@ -177,17 +95,6 @@ pub enum ConfigError {
         words: String,
     },
 }
-
-/// As long as OpenSSH's own wait would be endless: ten seconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_IDENTITIES: [&str; 6] = [
-    "~/.ssh/id_ed25519",
-    "~/.ssh/id_ecdsa",
-    "~/.ssh/id_rsa",
-    "~/.ssh/id_ecdsa_sk",
-    "~/.ssh/id_ed25519_sk",
-    "~/.ssh/id_xmss",
-];
 
 type Key = (String, Option<u16>, Option<String>, Option<PathBuf>);
 type Answer = Arc<OnceCell<Result<Arc<ClientConfig>, ConfigError>>>;
@@ -325,151 +232,6 @@ impl ClientConfig {
     }
 }
 
-/// The inventory over the configuration over the defaults.
-fn merge(
-    target: &Target,
-    port: Option<u16>,
-    user: Option<String>,
-    config: &ClientConfig,
-    env: &Environment,
-) -> Settings {
-    let options = &target.options;
-    let mut settings = Settings {
-        hostname: config.hostname.clone().unwrap_or_else(|| target.host.clone()),
-        port: port.or(config.port).unwrap_or(22),
-        user: user.or_else(|| config.user.clone()).unwrap_or_else(|| env.user.clone()),
-        identity_files: Vec::new(),
-        default_identities: false,
-        certificate_files: Vec::new(),
-        identities_only: options.identities_only.unwrap_or(config.identities_only),
-        agent: None,
-        proxy: Proxy::Direct,
-        user_known_hosts: Vec::new(),
-        global_known_hosts: Vec::new(),
-        host_keys: options.host_keys.unwrap_or(config.host_keys),
-        unchecked: config.unchecked && options.host_keys.is_none(),
-        host_key_alias: config.host_key_alias.clone(),
-        hash_known_hosts: config.hash_known_hosts,
-        connect_timeout: options
-            .connect_timeout
-            .or(config.connect_timeout.map(Duration::from_secs))
-            .unwrap_or(CONNECT_TIMEOUT),
-        address_family: config.address_family,
-    };
-    let expand = Expander {
-        target,
-        settings: &settings.clone(),
-        env,
-    };
-    settings.proxy = proxy(options, config, &expand);
-    settings.agent = agent(config.identity_agent.as_deref(), &expand);
-    settings.certificate_files = expand.paths(&config.certificate_files);
-    settings.user_known_hosts = expand.files(&options.user_known_hosts, &config.user_known_hosts, || {
-        ["known_hosts", "known_hosts2"]
-            .map(|file| env.home.join(".ssh").join(file))
-            .to_vec()
-    });
-    settings.global_known_hosts = expand.files(&options.global_known_hosts, &config.global_known_hosts, || {
-        ["ssh_known_hosts", "ssh_known_hosts2"]
-            .map(|file| Path::new("/etc/ssh").join(file))
-            .to_vec()
-    });
-    let chosen: Vec<PathBuf> = target
-        .identity_files
-        .iter()
-        .chain(&options.identity_files)
-        .cloned()
-        .collect();
-    settings.default_identities = chosen.is_empty()
-        && config
-            .identity_files
-            .iter()
-            .all(|file| file == "~/.ssh/id_dsa" || DEFAULT_IDENTITIES.contains(&file.as_str()));
-    let configured = match settings.default_identities {
-        true => DEFAULT_IDENTITIES.map(str::to_owned).to_vec(),
-        false => config.identity_files.clone(),
-    };
-    settings.identity_files = expand.files(&chosen, &configured, Vec::new);
-    settings
-}
-
-fn proxy(options: &SshOptions, config: &ClientConfig, expand: &Expander<'_>) -> Proxy {
-    let from_config = || config.proxy_jump.as_deref().and_then(Hop::parse_list);
-    match (options.proxy_jump.clone().or_else(from_config), &config.proxy_command) {
-        (Some(hops), _) if !hops.is_empty() => Proxy::Jump(hops),
-        (Some(_), _) | (None, None) => Proxy::Direct,
-        (None, Some(command)) => Proxy::Command(expand.tokens(command)),
-    }
-}
-
-fn agent(identity_agent: Option<&str>, expand: &Expander<'_>) -> Option<PathBuf> {
-    match identity_agent {
-        None | Some("SSH_AUTH_SOCK") => expand.env.agent.clone(),
-        Some("none") => None,
-        Some(variable) if variable.starts_with('$') => {
-            let name = variable.trim_matches(|c| "${}".contains(c));
-            std::env::var_os(name).map(PathBuf::from)
-        }
-        Some(path) => Some(expand.path(path)),
-    }
-}
-
-/// Replaces `~` and the tokens of ssh_config(5).
-struct Expander<'a> {
-    target: &'a Target,
-    settings: &'a Settings,
-    env: &'a Environment,
-}
-
-impl Expander<'_> {
-    fn tokens(&self, text: &str) -> String {
-        let mut out = String::new();
-        let mut chars = text.chars();
-        while let Some(c) = chars.next() {
-            let token = if c == '%' { chars.next() } else { None };
-            match token {
-                None => out.push(c),
-                Some('%') => out.push('%'),
-                Some('h') => out.push_str(&self.settings.hostname),
-                Some('n') => out.push_str(&self.target.host),
-                Some('p') => out.push_str(&self.settings.port.to_string()),
-                Some('r') => out.push_str(&self.settings.user),
-                Some('u') => out.push_str(&self.env.user),
-                Some('d') => out.push_str(&self.env.home.to_string_lossy()),
-                Some('k') => out.push_str(
-                    self.settings
-                        .host_key_alias
-                        .as_deref()
-                        .unwrap_or(&self.settings.hostname),
-                ),
-                Some(other) => out.extend(['%', other]),
-            }
-        }
-        out
-    }
-
-    fn path(&self, text: &str) -> PathBuf {
-        let text = self.tokens(text);
-        match text.strip_prefix("~/") {
-            Some(rest) => self.env.home.join(rest),
-            None => PathBuf::from(text),
-        }
-    }
-
-    fn paths(&self, texts: &[String]) -> Vec<PathBuf> {
-        texts.iter().map(|text| self.path(text)).collect()
-    }
-
-    /// The inventory's files, else the configuration's, else the default ones.
-    fn files(&self, chosen: &[PathBuf], configured: &[String], default: impl Fn() -> Vec<PathBuf>) -> Vec<PathBuf> {
-        match (chosen.is_empty(), configured.is_empty()) {
-            (false, _) => chosen.iter().map(|path| self.path(&path.to_string_lossy())).collect(),
-            (true, false) => self.paths(configured),
-            (true, true) => default(),
-        }
-    }
-}
-
 /// What `ssh -G` would say for every host, where that is plain to see: the user has no configuration, and the system's
 /// holds only settings that change nothing here. Saves a process for each host.
 fn plain_config(env: &Environment) -> Option<ClientConfig> {
@@ -536,5 +298,169 @@ fn conf_files(folder: &Path) -> Option<Vec<PathBuf>> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Vec::new()),
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    /// What OpenSSH 9.2 prints, the keywords that mean nothing here left out.
+    const PRINTED: &str = "\
+host web1
+user admin
+hostname 10.0.0.7
+port 2022
+addressfamily inet
+canonicalizehostname false
+hashknownhosts yes
+identitiesonly yes
+stricthostkeychecking accept-new
+identityagent /run/user/1000/agent
+proxycommand none
+hostkeyalias web
+connecttimeout 7
+identityfile ~/.ssh/work key
+identityfile /keys/%h
+certificatefile ~/.ssh/work-cert.pub
+globalknownhostsfile /etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2
+userknownhostsfile /home/me/known \"/home/me/with blank\"
+proxyjump ops@bastion:2222,inner
+sendenv LANG
+ipqos lowdelay throughput
+";
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn reads_what_ssh_prints() {
+        let expected = ClientConfig {
+            hostname: Some("10.0.0.7".into()),
+            user: Some("admin".into()),
+            port: Some(2022),
+            identity_files: words(&["~/.ssh/work key", "/keys/%h"]),
+            certificate_files: words(&["~/.ssh/work-cert.pub"]),
+            identities_only: true,
+            identity_agent: Some("/run/user/1000/agent".into()),
+            proxy_jump: Some("ops@bastion:2222,inner".into()),
+            proxy_command: None,
+            user_known_hosts: words(&["/home/me/known", "/home/me/with blank"]),
+            global_known_hosts: words(&["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]),
+            host_keys: HostKeyPolicy::AcceptNew,
+            unchecked: false,
+            host_key_alias: Some("web".into()),
+            hash_known_hosts: true,
+            connect_timeout: Some(7),
+            address_family: AddressFamily::Inet,
+        };
+        assert_eq!(ClientConfig::parse(PRINTED), expected);
+        assert_eq!(
+            ClientConfig::parse("connecttimeout none\naddressfamily any\nstricthostkeychecking ask\n"),
+            ClientConfig::default()
+        );
+        assert!(ClientConfig::parse("stricthostkeychecking false\n").unchecked);
+    }
+
+    /// An account in a folder of its own; `files` are written below it.
+    fn account(files: &[(&str, &str)]) -> (tempfile::TempDir, Environment) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text.replace("DIR", &dir.path().to_string_lossy())).unwrap();
+        }
+        let environment = Environment {
+            home: dir.path().to_owned(),
+            user: "me".to_owned(),
+            agent: None,
+            ssh: Some(dir.path().join("ssh")),
+            system_config: dir.path().join("etc/ssh_config"),
+        };
+        (dir, environment)
+    }
+
+    #[test]
+    fn knows_when_there_is_nothing_to_ask() {
+        let debian = "# comment\nInclude DIR/etc/ssh_config.d/*.conf\n\nHost *\n    SendEnv LANG LC_*\n    HashKnownHosts yes\n    GSSAPIAuthentication yes\n";
+        let hash = ClientConfig {
+            hash_known_hosts: true,
+            ..ClientConfig::default()
+        };
+        for (files, expected) in [
+            (&[][..], Some(ClientConfig::default())),
+            (
+                &[("etc/ssh_config", debian), (".ssh/config", "\n # nothing\n")],
+                Some(hash.clone()),
+            ),
+            (
+                &[
+                    ("etc/ssh_config", debian),
+                    ("etc/ssh_config.d/a.conf", "SendEnv X\n"),
+                    ("etc/ssh_config.d/b", "Port 1"),
+                ],
+                Some(hash),
+            ),
+            (
+                &[("etc/ssh_config", debian), ("etc/ssh_config.d/a.conf", "Port 23\n")],
+                None,
+            ),
+            (
+                &[
+                    ("etc/ssh_config", debian),
+                    ("etc/ssh_config.d/a.conf", "Include DIR/x/*.conf\n"),
+                ],
+                None,
+            ),
+            (&[("etc/ssh_config", "Host web*\nSendEnv X\n")], None),
+            (&[("etc/ssh_config", "Match all\n")], None),
+            (&[(".ssh/config", "User x\n")], None),
+        ] {
+            let (_dir, environment) = account(files);
+            assert_eq!(plain_config(&environment), expected, "{files:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn asks_once_for_each_host() {
+        let program = "#!/bin/sh\necho \"$@\" >> DIR/calls\necho user from-config\necho hostname 10.1.1.1\n";
+        let (dir, environment) = account(&[(".ssh/config", "User from-config\n"), ("ssh", program)]);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(dir.path().join("ssh"), mode).unwrap();
+        let resolver = Resolver::new(environment.clone());
+        let mut with_user = Target::new("web1");
+        (with_user.user, with_user.port) = (Some("root".to_owned()), Some(2222));
+        for target in [&Target::new("web1"), &Target::new("web1"), &with_user] {
+            let settings = resolver.resolve(target).await.unwrap();
+            assert_eq!(settings.user, target.user.as_deref().unwrap_or("from-config"));
+            assert_eq!(
+                (settings.hostname.as_str(), settings.port),
+                ("10.1.1.1", target.port.unwrap_or(22))
+            );
+        }
+        let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+        assert_eq!(calls, "-G -- web1\n-G -p 2222 -l root -- web1\n");
+        let without = Resolver::new(Environment {
+            ssh: None,
+            ..environment
+        });
+        assert_eq!(without.resolve(&Target::new("web1")).await.unwrap().user, "me");
+    }
+
+    #[tokio::test]
+    async fn names_that_are_none_are_refused() {
+        let (_dir, environment) = account(&[]);
+        let resolver = Resolver::new(environment);
+        for host in ["", "-oProxyCommand=x", "a b", "a;b", "$(x)"] {
+            assert_eq!(
+                resolver.resolve(&Target::new(host)).await,
+                Err(ConfigError::BadName(host.to_owned()))
+            );
+        }
+        let mut target = Target::new("web1");
+        target.user = Some("`x`".to_owned());
+        assert!(resolver.resolve(&target).await.is_err());
     }
 }

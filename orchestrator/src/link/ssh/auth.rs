@@ -14,7 +14,7 @@ use super::error::AuthError;
 use super::session::Client;
 use crate::link::keys::{Asker, KeyError, KeyFile, KeyStore, Question, Signer, open_agent};
 use crate::link::known_hosts::fingerprint;
-use crate::link::ssh_config::Settings;
+use crate::link::settings::Settings;
 
 /// One login; made, run once, dropped.
 pub(crate) struct Login<'a> {

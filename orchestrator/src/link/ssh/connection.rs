@@ -1,6 +1,7 @@
 //! A logged-in session with a host, shared by everything that happens there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use russh::client::{Handle, Msg};
@@ -25,6 +26,8 @@ pub(crate) struct Inner {
     handle: Handle<Client>,
     channels: Arc<Semaphore>,
     ended: watch::Receiver<Option<String>>,
+    /// We end it ourselves.
+    closing: AtomicBool,
     _leash: Leash,
     /// The jump host's connection, which must outlive this one.
     _via: Option<Connection>,
@@ -43,6 +46,7 @@ impl Connection {
                 handle,
                 channels,
                 ended,
+                closing: AtomicBool::new(false),
                 _leash: leash,
                 _via: via,
             }),
@@ -115,15 +119,13 @@ impl Connection {
     #[must_use]
     pub fn lost(&self) -> Option<Lost> {
         let words = self.inner.ended.borrow().clone();
-        let words = words.or_else(|| self.inner.handle.is_closed().then(|| "it was closed".to_owned()));
-        words.map(|reason| Lost {
-            host: self.inner.host.clone(),
-            reason,
-        })
+        let words = words.or_else(|| self.inner.handle.is_closed().then(String::new));
+        words.map(|words| self.inner.lost(words))
     }
 
     /// Ends the session for everyone who shares it.
     pub async fn close(self) {
+        self.inner.closing.store(true, Ordering::Relaxed);
         let _ = self.inner.handle.disconnect(Disconnect::ByApplication, "", "").await;
         let _ = tokio::time::timeout(GOODBYE, self.inner.closed()).await;
     }
@@ -141,9 +143,18 @@ impl std::fmt::Debug for Connection {
 impl Inner {
     pub(crate) async fn closed(&self) -> Lost {
         let mut ended = self.ended.clone();
-        let reason = match ended.wait_for(Option::is_some).await {
-            Ok(words) => words.clone().unwrap_or_default(),
-            Err(_) => "it was closed".to_owned(),
+        let words = ended
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|words| words.clone());
+        self.lost(words.unwrap_or_default())
+    }
+
+    fn lost(&self, words: String) -> Lost {
+        let reason = match self.closing.load(Ordering::Relaxed) || words.is_empty() {
+            true => "it was closed".to_owned(),
+            false => words,
         };
         Lost {
             host: self.host.clone(),

@@ -10,7 +10,7 @@ use russh::{Preferred, cipher, compression, kex};
 
 use super::error::HostKeyError;
 use crate::link::known_hosts::{self, KnownHosts, KnownKey, Verdict, fingerprint};
-use crate::link::ssh_config::Settings;
+use crate::link::settings::Settings;
 use crate::link::target::HostKeyPolicy;
 
 /// The check of one server.

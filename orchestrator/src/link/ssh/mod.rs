@@ -27,7 +27,8 @@ use self::stream::{Piped, Stream, address, dial};
 use super::keys::{Asker, KeyStore, Prompt};
 use super::known_hosts::KnownHosts;
 use super::limits::{Gates, Limits};
-use super::ssh_config::{Environment, Proxy, Resolver, Settings};
+use super::settings::{Proxy, Settings};
+use super::ssh_config::{Environment, Resolver};
 use super::target::{Hop, SshOptions, Target};
 
 /// As long as sshd waits for a login (`LoginGraceTime`, sshd_config(5)).

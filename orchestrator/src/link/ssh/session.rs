@@ -96,13 +96,13 @@ pub(crate) async fn open(
     }
 }
 
+const CLOSED: &str = "it closed the connection (sshd does so when too many log in at once: MaxStartups)";
+
 fn handshake_in_words(error: &russh::Error) -> String {
     match error {
         russh::Error::Version => "it does not speak SSH".to_owned(),
-        russh::Error::Disconnect | russh::Error::HUP => "it closed the connection".to_owned(),
-        russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "it closed the connection".to_owned()
-        }
+        russh::Error::Disconnect | russh::Error::HUP => CLOSED.to_owned(),
+        russh::Error::IO(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
             format!(
                 "it only has algorithms for {kind:?} that are not supported here: {}",

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
 use super::error::ConnectError;
-use crate::link::ssh_config::{AddressFamily, Settings};
+use crate::link::settings::{AddressFamily, Settings};
 
 /// What [`russh`] needs of a connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
