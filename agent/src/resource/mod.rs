@@ -5,7 +5,6 @@
 pub mod checksum;
 pub mod content;
 mod http;
-pub mod json;
 #[cfg(test)]
 pub mod laws;
 pub mod pattern;

@@ -181,7 +181,7 @@ impl Uri {
             .map(|(name, value)| (name.replace('-', "_"), Value::from(value.as_str())))
             .collect();
         let is_json = response.headers.iter().any(|(name, value)| name == "content-type" && value.contains("json"));
-        if let Some(value) = is_json.then(|| json::read(&text).ok()).flatten() {
+        if let Some(value) = is_json.then(|| json::parse(&text).ok()).flatten() {
             result.insert("json".to_owned(), value);
         }
         if self.return_content || failed {
