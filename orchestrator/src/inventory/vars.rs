@@ -326,6 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn encrypted_variables_are_secrets_or_refused() {
+        use crate::template::SecretStore;
+        use crate::vault::{DEFAULT_LABEL, Vault, VaultKey};
+        let key = VaultKey::new(DEFAULT_LABEL, okd_agent::secret::Secret::new("p"));
+        let vault = std::sync::Arc::new(Vault::new(vec![key]).unwrap());
+        let sealed = vault.encrypt(b"password: hunter2\n", None).unwrap();
+        let site = Site::new(&[
+            ("inv/hosts.yml", "all: {hosts: {h: }}\n"),
+            ("inv/group_vars/all/vault.yml", &sealed),
+        ]);
+        let from = [super::super::InventorySource::Path(site.dir.path().join("inv"))];
+        let open = super::super::Inventory::load_with(&site.sources, &from, vault.clone()).unwrap();
+        let layers = open.layers("h", &[]).unwrap();
+        let shown = layers[0].vars["password"].as_str().unwrap().to_owned();
+        assert!(!shown.contains("hunter2"));
+        assert_eq!(vault.keeper().reveal(&shown).unwrap(), "hunter2");
+        assert_eq!(site.load("inv").layers("h", &[]).unwrap_err().0[0].code, "vault");
+    }
+
+    #[test]
     fn files_of_variables_hold_mappings_of_names() {
         let site = Site::new(&[
             ("inv/hosts.yml", "all: {hosts: {h: , i: , j: }}\n"),

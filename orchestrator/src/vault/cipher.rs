@@ -66,7 +66,7 @@ pub(super) fn seal(password: &[u8], plain: &[u8], salt: &[u8; 32]) -> Result<Str
 
 /// The body of an encrypted file, taken apart.
 pub(super) struct Sealed {
-    salt: Vec<u8>,
+    pub(super) salt: Vec<u8>,
     mac: Vec<u8>,
     bytes: Vec<u8>,
 }
