@@ -234,3 +234,74 @@ impl System for WithEnv {
         self.under.predicted()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::resource::Kind;
+    use crate::system::FileKind;
+    use crate::system::fake::Fake;
+    use crate::value::map;
+
+    /// A machine whose folders lose their mode at once, as on a file system that has none.
+    struct Forgetful(Fake);
+
+    impl System for Forgetful {
+        fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
+            let meta = self.0.stat(path)?;
+            Ok(meta.map(|meta| if meta.kind == FileKind::Directory { Meta { mode: 0o777, ..meta } } else { meta }))
+        }
+        fn read(&self, path: &AbsPath, limit: u64) -> Result<Option<Vec<u8>>, SystemError> {
+            self.0.read(path, limit)
+        }
+        fn list(&self, dir: &AbsPath) -> Result<Vec<Entry>, SystemError> {
+            self.0.list(dir)
+        }
+        fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
+            self.0.probe(probe)
+        }
+        fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
+            self.0.write(file)
+        }
+        fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
+            self.0.make(path, kind)
+        }
+        fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
+            self.0.alter(path, change)
+        }
+        fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
+            self.0.remove(path, how)
+        }
+        fn act(&self, action: &Action) -> Result<Answer, SystemError> {
+            self.0.act(action)
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_fails_where_it_is_verified() {
+        let args = map([("path", "/etc/x".into()), ("state", "directory".into()), ("mode", "0700".into())]);
+        for verify in [false, true] {
+            let mut session = Session::new(Arc::new(Forgetful(Fake::new())));
+            let task = Task {
+                id: 1,
+                after: Vec::new(),
+                kind: Kind::decode("file", &args).unwrap().unwrap(),
+                pass: Pass::Apply,
+                expect: None,
+                env: Vec::new(),
+                verify,
+            };
+            match session.answer(Request::Task(Box::new(task))) {
+                Some(Response::Done { reply: Reply::Failed(failure), .. }) if verify => {
+                    assert!(failure.message.contains("still differs"), "{}", failure.message);
+                    assert_eq!(failure.diff.len(), 1);
+                }
+                Some(Response::Done { reply: Reply::Outcome(outcome), .. }) if !verify => {
+                    assert_eq!(outcome.status, Status::Changed);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

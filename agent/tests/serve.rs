@@ -8,6 +8,7 @@
 )]
 
 use okd_agent::resource::{Kind, Status};
+use okd_agent::secret::{Secret, Secrets};
 use okd_agent::system::{Make, overlay::Recorded};
 use okd_agent::value::{Map, Value, map};
 use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, receive, send};
@@ -154,6 +155,71 @@ fn what_another_session_predicted_is_assumed() {
     assert!(matches!(second.reply().1, Reply::Failed(failure) if failure.message.contains("predicted elsewhere")));
     assert_eq!((first.end(), second.end()), (0, 0));
     assert!(!a.exists());
+}
+
+/// Ends the session and returns everything it said.
+fn rest(mut agent: Agent) -> String {
+    drop(agent.input);
+    let mut bytes = Vec::new();
+    while let Some(response) = receive::<Response>(&mut agent.output).unwrap() {
+        bytes.extend(format!("{response:?}").into_bytes());
+        bytes.extend(postcard::to_stdvec(&response).unwrap());
+    }
+    assert!(agent.child.wait().unwrap().success());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn a_secret_reaches_the_file_and_the_command_and_no_answer() {
+    const POISON: &str = "p0is0n-4242";
+    let dir = tempfile::tempdir().unwrap();
+    let (file, other) = (dir.path().join("db"), dir.path().join("other"));
+    let place = Secrets::placeholder("db", "0a0b0c0d");
+    let mut secrets = Secrets::default();
+    secrets.insert(place.clone(), Secret::new(POISON));
+    let copy = map([
+        ("dest", file.to_str().unwrap().into()),
+        ("content", format!("password={place}\n").into()),
+        ("mode", "0600".into()),
+    ]);
+    let script = format!("printf %s \"$PASSWORD\" | tee '{}'", other.display());
+    let mut agent = Agent::start();
+    agent.send(&Request::Secrets(secrets));
+    agent.send(&task(1, Pass::Plan, &[], "copy", &copy));
+    agent.send(&task(2, Pass::Apply, &[], "copy", &copy));
+    let Request::Task(mut shell) = task(3, Pass::Apply, &[], "shell", &map([("cmd", script.into())])) else {
+        panic!()
+    };
+    shell.env = vec![("PASSWORD".to_owned(), place.clone())];
+    agent.send(&Request::Task(shell));
+    let leak = map([("cmd", format!("echo {place}").into())]);
+    agent.send(&task(4, Pass::Apply, &[], "command", &leak));
+    agent.send(&task(5, Pass::Apply, &[], "copy", &copy));
+    let said = rest(agent);
+    assert!(!said.contains(POISON), "{said}");
+    assert!(said.contains("command's arguments") && said.contains(&place), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("password={POISON}\n"));
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), POISON);
+    assert!(said.contains("id: 5, reply: Outcome(Outcome { status: Same"), "{said}");
+}
+
+#[test]
+fn a_step_that_does_not_hold_is_found_out_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x");
+    let touched = map([("path", path.to_str().unwrap().into()), ("state", "touch".into())]);
+    let mut agent = Agent::start();
+    agent.send(&task(1, Pass::Apply, &[], "file", &touched));
+    assert_eq!(status(&agent.reply().1), Status::Changed);
+    agent.send(&task(2, Pass::Apply, &[], "file", &touched));
+    assert_eq!(status(&agent.reply().1), Status::Changed);
+    let stale = task(3, Pass::Apply, &[], "file", &folder(&dir.path().join("y")));
+    let Request::Task(mut stale) = stale else { panic!() };
+    stale.expect = Some(1);
+    agent.send(&Request::Task(stale));
+    assert!(matches!(agent.reply().1, Reply::Failed(failure) if failure.stale));
+    assert_eq!(agent.end(), 0);
+    assert!(!dir.path().join("y").exists());
 }
 
 #[test]

@@ -215,9 +215,9 @@ mod generated {
             |(state, mode, owner, group, path, (force, follow, recurse))| {
                 let mut args = map([("path", path.into()), ("state", state.word().into())]);
                 let mut give = |name: &str, value: Value| drop(args.insert(name.to_owned(), value));
-                mode.map(|mode| give("mode", mode.into()));
-                owner.map(|owner| give("owner", owner.into()));
-                group.map(|group| give("group", group.into()));
+                for (name, value) in [("mode", mode), ("owner", owner), ("group", group)] {
+                    value.into_iter().for_each(|value| give(name, value.into()));
+                }
                 give("force", force.into());
                 give("follow", follow.into());
                 give("modification_time", "preserve".into());
@@ -243,6 +243,7 @@ mod generated {
 
 /// The laws have teeth: resources that break them are caught.
 mod broken {
+    #![allow(unreachable_pub, missing_docs)]
     use super::*;
     use crate::param::Params;
     use crate::path::AbsPath;

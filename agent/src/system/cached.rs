@@ -11,8 +11,8 @@ pub const FRESH: Duration = Duration::from_secs(3);
 
 type Question = (Vec<String>, Vec<(String, String)>);
 
-/// A machine whose probes are answered from memory where nothing can have changed since. Probes without a key, with
-/// standard input or with a stage are always asked.
+/// A machine whose probes are answered from memory where nothing can have changed since. Probes that watch (see
+/// [`Probe::key`]), and those with standard input or a stage, are always asked.
 pub struct Cached {
     under: Arc<dyn System>,
     answers: Mutex<HashMap<Question, (Instant, Answer)>>,
@@ -59,7 +59,7 @@ impl System for Cached {
     }
 
     fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
-        if probe.key.is_empty() || !probe.stdin.is_empty() || !probe.stage.is_empty() {
+        if probe.watches() || !probe.stdin.is_empty() || !probe.stage.is_empty() {
             return self.under.probe(probe);
         }
         let question = (probe.argv.clone(), probe.env.clone());
@@ -171,6 +171,6 @@ mod tests {
         let asked: Vec<i32> = [&port, &port, &fed, &fed]
             .map(|probe| cached.probe(probe).unwrap().rc)
             .to_vec();
-        assert_eq!(asked, [0, 1, 2, 3]);
+        assert_eq!(asked, [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -31,6 +31,12 @@ impl Findings {
         }
     }
 
+    fn went(&mut self, what: &str, end: Result<(), SystemError>) {
+        if let Err(error) = end {
+            self.sentences.push(format!("{what}: {error}"));
+        }
+    }
+
     fn refused<T: Debug>(&mut self, what: &str, end: Result<T, SystemError>, as_expected: fn(&SystemError) -> bool) {
         match end {
             Err(error) if as_expected(&error) => {}

@@ -134,8 +134,9 @@ pub struct Entry {
 /// A command that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Probe {
-    /// Names the fact that is asked for, such as `unit:named`; an action's predictions use the same name. Empty for
-    /// what changes by itself (a port, a page): such an answer is never remembered.
+    /// Names the fact that is asked for, such as `unit:named`; an action's predictions use the same name. Empty, or
+    /// beginning with `look:`, for what is watched until it changes by itself (a port, a page): such an answer is never
+    /// remembered.
     pub key: String,
     /// Program and arguments; never through a shell.
     pub argv: Vec<String>,
@@ -159,6 +160,12 @@ impl Probe {
             argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
             ..Probe::default()
         }
+    }
+
+    /// Whether this asks for something that changes by itself; see [`Probe::key`].
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        self.key.is_empty() || self.key.starts_with("look:")
     }
 }
 

@@ -9,11 +9,8 @@ use std::time::{Duration, Instant};
 #[must_use]
 pub fn probes(world: &dyn System) -> Vec<String> {
     let mut found = Findings::default();
-    let runs: [fn(&mut Findings, &dyn System) -> Result<(), SystemError>; 3] = [answers, stages, times];
-    for run in runs {
-        if let Err(error) = run(&mut found, world) {
-            found.sentences.push(format!("probes: {error}"));
-        }
+    for end in [answers(&mut found, world), stages(&mut found, world), times(&mut found, world)] {
+        found.went("probes", end);
     }
     found.sentences
 }
@@ -22,11 +19,8 @@ pub fn probes(world: &dyn System) -> Vec<String> {
 #[must_use]
 pub fn actions(world: &dyn System, folder: &AbsPath) -> Vec<String> {
     let mut found = Findings::default();
-    let runs: [fn(&mut Findings, &dyn System, &AbsPath) -> Result<(), SystemError>; 3] = [given, ends, children];
-    for run in runs {
-        if let Err(error) = run(&mut found, world, folder) {
-            found.sentences.push(format!("actions: {error}"));
-        }
+    for end in [given(&mut found, world, folder), ends(&mut found, world, folder), children(&mut found, world, folder)] {
+        found.went("actions", end);
     }
     found.sentences
 }

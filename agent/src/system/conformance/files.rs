@@ -43,29 +43,27 @@ type Verb = Result<(), SystemError>;
 /// Checks the verbs on files in an empty folder, which has to be writable. `sh` has to be there, or be a checker that
 /// refuses what holds `bad`.
 #[must_use]
-pub fn files<'a>(world: &'a dyn System, folder: &'a AbsPath) -> Vec<String> {
+pub fn files(world: &dyn System, folder: &AbsPath) -> Vec<String> {
     let mut files = Files {
         world,
         folder,
         found: Findings::default(),
     };
-    let parts: [(&str, fn(&mut Files<'a>) -> Verb); 11] = [
-        ("what is missing", Files::missing),
-        ("content", Files::content),
-        ("odd names", Files::odd_names),
-        ("attributes of what is written", Files::written),
-        ("attributes that are changed", Files::altered),
-        ("owners", Files::owners),
-        ("checkers", Files::checkers),
-        ("folders", Files::folders),
-        ("symbolic links", Files::links),
-        ("hard links", Files::hard_links),
-        ("removal", Files::removal),
+    let ends = [
+        ("what is missing", files.missing()),
+        ("content", files.content()),
+        ("odd names", files.odd_names()),
+        ("attributes of what is written", files.written()),
+        ("attributes that are changed", files.altered()),
+        ("owners", files.owners()),
+        ("checkers", files.checkers()),
+        ("folders", files.folders()),
+        ("symbolic links", files.links()),
+        ("hard links", files.hard_links()),
+        ("removal", files.removal()),
     ];
-    for (name, part) in parts {
-        if let Err(error) = part(&mut files) {
-            files.found.sentences.push(format!("{name}: {error}"));
-        }
+    for (name, end) in ends {
+        files.found.went(name, end);
     }
     files.found.sentences
 }
