@@ -250,7 +250,13 @@ mod tests {
     impl System for Forgetful {
         fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
             let meta = self.0.stat(path)?;
-            Ok(meta.map(|meta| if meta.kind == FileKind::Directory { Meta { mode: 0o777, ..meta } } else { meta }))
+            Ok(meta.map(|meta| {
+                if meta.kind == FileKind::Directory {
+                    Meta { mode: 0o777, ..meta }
+                } else {
+                    meta
+                }
+            }))
         }
         fn read(&self, path: &AbsPath, limit: u64) -> Result<Option<Vec<u8>>, SystemError> {
             self.0.read(path, limit)
@@ -280,7 +286,11 @@ mod tests {
 
     #[test]
     fn what_does_not_hold_fails_where_it_is_verified() {
-        let args = map([("path", "/etc/x".into()), ("state", "directory".into()), ("mode", "0700".into())]);
+        let args = map([
+            ("path", "/etc/x".into()),
+            ("state", "directory".into()),
+            ("mode", "0700".into()),
+        ]);
         for verify in [false, true] {
             let mut session = Session::new(Arc::new(Forgetful(Fake::new())));
             let task = Task {
@@ -293,11 +303,17 @@ mod tests {
                 verify,
             };
             match session.answer(Request::Task(Box::new(task))) {
-                Some(Response::Done { reply: Reply::Failed(failure), .. }) if verify => {
+                Some(Response::Done {
+                    reply: Reply::Failed(failure),
+                    ..
+                }) if verify => {
                     assert!(failure.message.contains("still differs"), "{}", failure.message);
                     assert_eq!(failure.diff.len(), 1);
                 }
-                Some(Response::Done { reply: Reply::Outcome(outcome), .. }) if !verify => {
+                Some(Response::Done {
+                    reply: Reply::Outcome(outcome),
+                    ..
+                }) if !verify => {
                     assert_eq!(outcome.status, Status::Changed);
                 }
                 other => panic!("{other:?}"),
