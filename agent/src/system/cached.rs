@@ -168,7 +168,8 @@ mod tests {
             stdin: b"x".to_vec(),
             ..Probe::new("fed", &["cat"])
         };
-        let asked: Vec<i32> = [&port, &port, &fed, &fed]
+        let look = Probe::new("look:0:listeners", &["ss", "-l"]);
+        let asked: Vec<i32> = [&port, &port, &fed, &fed, &look, &look]
             .map(|probe| cached.probe(probe).unwrap().rc)
             .to_vec();
         assert_eq!(asked, [0, 1, 2, 3, 4, 5]);
