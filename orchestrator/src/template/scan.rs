@@ -357,7 +357,7 @@ fn closing(tokens: &[Token], open: usize) -> Option<usize> {
 
 /// Where a backslash has to be added so that those of text constants are kept.
 fn backslashes(text: &str, bare: bool) -> Vec<(usize, &'static str)> {
-    let ranges = if bare {
+    let ranges: Vec<Range<usize>> = if bare {
         std::iter::once(0..text.len()).collect()
     } else {
         let expressions = segments(text)
