@@ -35,8 +35,8 @@ params! {
     /// Runs a load balancer with these frontends and pools. It owns `haproxy.cfg`; haproxy -c passes it before it is
     /// swapped, and it is put back when haproxy does not run on it and listen where it says.
     pub struct Haproxy {
-        /// Connections at once.
-        maxconn: u64 = "20000",
+        /// Connections at once; unless given, as many as the unit's limit of open files allows.
+        maxconn: Option<u64>,
         /// Where it logs to; see `log` in HAProxy's manual. Standard output is the journal.
         log: String = "stdout format raw daemon",
         /// How long it waits for what.

@@ -28,9 +28,9 @@ fn global(haproxy: &Haproxy, family: Family) -> String {
         "chroot /var/lib/haproxy".to_owned(),
         "user haproxy".to_owned(),
         "group haproxy".to_owned(),
-        format!("maxconn {}", haproxy.maxconn),
         format!("stats socket {socket} mode 660 level admin"),
     ];
+    lines.extend(haproxy.maxconn.map(|most| format!("maxconn {most}")));
     lines.extend(haproxy.global.iter().cloned());
     section("global", &lines)
 }

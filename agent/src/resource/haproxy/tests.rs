@@ -44,7 +44,6 @@ global
     chroot /var/lib/haproxy
     user haproxy
     group haproxy
-    maxconn 20000
     stats socket /var/lib/haproxy/stats mode 660 level admin
 
 defaults

@@ -85,18 +85,11 @@ fn refusal(set: &FileSet, answer: Answer, running: bool) -> Failure {
     let stdout = unstaged(&answer.text(), set);
     let stderr = unstaged(&answer.error_text(), set);
     let program = set.checker.program();
-    let pointed = stderr
-        .lines()
-        .chain(stdout.lines())
-        .find_map(|line| Some((line.trim(), quoted(line, set)?)));
-    let message = match pointed {
+    let lines = || stdout.lines().chain(stderr.lines()).map(str::trim);
+    let message = match lines().find_map(|line| Some((line, quoted(line, set)?))) {
         Some((words, (at, line))) => format!("{program} refuses the new files: {words}\n  {at} | {line}"),
         None => {
-            let first = stderr
-                .lines()
-                .chain(stdout.lines())
-                .map(str::trim)
-                .find(|line| !line.is_empty());
+            let first = lines().find(|line| !line.is_empty() && !line.contains("loaded serial"));
             format!(
                 "{program} refuses the new files: {}",
                 first.unwrap_or("it does not say why")

@@ -7,6 +7,7 @@ use super::{Content, FileSet, State, Tell};
 use crate::path::AbsPath;
 use crate::resource::file::make_directories;
 use crate::resource::layout::{has_selinux, path};
+use crate::resource::systemd::Manager;
 use crate::resource::{Failure, ResourceError};
 use crate::system::{Action, Alter, Effect, FileWrite, Probe, Removal, System, SystemError};
 use crate::value::Map;
@@ -112,14 +113,35 @@ fn bring(set: &FileSet, now: &State, want: &State, told: bool, world: &dyn Syste
     };
     let mut after = want.unit.clone();
     after.seen.file.clone_from(&now.unit.seen.file);
-    let answer = after.command(verb, &after, world)?;
+    let told = |error| retold(error, set.service, verb, &after);
+    let answer = after.command(verb, &after, world).map_err(told)?;
     if answer.predicted || !want.unit.active() {
         return Ok(());
     }
-    after.settle(world)?;
+    after.settle(world).map_err(told)?;
     let fails = |sentence: String| with_journal(ResourceError::message(sentence), &after, world);
     listens(set.service, &set.listeners, world)?.map_err(fails)?;
     serves(&set.served, world)?.map_err(fails)
+}
+
+/// Says of a failure what was tried, in the words of who asked for it.
+fn retold(error: ResourceError, service: &str, verb: &str, unit: &Unit) -> ResourceError {
+    let ResourceError::Failed(mut failure) = error else {
+        return error;
+    };
+    let answer = failure.answer.clone().unwrap_or_default();
+    let (error, output) = (answer.error_text(), answer.text());
+    let words = error
+        .lines()
+        .chain(output.lines())
+        .map(str::trim)
+        .find(|line| !line.is_empty());
+    failure.message = format!(
+        "{service} does not {verb}: {}",
+        words.unwrap_or("systemctl does not say why")
+    );
+    failure.argv = Manager::System.command(&[verb, &unit.name]);
+    ResourceError::Failed(failure)
 }
 
 /// Adds the unit's last journal lines to a failure.

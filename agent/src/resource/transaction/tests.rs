@@ -355,7 +355,7 @@ fn a_failing_reload_puts_the_old_set_back() {
     };
     rig.file("/etc/toy.conf", "good\n");
     let failure = run(&Toy::new("bad", &["new"]), &rig).unwrap_err();
-    assert_eq!(failure.message, "systemctl: Job failed.");
+    assert_eq!(failure.message, "toy does not reload: Job failed.");
     assert_eq!(failure.kept, "the old set was put back and toy is running on it");
     assert_eq!(failure.journal, ["first words", "last words"]);
     assert_eq!(rig.text("/etc/toy.conf").unwrap(), "good\n");
@@ -372,7 +372,7 @@ fn a_daemon_that_dies_of_its_files_is_put_back() {
     };
     rig.file("/etc/toy.conf", "good\n");
     let failure = run(&Toy::new("poison", &[]), &rig).unwrap_err();
-    assert_eq!(failure.message, "toy.service was started but is failed (exit-code)");
+    assert_eq!(failure.message, "toy does not reload: failed (exit-code)");
     assert_eq!(failure.kept, "the old set was put back and toy is running on it");
     let fresh = Rig {
         fails: Some("bad"),

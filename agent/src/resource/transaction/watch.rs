@@ -36,8 +36,8 @@ pub struct Served {
 }
 
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
-/// Looks before a listener or an answer is given up: 10 s.
-const PATIENCE: u32 = if cfg!(test) { 9 } else { 100 };
+/// Looks before a listener or an answer is given up: 5 s.
+const PATIENCE: u32 = if cfg!(test) { 9 } else { 50 };
 
 /// Waits until a process of this name listens everywhere it should.
 pub(super) fn listens(
