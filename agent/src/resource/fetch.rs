@@ -350,3 +350,100 @@ impl Resource for GetUrl {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::resource::content::given;
+    use crate::resource::http::{reply, server};
+    use crate::resource::laws::laws;
+    use crate::resource::{Failure, Outcome, Status, converge};
+    use crate::system::fake::Fake;
+    use crate::system::local::Local;
+    use crate::system::overlay::Overlay;
+    use std::sync::Arc;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn checksums_are_found_in_lists() {
+        for (list, found) in [
+            (format!("{ABC}  abc.txt\n"), true),
+            (format!("{ABC} *./abc.txt\n"), true),
+            (format!("SHA256 (abc.txt) = {ABC}\n"), true),
+            (format!("{ABC}\n"), true),
+            (format!("{ABC}  xabc.txt\n"), false),
+            ("abc  abc.txt\n".to_owned(), false),
+        ] {
+            assert_eq!(listed(&list, "abc.txt", Algorithm::Sha256).is_some(), found, "{list}");
+        }
+        assert!(split_checksum(&format!("sha256:{ABC}")).is_ok());
+        assert!(split_checksum("sha256:https://h/x").is_ok());
+        for bad in ["sha256", "md5:00", "sha256:abc", "sha1:zz"] {
+            assert!(split_checksum(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn run(get: &GetUrl, world: &(dyn System + 'static)) -> Result<Outcome, Box<Failure>> {
+        converge(get, world, None)
+    }
+
+    #[test]
+    fn files_are_downloaded_checked_and_placed() {
+        let web = server(|request| match request.lines().next().unwrap_or_default() {
+            line if line.contains("/abc.txt") && request.contains("Basic bWU6cHc=") => reply(200, "", "abc"),
+            line if line.contains("/sums") => reply(200, "", &format!("{ABC}  abc.txt\n")),
+            _ => reply(401, "", "who?"),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        let local = Local::new();
+        let url = format!("{web}/abc.txt");
+        let dest = format!("{at}/");
+        let sums = format!("sha256:{web}/sums");
+        let known = [("url", url.as_str()), ("dest", &dest), ("username", "me"), ("password", "pw"), ("mode", "0640")];
+        let get: GetUrl = given(&[&known[..], &[("checksum", &sums)]].concat());
+        let plan = Overlay::new(Arc::new(Local::new()));
+        let predicted = run(&get, &plan).unwrap();
+        assert_eq!(run(&get, &plan).unwrap().status, Status::Same);
+        let applied = run(&get, &local).unwrap();
+        assert_eq!((&predicted.diff, applied.status), (&applied.diff, Status::Changed));
+        assert_eq!(std::fs::read_to_string(format!("{at}/abc.txt")).unwrap(), "abc");
+        assert_eq!(applied.result["mode"].as_str(), Some("0640"));
+        assert_eq!(run(&get, &local).unwrap().status, Status::Same);
+        std::fs::write(format!("{at}/abc.txt"), "old").unwrap();
+        let same: GetUrl = given(&known);
+        assert_eq!(run(&same, &local).unwrap().status, Status::Same);
+        let forced: GetUrl = given(&[&known[..], &[("force", "yes")]].concat());
+        assert_eq!(run(&forced, &local).unwrap().status, Status::Changed);
+        assert_eq!(run(&forced, &local).unwrap().status, Status::Same);
+        let wrong = format!("sha256:{}", "0".repeat(64));
+        let failure = run(&given(&[&known[..], &[("checksum", &wrong)]].concat()), &local).unwrap_err();
+        assert!(failure.message.contains("the checksum is ba7816bf"), "{}", failure.message);
+        let anonymous: GetUrl = given(&[("url", &url), ("dest", &format!("{at}/other"))]);
+        assert!(run(&anonymous, &local).unwrap_err().message.contains("401"));
+        let left: Vec<_> = std::fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["abc.txt"]);
+        assert_eq!(std::fs::read_to_string(format!("{at}/abc.txt")).unwrap(), "abc");
+    }
+
+    #[test]
+    fn get_url_keeps_the_laws() {
+        let world = || {
+            let world = Fake::new().user("named", 25).file("/opt/x", "old").owned("/opt/x", 0o600, "root", "named");
+            world.command(&["sha256sum"], Answer::ok(format!("{}  -\n", "0".repeat(64)))).command(&["sh"], Answer::ok(""))
+        };
+        let sum = format!("sha256:{ABC}");
+        for pairs in [
+            vec![("url", "https://h/a"), ("dest", "/opt/new"), ("checksum", sum.as_str()), ("owner", "named")],
+            vec![("url", "https://h/a"), ("dest", "/opt"), ("mode", "0600")],
+            vec![("url", "https://h/a"), ("dest", "/opt/x"), ("checksum", sum.as_str())],
+            vec![("url", "https://h/a"), ("dest", "/opt/x"), ("mode", "0644"), ("group", "root")],
+            vec![("url", "https://h/"), ("dest", "/opt")],
+            vec![("url", "https://h/a"), ("dest", "/none/x")],
+        ] {
+            laws(&given::<GetUrl>(&pairs), world);
+        }
+    }
+}

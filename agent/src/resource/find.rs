@@ -252,6 +252,10 @@ impl Resource for Find {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::content::given;
+    use crate::resource::converge;
+    use crate::resource::laws::laws;
+    use crate::system::fake::Fake;
 
     #[test]
     fn amounts_have_units() {
@@ -261,5 +265,37 @@ mod tests {
         assert_eq!(bytes("512").unwrap(), 512);
         assert!(bytes("ten").is_err());
         assert!(beyond(5, Some(5)) && !beyond(4, Some(5)) && beyond(4, Some(-5)) && !beyond(6, Some(-5)));
+    }
+
+    #[test]
+    fn files_are_chosen_by_all_tests() {
+        let world = || {
+            let world = Fake::new().file("/p/a.conf", "key = 1\n").file("/p/b.log", "x".repeat(2048));
+            world.file("/p/sub/c.conf", "other\n").file("/p/.hidden.conf", "").link("/p/l.conf", "a.conf").dir("/p/d.conf")
+        };
+        for (pairs, names) in [
+            (vec![], vec!["/p/a.conf", "/p/b.log"]),
+            (vec![("patterns", "*.conf")], vec!["/p/a.conf"]),
+            (vec![("patterns", "*.conf,*.log"), ("excludes", "b*")], vec!["/p/a.conf"]),
+            (vec![("patterns", "*.conf"), ("recurse", "yes")], vec!["/p/a.conf", "/p/sub/c.conf"]),
+            (vec![("patterns", "*.conf"), ("recurse", "yes"), ("depth", "1")], vec!["/p/a.conf"]),
+            (vec![("patterns", "*.conf"), ("hidden", "yes")], vec!["/p/.hidden.conf", "/p/a.conf"]),
+            (vec![("patterns", r"^[a-b]\."), ("use_regex", "yes")], vec!["/p/a.conf", "/p/b.log"]),
+            (vec![("contains", r"key\s*=")], vec!["/p/a.conf"]),
+            (vec![("size", "1k")], vec!["/p/b.log"]),
+            (vec![("size", "-1k")], vec!["/p/a.conf"]),
+            (vec![("age", "1d")], vec!["/p/a.conf", "/p/b.log"]),
+            (vec![("age", "-1d")], vec![]),
+            (vec![("file_type", "directory")], vec!["/p/d.conf", "/p/sub"]),
+            (vec![("file_type", "link")], vec!["/p/l.conf"]),
+        ] {
+            let pairs = [&pairs[..], &[("paths", "/p")]].concat();
+            let find: Find = given(&pairs);
+            let outcome = converge(&find, &world() as &(dyn System + 'static), None).unwrap();
+            let files = outcome.result["files"].as_list().unwrap();
+            let found: Vec<&str> = files.iter().filter_map(|file| file.get("path")?.as_str()).collect();
+            assert_eq!(found, names, "{pairs:?}");
+        }
+        laws(&given::<Find>(&[("paths", "/p,/none"), ("get_checksum", "yes")]), world);
     }
 }

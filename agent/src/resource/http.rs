@@ -293,6 +293,46 @@ pub(super) fn form_encoded(text: &str) -> String {
     })
 }
 
+/// A web server on loopback, for tests: answers each request by what a function makes of it.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) fn server(answer: impl Fn(&str) -> String + Send + 'static) -> String {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+            loop {
+                let count = stream.read(&mut buffer).unwrap();
+                request.extend_from_slice(&buffer[..count]);
+                let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+                let body = text
+                    .split_once("content-length: ")
+                    .and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+                let end = text.find("\r\n\r\n").map(|end| end + 4 + body.unwrap_or(0));
+                if count == 0 || end.is_some_and(|end| request.len() >= end) {
+                    break;
+                }
+            }
+            stream
+                .write_all(answer(&String::from_utf8_lossy(&request)).as_bytes())
+                .unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+/// A web server's answer, for tests.
+#[cfg(test)]
+pub(super) fn reply(status: u16, headers: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -358,6 +358,7 @@ pub mod systemd;
 
 registry! {
     apt::Apt,
+    archive::Unarchive,
     assemble::Assemble,
     block::BlockInFile,
     command::Command,

@@ -81,7 +81,12 @@ impl Resource for Slurp {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::resource::content::given;
+    use crate::resource::converge;
+    use crate::resource::laws::laws;
+    use crate::system::fake::Fake;
 
     #[test]
     fn base64_is_that_of_the_rfc() {
@@ -91,5 +96,15 @@ mod tests {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
         assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
+    }
+
+    #[test]
+    fn slurp_keeps_the_laws() {
+        let world = || Fake::new().file("/etc/x", "foo").link("/etc/l", "x");
+        laws(&given::<Slurp>(&[("src", "/etc/l")]), world);
+        laws(&given::<Slurp>(&[("src", "/etc/none")]), world);
+        let slurp: Slurp = given(&[("src", "/etc/l")]);
+        let outcome = converge(&slurp, &world() as &(dyn System + 'static), None).unwrap();
+        assert_eq!(outcome.result["content"].as_str(), Some("Zm9v"));
     }
 }

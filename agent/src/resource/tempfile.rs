@@ -90,3 +90,29 @@ impl Resource for Tempfile {
         map([("state", self.state.word().into())])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::resource::content::given;
+    use crate::resource::converge;
+    use crate::system::local::Local;
+    use crate::system::overlay::Overlay;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_name_of_its_own_is_told_when_applied() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        let make: Tempfile = given(&[("state", "directory"), ("path", at), ("suffix", ".d")]);
+        let plan = Overlay::new(Arc::new(Local::new()));
+        let planned = converge(&make, &plan as &(dyn System + 'static), None).unwrap();
+        assert!(planned.result["path"].unknown().is_some());
+        let made = converge(&make, &Local::new() as &(dyn System + 'static), None).unwrap();
+        let path = made.result["path"].as_str().unwrap();
+        assert!(path.starts_with(&format!("{at}/ansible.")) && path.ends_with(".d"), "{path}");
+        assert!(std::fs::metadata(path).unwrap().is_dir());
+        assert_eq!(std::fs::read_dir(at).unwrap().count(), 1);
+    }
+}

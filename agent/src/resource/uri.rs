@@ -277,3 +277,101 @@ impl Resource for Uri {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::param::Params;
+    use crate::resource::content::given;
+    use crate::resource::http::{reply, server};
+    use crate::resource::{Outcome, Status, converge};
+    use crate::secret::Secret;
+    use crate::system::local::Local;
+    use crate::system::overlay::Overlay;
+    use crate::system::veil::Veil;
+    use std::sync::Arc;
+
+    fn web() -> String {
+        server(|request| {
+            let line = request.lines().next().unwrap_or_default();
+            match line.split(' ').nth(1).unwrap_or_default() {
+                "/json" => reply(200, "Content-Type: application/json\r\nX-Two-Words: b\r\n", "{\"a\": [1]}"),
+                "/gone" => reply(404, "", "no"),
+                "/moved" => reply(302, "Location: /json\r\n", ""),
+                _ => reply(201, "", request),
+            }
+        })
+    }
+
+    fn run(uri: &Uri, world: &(dyn System + 'static)) -> Result<Outcome, Box<Failure>> {
+        converge(uri, world, None)
+    }
+
+    #[test]
+    fn questions_are_asked_in_a_plan_too() {
+        let web = web();
+        let plan = Overlay::new(Arc::new(Local::new()));
+        for world in [&Local::new() as &(dyn System + 'static), &plan] {
+            let asked = run(&given(&[("url", &format!("{web}/moved"))]), world).unwrap();
+            assert_eq!(asked.status, Status::Same);
+            let json = asked.result["json"].get("a").and_then(Value::as_list).unwrap();
+            assert_eq!((json, asked.result["x_two_words"].as_str()), (&[Value::Int(1)][..], Some("b")));
+            assert_eq!((asked.result["status"].clone(), asked.result["redirected"].clone()), (200.into(), true.into()));
+            let head = run(&given(&[("url", &format!("{web}/json")), ("method", "head")]), world).unwrap();
+            assert_eq!(head.result["content_type"].as_str(), Some("application/json"));
+        }
+        let gone: Uri = given(&[("url", &format!("{web}/gone"))]);
+        assert!(matches!(run(&gone, &plan).unwrap().status, Status::Unknown(_)));
+        let failure = run(&gone, &Local::new()).unwrap_err();
+        assert!(failure.message.ends_with("answered with status 404, not 200"), "{}", failure.message);
+        assert_eq!(failure.result["content"].as_str(), Some("no"));
+        let dead: Uri = given(&[("url", "http://127.0.0.1:1/"), ("timeout", "5")]);
+        assert!(run(&dead, &Local::new()).unwrap_err().message.contains("connect"));
+        assert!(matches!(run(&dead, &plan).unwrap().status, Status::Unknown(_)));
+        let accepted: Uri = given(&[("url", &format!("{web}/gone")), ("status_code", "200, 404")]);
+        assert_eq!(run(&accepted, &Local::new()).unwrap().result["status"], Value::Int(404));
+    }
+
+    #[test]
+    fn what_is_sent_arrives_whole_and_secrets_only_there() {
+        let web = web();
+        let poison = "p\"a\\s$s `x` é'\n";
+        let (header, body) = (Secrets::placeholder("h", "01"), Secrets::placeholder("b", "02"));
+        let mut secrets = Secrets::default();
+        secrets.insert(header.clone(), Secret::new("to\"ken\\"));
+        secrets.insert(body.clone(), Secret::new(poison));
+        let veil = Veil::new(Arc::new(Local::new()));
+        veil.learn(secrets);
+        let mut uri: Uri = given(&[("url", &format!("{web}/send")), ("method", "POST"), ("status_code", "201")]);
+        uri.headers.insert("X-Token".to_owned(), header.clone());
+        uri.body = Some(Value::from(format!("@{body}end\n")));
+        uri.return_content = true;
+        let sent = run(&uri, &veil).unwrap();
+        assert_eq!(sent.status, Status::Changed);
+        let content = sent.result["content"].as_str().unwrap();
+        assert!(content.starts_with("POST /send HTTP/1.1\r\n"), "{content}");
+        assert!(content.contains(&format!("\r\nX-Token: {header}\r\n")), "{content}");
+        assert!(content.ends_with(&format!("\r\n\r\n@{body}end\n")), "{content}");
+        assert!(matches!(run(&uri, &Overlay::new(Arc::new(veil))).unwrap().status, Status::Unknown(_)));
+        let mut json: Uri = given(&[("url", &web), ("method", "PUT"), ("status_code", "201"), ("body_format", "json")]);
+        json.body = Some(map([("a", "x\"y\\".into())]).into());
+        json.return_content = true;
+        let content = run(&json, &Local::new()).unwrap().result["content"].as_str().unwrap().to_owned();
+        assert!(content.ends_with("{\"a\": \"x\\\"y\\\\\"}") && content.contains("application/json"), "{content}");
+        json.body_format = BodyFormat::Form;
+        json.body = Some(map([("a", vec!["1 2", "&"].into())]).into());
+        let content = run(&json, &Local::new()).unwrap().result["content"].as_str().unwrap().to_owned();
+        assert!(content.ends_with("\r\n\r\na=1+2&a=%26"), "{content}");
+    }
+
+    #[test]
+    fn requests_are_skipped_and_refused() {
+        let skipped: Uri = given(&[("url", "http://127.0.0.1:1/"), ("method", "POST"), ("creates", "/etc")]);
+        assert_eq!(run(&skipped, &Local::new()).unwrap().status, Status::Same);
+        for pairs in [vec![("url", "x")], vec![("url", "http://u:p@h/")], vec![("url", "http://h/"), ("method", "G ET")]] {
+            let args = pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+            assert!(Uri::decode(&args).unwrap().check().is_err(), "{pairs:?}");
+        }
+    }
+}

@@ -304,3 +304,94 @@ impl Resource for WaitFor {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::param::Params;
+    use crate::resource::content::given;
+    use crate::resource::laws::laws;
+    use crate::resource::{Status, converge};
+    use crate::system::fake::Fake;
+    use crate::system::local::Local;
+    use crate::system::overlay::Overlay;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    fn status(pairs: &[(&str, &str)], world: &(dyn System + 'static)) -> Result<Status, String> {
+        converge(&given::<WaitFor>(pairs), world, None).map(|end| end.status).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn the_kernels_table_is_read() {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1";
+        let socket = Socket::parse(line).unwrap();
+        assert_eq!((socket.local.as_str(), socket.port, socket.state), ("127.0.0.1", 8080, Socket::LISTEN));
+        assert!(socket.listens_for(8080, "localhost") && !socket.listens_for(8080, "127.0.0.2"));
+        assert_eq!(address("00000000000000000000000001000000").as_deref(), Some("::1"));
+        assert_eq!(address("0000000000000000FFFF00000100007F").as_deref(), Some("127.0.0.1"));
+        assert!(Socket::parse("  sl  local_address rem_address   st").is_none());
+    }
+
+    #[test]
+    fn ports_are_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let local = Local::new();
+        assert_eq!(status(&[("port", &port), ("timeout", "5")], &local), Ok(Status::Same));
+        assert_eq!(status(&[("port", &port), ("state", "drained"), ("timeout", "5")], &local), Ok(Status::Same));
+        let vain = status(&[("port", &port), ("state", "stopped"), ("timeout", "0")], &local).unwrap_err();
+        assert!(vain.contains("in vain for 127.0.0.1:") && vain.ends_with("to be stopped"), "{vain}");
+        let plan = Overlay::new(Arc::new(Local::new()));
+        let stopped = status(&[("port", &port), ("state", "stopped")], &plan).unwrap();
+        assert!(matches!(stopped, Status::Unknown(reason) if reason.starts_with("waits for 127.0.0.1:")));
+        drop(listener);
+        assert_eq!(status(&[("port", &port), ("state", "stopped"), ("timeout", "5")], &local), Ok(Status::Same));
+    }
+
+    #[test]
+    fn another_hosts_port_is_tried() {
+        let world = |rc| Fake::new().command(&["bash"], Answer::status(rc)).command(&["nc"], Answer::status(0));
+        let pairs = [("host", "192.0.2.5"), ("port", "6443"), ("timeout", "0")];
+        assert_eq!(status(&pairs, &world(0)), Ok(Status::Same));
+        assert!(status(&pairs, &world(1)).is_err());
+        assert_eq!(status(&pairs, &world(Answer::NO_PROGRAM)), Ok(Status::Same));
+    }
+
+    #[test]
+    fn paths_and_text_are_waited_for() {
+        let world = || Fake::new().file("/log", "starting\nready on 8080\n");
+        for (pairs, good) in [
+            (vec![("path", "/log")], true),
+            (vec![("path", "/none")], false),
+            (vec![("path", "/none"), ("state", "absent")], true),
+            (vec![("path", "/log"), ("state", "absent")], false),
+            (vec![("path", "/log"), ("search_regex", r"^ready on (\d+)$")], true),
+            (vec![("path", "/log"), ("search_regex", "^failed")], false),
+            (vec![("path", "/none"), ("search_regex", "x")], false),
+        ] {
+            let pairs = [&pairs[..], &[("timeout", "0")]].concat();
+            assert_eq!(status(&pairs, &world()).is_ok(), good, "{pairs:?}");
+            laws(&given::<WaitFor>(&pairs), world);
+        }
+        let found: WaitFor = given(&[("path", "/log"), ("search_regex", r"on (\d+)")]);
+        let outcome = converge(&found, &world() as &(dyn System + 'static), None).unwrap();
+        assert_eq!(outcome.result["match_groups"], vec!["8080"].into());
+        let bare: WaitFor = given(&[("timeout", "0")]);
+        assert_eq!(converge(&bare, &world() as &(dyn System + 'static), None).unwrap().status, Status::Same);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for pairs in [
+            vec![("port", "1"), ("path", "/x")],
+            vec![("search_regex", "x")],
+            vec![("state", "drained")],
+            vec![("path", "/x"), ("state", "stopped")],
+        ] {
+            let args = pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+            assert!(WaitFor::decode(&args).unwrap().check().is_err(), "{pairs:?}");
+        }
+    }
+}
