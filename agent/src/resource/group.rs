@@ -1,22 +1,13 @@
 //! Groups of users.
 
 use super::acting::run;
+use super::line::Presence;
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
 use crate::system::{Action, Answer, Effect, Probe, System};
 use crate::value::{Map, Value, map};
-use crate::{choice, params};
+use crate::params;
 use serde::Serialize;
-
-choice! {
-    /// Whether something should be there.
-    pub enum Presence {
-        /// It should.
-        Present = "present",
-        /// It should not.
-        Absent = "absent",
-    }
-}
 
 params! {
     /// Makes sure that a group exists or not.

@@ -1,11 +1,13 @@
 //! Users with their groups, home folders and passwords.
 
 use super::acting::run;
-use super::group::{self, Presence};
+use super::file::make_directories;
+use super::group;
+use super::line::Presence;
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
 use crate::path::AbsPath;
-use crate::system::{Action, Answer, Declared, Effect, Probe, System};
+use crate::system::{Action, Alter, Answer, Declared, Effect, FileKind, FileWrite, Probe, System};
 use crate::value::{Map, Value, map};
 use crate::{choice, params};
 use serde::Serialize;
@@ -187,7 +189,7 @@ impl Account {
 }
 
 /// What the user's accounts will be seen as.
-fn effect(name: &str, account: Option<&Account>, home: Option<&str>) -> Effect {
+fn effect(name: &str, account: Option<&Account>) -> Effect {
     let gone = || Answer::status(2);
     Effect::Declared(Declared {
         predicts: vec![
@@ -195,7 +197,6 @@ fn effect(name: &str, account: Option<&Account>, home: Option<&str>) -> Effect {
             (format!("shadow:{name}"), account.map_or_else(gone, |account| account.shadow(name))),
             (format!("groups:{name}"), account.map_or_else(Answer::default, |account| account.members(name))),
         ],
-        creates: home.and_then(|home| AbsPath::new(home).ok()).into_iter().collect(),
         ..Declared::default()
     })
 }
@@ -308,9 +309,33 @@ impl User {
             argv.push("-N".to_owned());
         }
         argv.push(self.name.clone());
-        let home = self.create_home.then_some(want.home.as_str());
         let made = Account { password: String::new(), locked: true, ..want.clone() };
-        run(world, &Action { argv, ..Action::new(&[], effect(&self.name, Some(&made), home)) })?;
+        let mut effect = effect(&self.name, Some(&made));
+        if let (Effect::Declared(declared), None) = (&mut effect, &self.group) {
+            let (name, gid) = (&self.name, want.gid.map(|gid| gid.to_string()).unwrap_or_default());
+            declared.predicts.push((group::probe(name).key, Answer::ok(format!("{name}:x:{gid}:\n"))));
+        }
+        run(world, &Action { argv, ..Action::new(&[], effect) })?;
+        if self.create_home { self.furnish(&want.home, world) } else { Ok(()) }
+    }
+
+    /// Makes the home folder where useradd has not: that is in a plan, whose later steps put files there.
+    fn furnish(&self, home: &str, world: &dyn System) -> Result<(), ResourceError> {
+        let home = AbsPath::new(home).map_err(ResourceError::message)?;
+        if world.stat(&home)?.is_some() {
+            return Ok(());
+        }
+        let group = self.group.as_ref().unwrap_or(&self.name).clone();
+        let owners = Alter { owner: Some(self.name.clone()), group: Some(group), ..Alter::default() };
+        make_directories(&home, 0o700, world)?;
+        world.alter(&home, &owners)?;
+        let skeleton = self.skeleton.clone().map_or_else(|| AbsPath::new("/etc/skel"), Ok).map_err(ResourceError::message)?;
+        for entry in world.list(&skeleton)?.iter().filter(|entry| entry.kind == FileKind::File) {
+            if let Some(bytes) = world.read(&skeleton.join(&entry.name), 1 << 20)? {
+                let file = FileWrite::new(home.join(&entry.name), bytes);
+                world.write(&FileWrite { owner: owners.owner.clone(), group: owners.group.clone(), ..file })?;
+            }
+        }
         Ok(())
     }
 
@@ -326,7 +351,7 @@ impl User {
         argv.extend(options);
         argv.push(self.name.clone());
         let seen = Account { password: here.password.clone(), locked: here.locked, ..want.clone() };
-        run(world, &Action { argv, ..Action::new(&[], effect(&self.name, Some(&seen), None)) })?;
+        run(world, &Action { argv, ..Action::new(&[], effect(&self.name, Some(&seen))) })?;
         Ok(())
     }
 
@@ -336,14 +361,14 @@ impl User {
         let mut locked = here.is_none_or(|here| here.locked);
         if new_hash {
             let seen = Account { locked: false, ..want.clone() };
-            let mut action = Action::new(&["chpasswd", "-e"], effect(&self.name, Some(&seen), None));
+            let mut action = Action::new(&["chpasswd", "-e"], effect(&self.name, Some(&seen)));
             action.stdin = format!("{}:{}\n", self.name, want.password).into_bytes();
             run(world, &action)?;
             locked = false;
         }
         if locked != want.locked && (new_hash || self.password_lock.is_some()) {
             let flag = if want.locked { "-L" } else { "-U" };
-            run(world, &Action::new(&["usermod", flag, &self.name], effect(&self.name, Some(want), None)))?;
+            run(world, &Action::new(&["usermod", flag, &self.name], effect(&self.name, Some(want))))?;
         }
         Ok(())
     }
@@ -409,7 +434,7 @@ impl Resource for User {
             let mut argv = vec!["userdel".to_owned()];
             argv.extend([(self.remove, "-r"), (self.force, "-f")].iter().filter(|(on, _)| *on).map(|(_, f)| (*f).to_owned()));
             argv.push(self.name.clone());
-            let mut gone = effect(&self.name, None, None);
+            let mut gone = effect(&self.name, None);
             let home = now.account.as_ref().and_then(|account| AbsPath::new(&account.home).ok());
             if let (Effect::Declared(declared), true) = (&mut gone, self.remove) {
                 declared.removes.extend(home.filter(|home| home.as_str() != "/"));
@@ -455,6 +480,7 @@ mod tests {
         ["useradd", "usermod", "userdel", "chpasswd"].iter().fold(
             Fake::new()
                 .dir("/home/ops")
+                .group("wheel", 10)
                 .fact("user:ops", Answer::ok("ops:x:1000:1000:Operator:/home/ops:/bin/bash\n"))
                 .fact("user:new", Answer::status(2))
                 .fact("shadow:ops", Answer::ok("ops:$6$old:20000:0:99999:7:::\n"))
@@ -510,7 +536,7 @@ mod tests {
         let both = user("ops", &[("groups", "wheel".into()), ("append", true.into())]);
         assert_eq!(acts(&both), ["act usermod -G adm,wheel ops"]);
         assert_eq!(acts(&user("ops", &[("shell", "/bin/bash".into())])), Vec::<String>::new());
-        assert_eq!(acts(&user("new", &[("system", true.into())])), ["act useradd -m -r new"]);
+        assert_eq!(acts(&user("new", &[("system", true.into())]))[0], "act useradd -m -r new");
         let on_create = user("ops", &[("password", "$6$new".into()), ("update_password", "on_create".into())]);
         assert_eq!(acts(&on_create), Vec::<String>::new());
         assert_eq!(acts(&user("ops", &[("password", "$6$new".into())])), ["act chpasswd -e"]);
