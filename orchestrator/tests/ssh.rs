@@ -8,6 +8,8 @@
     clippy::panic
 )]
 
+#[path = "ssh/person.rs"]
+mod person;
 #[path = "ssh/sshd.rs"]
 mod sshd;
 
@@ -225,6 +227,42 @@ async fn a_passphrase_is_asked_for_once() {
             gave_up.contains("the passphrase of the key") && gave_up.contains("was not given"),
             "{gave_up}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_only_a_person_can_answer() {
+    let sshd = Sshd::start();
+    for (method, right, wrong, words) in [
+        (
+            russh::MethodKind::Password,
+            &["wrong", "right"][..],
+            &["a", "b", "c"][..],
+            "the password",
+        ),
+        (
+            russh::MethodKind::KeyboardInteractive,
+            &["right", "1", "right", "42"],
+            &["a"; 6],
+            "the answers to its questions",
+        ),
+    ] {
+        let mut target = sshd.target();
+        target.port = Some(person::serve(method, &sshd.path("host_ed25519")).await);
+        let key = sshd.read("host_ed25519.pub");
+        std::fs::write(sshd.path("known_hosts"), format!("127.0.0.1 {key}")).unwrap();
+        let answers = Answers::new(right);
+        sshd.connector_with(answers.clone()).connect(&target).await.unwrap();
+        assert_eq!(answers.asked.load(Ordering::SeqCst), right.len());
+        let error = error_of(&sshd.connector_with(Answers::new(wrong)), &target).await;
+        assert!(error.contains(words) && error.contains("does not let"), "{error}");
+        let error = error_of(&sshd.connector_with(Answers::new(&[])), &target).await;
+        assert!(
+            error.contains(&format!("it offers {}", <&str>::from(&method))),
+            "{error}"
+        );
+        let error = error_of(&sshd.connector(), &target).await;
+        assert!(error.contains("does not let"), "{error}");
     }
 }
 
