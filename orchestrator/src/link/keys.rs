@@ -162,10 +162,12 @@ impl KeyFile {
     }
 }
 
+type Loaded = Arc<OnceCell<Result<Arc<KeyFile>, KeyError>>>;
+
 /// The key files of a run, each read once.
 #[derive(Default)]
 pub(crate) struct KeyStore {
-    files: Mutex<HashMap<PathBuf, Arc<OnceCell<Result<Arc<KeyFile>, KeyError>>>>>,
+    files: Mutex<HashMap<PathBuf, Loaded>>,
 }
 
 impl KeyStore {

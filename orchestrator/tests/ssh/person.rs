@@ -9,6 +9,16 @@ use russh::{MethodKind, MethodSet};
 #[derive(Clone)]
 struct Person(MethodKind);
 
+impl Person {
+    /// A refusal after which the same method may be tried again, as sshd does it.
+    fn again(&self) -> Auth {
+        Auth::Reject {
+            proceed_with_methods: Some(MethodSet::from(&[self.0][..])),
+            partial_success: false,
+        }
+    }
+}
+
 impl Handler for Person {
     type Error = russh::Error;
 
@@ -16,7 +26,7 @@ impl Handler for Person {
         Ok(if password == "right" {
             Auth::Accept
         } else {
-            Auth::reject()
+            self.again()
         })
     }
 
@@ -39,7 +49,7 @@ impl Handler for Person {
         Ok(if answers == ["right", "42"] {
             Auth::Accept
         } else {
-            Auth::reject()
+            self.again()
         })
     }
 }

@@ -64,7 +64,7 @@ pub enum ConnectError {
     HostKey(#[from] HostKeyError),
     /// The server does not let us in.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Auth(Box<AuthError>),
     /// The OpenSSH configuration or a name is unusable.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -90,6 +90,12 @@ pub enum ConnectError {
         /// The system's words.
         reason: String,
     },
+}
+
+impl From<AuthError> for ConnectError {
+    fn from(error: AuthError) -> Self {
+        ConnectError::Auth(Box::new(error))
+    }
 }
 
 /// Why a server's key was not taken.
@@ -145,7 +151,7 @@ pub enum HostKeyError {
         /// The name in known_hosts.
         host: String,
         /// The `@cert-authority` line.
-        authority: KnownKey,
+        authority: Box<KnownKey>,
         /// Why.
         reason: String,
     },

@@ -78,7 +78,7 @@ impl HostKeyCheck {
         match certificate_fault(certificate, &self.principal) {
             Some(reason) => Err(HostKeyError::Certificate {
                 host: self.name.clone(),
-                authority,
+                authority: Box::new(authority),
                 reason,
             }),
             None => Ok(()),

@@ -328,9 +328,7 @@ async fn unwanted<T, E>(
     if let Some(exit) = exit {
         exit.closed().await;
     }
-    for output in [stdout, stderr] {
-        if let Some(output) = output {
-            output.closed().await;
-        }
+    for output in [stdout, stderr].into_iter().flatten() {
+        output.closed().await;
     }
 }
