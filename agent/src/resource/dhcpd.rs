@@ -27,6 +27,8 @@ params! {
         subnets: Vec<Subnet>,
         /// Machines that always get the same address.
         hosts: Vec<Reservation> ["reservations"],
+        /// Whether `hosts` are told their names together with their subnet's domain.
+        qualified: bool = "no",
         /// Further statements at the end of dhcpd.conf, as they are.
         extra: Option<String>,
         /// Whether it runs.

@@ -8,6 +8,7 @@ use super::network::endpoint;
 use super::transaction::{Checker, FileSet, Listener, Power, SetFile, State, Tell, Watch, service};
 use crate::path::AbsPath;
 use crate::{choice, params};
+use indexmap::IndexMap;
 
 choice! {
     /// What HAProxy understands of a connection.
@@ -123,7 +124,13 @@ params! {
         balance: String = "roundrobin",
         /// How a server's health is found out.
         check: Option<Check>,
-        /// The servers.
+        /// Servers by name and address, all on `port`.
+        hosts: IndexMap<String, String>,
+        /// Servers by name and address, all on `port`, that work only when all the others are out.
+        backups: IndexMap<String, String>,
+        /// The port of `hosts` and `backups`.
+        port: Option<u16>,
+        /// Servers of which there is more to say.
         servers: Vec<Server>,
         /// Further lines of the section.
         options: Vec<String>,
@@ -165,6 +172,25 @@ params! {
         weight: Option<u16>,
         /// Further words.
         options: Option<String>,
+    }
+}
+
+impl Pool {
+    /// All its servers.
+    fn all(&self) -> impl Iterator<Item = Server> {
+        let port = self.port.unwrap_or(0);
+        let server = move |(name, address): (&String, &String), backup: bool| Server {
+            name: name.clone(),
+            address: address.clone(),
+            port,
+            check: true,
+            backup,
+            weight: None,
+            options: None,
+        };
+        let hosts = self.hosts.iter().map(move |host| server(host, false));
+        let backups = self.backups.iter().map(move |host| server(host, true));
+        hosts.chain(backups).chain(self.servers.iter().cloned())
     }
 }
 
@@ -218,7 +244,7 @@ impl Haproxy {
 service! {
     Haproxy,
     names: &["haproxy", "okd.haproxy"],
-    example: "- name: Load balancer\n  haproxy:\n    stats: {bind: \"127.0.0.1:9000\"}\n    frontends:\n      - {name: api, bind: [\"*:6443\"], pool: masters}\n    pools:\n      - name: masters\n        check: {type: https, path: /readyz, interval: 5s, fall: 3, rise: 2}\n        servers:\n          - {name: bootstrap, address: 10.0.0.7, port: 6443, backup: true}\n          - {name: master1, address: 10.0.0.2, port: 6443}\n"
+    example: "- name: Load balancer\n  haproxy:\n    stats: {bind: \"127.0.0.1:9000\"}\n    pools:\n      - name: api\n        bind: [\"*:6443\"]\n        check: {type: https, path: /readyz, interval: 5s, fall: 3, rise: 2}\n        port: 6443\n        hosts: {master1: 10.0.0.2, master2: 10.0.0.3, master3: 10.0.0.4}\n        backups: {bootstrap: 10.0.0.7}\n"
 }
 
 #[cfg(test)]

@@ -97,6 +97,12 @@ fn both_families_get_their_layout() {
 }
 
 #[test]
+fn names_are_told_whole_where_that_is_asked_for() {
+    let dhcpd = Dhcpd { qualified: true, ..Dhcpd::decode(&args()).unwrap() };
+    assert!(config::render(&dhcpd).contains("option host-name \"worker1.okd.example.org\";"));
+}
+
+#[test]
 fn contradictions_are_refused_before_anything_is_contacted() {
     let mut dhcpd = Dhcpd::decode(&args()).unwrap();
     let more = [

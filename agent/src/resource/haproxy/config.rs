@@ -15,7 +15,7 @@ pub(super) fn render(haproxy: &Haproxy, family: Family) -> String {
     header("#") + &sections.join("\n")
 }
 
-/// A section with its lines; a port alone is a port on every address.
+/// A section with its lines.
 fn section(title: &str, lines: &[String]) -> String {
     let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
     format!("{title}\n{body}")
@@ -70,6 +70,7 @@ fn stats(stats: &Stats) -> String {
     section("frontend stats", &lines)
 }
 
+/// An address to listen on; a port alone is that port on every address.
 fn bind(text: &str) -> String {
     let port_alone = text.split_whitespace().next().is_some_and(|first| first.parse::<u16>().is_ok());
     format!("bind {}{text}", if port_alone { "*:" } else { "" })
@@ -104,7 +105,7 @@ fn pool(pool: &Pool) -> String {
     }
     lines.extend(pool.options.iter().cloned());
     let https = pool.check.as_ref().is_some_and(|check| check.r#type == CheckType::Https);
-    lines.extend(pool.servers.iter().map(|server| server_line(server, https)));
+    lines.extend(pool.all().map(|server| server_line(&server, https)));
     let kind = if pool.bind.is_empty() { "backend" } else { "listen" };
     section(&format!("{kind} {}", pool.name), &lines)
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a load balancer's settings, said before anything is contacted.
 
-use super::{Haproxy, Pool};
+use super::{Haproxy, Pool, Server};
 use crate::resource::network::{clash, endpoint};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -44,11 +44,12 @@ pub(super) fn problems(haproxy: &Haproxy) -> Vec<String> {
 
 fn pool_problems(pool: &Pool) -> Vec<String> {
     let mut problems = Vec::new();
-    if pool.servers.is_empty() {
+    let servers: Vec<Server> = pool.all().collect();
+    if servers.is_empty() {
         problems.push("it has no servers".to_owned());
     }
     let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
-    for server in &pool.servers {
+    for server in &servers {
         if !is_name(&server.name) {
             problems.push(format!("`{}` is not a server's name", server.name));
         }

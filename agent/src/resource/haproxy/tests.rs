@@ -11,8 +11,8 @@ use crate::system::fake::Fake;
 use crate::system::{Answer, System};
 use crate::value::{Map, Value, map};
 
-fn server(name: &str, address: &str, port: i64, backup: bool) -> Value {
-    let pairs = [("name", name.into()), ("address", address.into()), ("port", Value::Int(port)), ("backup", backup.into())];
+fn server(name: &str, address: &str, port: i64) -> Value {
+    let pairs = [("name", name.into()), ("address", address.into()), ("port", Value::Int(port))];
     Value::Map(map(pairs))
 }
 
@@ -21,14 +21,16 @@ fn args() -> Map {
     let api = map([
         ("name", "api".into()),
         ("check", Value::Map(check)),
-        ("servers", Value::List(vec![server("bootstrap", "10.0.0.7", 6443, true), server("master1", "10.0.0.2", 6443, false)])),
+        ("port", Value::Int(6443)),
+        ("hosts", Value::Map(map([("master1", "10.0.0.2".into())]))),
+        ("backups", Value::Map(map([("bootstrap", "10.0.0.7".into())]))),
     ]);
     let ingress = map([
         ("name", "http".into()),
         ("bind", Value::Int(80)),
         ("mode", "http".into()),
         ("balance", "source".into()),
-        ("servers", Value::List(vec![server("worker1", "10.0.0.5", 80, false)])),
+        ("servers", Value::List(vec![server("worker1", "10.0.0.5", 80)])),
     ]);
     let frontend = map([("name", "api".into()), ("bind", "*:6443".into()), ("pool", "api".into())]);
     map([
@@ -77,8 +79,8 @@ backend api
     option httpchk GET /readyz
     http-check expect status 200
     default-server inter 5s fall 3 rise 2
-    server bootstrap 10.0.0.7:6443 check check-ssl verify none backup
     server master1 10.0.0.2:6443 check check-ssl verify none
+    server bootstrap 10.0.0.7:6443 check check-ssl verify none backup
 
 listen http
     bind *:80
@@ -107,9 +109,8 @@ fn contradictions_are_refused_before_anything_is_contacted() {
     haproxy.frontends[0].pool = "nowhere".to_owned();
     haproxy.frontends[0].bind.push("10.0.0.1:80".to_owned());
     haproxy.frontends[0].bind.push("here".to_owned());
-    haproxy.pools[0].servers[1].address = "10.0.0.300".to_owned();
-    let twin = haproxy.pools[0].servers[0].clone();
-    haproxy.pools[0].servers.push(twin);
+    haproxy.pools[0].hosts.insert("master2".to_owned(), "10.0.0.300".to_owned());
+    haproxy.pools[0].hosts.insert("bootstrap".to_owned(), "10.0.0.7".to_owned());
     haproxy.pools[1].servers.clear();
     haproxy.stats.as_mut().unwrap().bind = "*:9000".to_owned();
     haproxy.global.push("a\nb".to_owned());

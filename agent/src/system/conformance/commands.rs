@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 #[must_use]
 pub fn probes(world: &dyn System) -> Vec<String> {
     let mut found = Findings::default();
-    for end in [answers(&mut found, world), stages(&mut found, world), times(&mut found, world)] {
+    for end in [
+        answers(&mut found, world),
+        stages(&mut found, world),
+        times(&mut found, world),
+    ] {
         found.went("probes", end);
     }
     found.sentences
@@ -19,7 +23,11 @@ pub fn probes(world: &dyn System) -> Vec<String> {
 #[must_use]
 pub fn actions(world: &dyn System, folder: &AbsPath) -> Vec<String> {
     let mut found = Findings::default();
-    for end in [given(&mut found, world, folder), ends(&mut found, world, folder), children(&mut found, world, folder)] {
+    for end in [
+        given(&mut found, world, folder),
+        ends(&mut found, world, folder),
+        children(&mut found, world, folder),
+    ] {
         found.went("actions", end);
     }
     found.sentences
