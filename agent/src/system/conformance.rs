@@ -4,6 +4,7 @@
 
 mod commands;
 mod files;
+mod trees;
 
 pub use commands::{actions, probes};
 pub use files::files;

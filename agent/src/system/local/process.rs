@@ -173,7 +173,7 @@ fn wait(child: &mut Child, ends: &Receiver<()>, timeout: Option<u64>) -> std::io
     let mut over: Option<(ExitStatus, Instant)> = None;
     loop {
         match ends.recv_timeout(pause) {
-            Ok(()) => open -= 1,
+            Ok(()) => (open, pause) = (open - 1, Duration::from_millis(1)),
             Err(RecvTimeoutError::Disconnected) => {
                 open = 0;
                 std::thread::sleep(pause);
