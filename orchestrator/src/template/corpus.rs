@@ -123,6 +123,13 @@ fn failure(world: World, text: &str) -> String {
     }
 }
 
+fn failure_code(world: World, text: &str) -> String {
+    match render(world, text) {
+        Err(RenderError::Failed(failure)) => format!("{}: {}", failure.code, failure.message),
+        other => format!("{other:?}"),
+    }
+}
+
 fn describe(failure: &Diagnostic, sources: &SourceMap) -> String {
     let mut out = format!("{}: {}", failure.code, failure.message);
     for label in &failure.labels {
@@ -334,6 +341,14 @@ fn failures_have_their_place() {
         (
             "{{ a.b | default('') }} {{ nmae.x }}",
             "undefined-variable: variable `nmae` is not defined @ nmae (did you mean `name`?)",
+        ),
+        (
+            "{{ host.nope.x | mandatory }}",
+            "undefined-attribute: `host.nope` is not defined @ .nope (did you mean `name`?)",
+        ),
+        (
+            "{% set _ = list.append(1) %}",
+            "unknown-method: no such method here: sequence has no method named append @ .append(1)",
         ),
         (
             "{{ name | uper }}",
@@ -572,10 +587,16 @@ fn objects_look_names_up_when_used() {
         Some("waits for later")
     );
     assert_eq!(render(world(), "{{ other.nope | default(1) }}").unwrap(), Value::Int(1));
+    let (engine, _, broken) = sample().raw("wrong", "{{ undefined_thing }}").scope();
+    let objects = sample().set("other", Found::Native(engine.object(&broken)));
+    assert_eq!(
+        failure_code(objects, "{{ other.wrong }}"),
+        "undefined-variable: variable `undefined_thing` is not defined"
+    );
     assert_eq!(render(world(), "{{ 'name' in other }}").unwrap(), Value::Bool(true));
 }
 
-fn render_template(world: World, path: &Path, text: &str) -> Result<Rendered, String> {
+pub(super) fn render_template(world: World, path: &Path, text: &str) -> Result<Rendered, String> {
     let (engine, sources, scope) = world.scope();
     let file = TemplateFile {
         path,
@@ -648,5 +669,42 @@ fn template_files() {
     assert_eq!(
         render_template(sample().unknown("later"), &path, "{{ later }}"),
         Ok(Rendered::Unknown("waits for later".to_owned()))
+    );
+}
+
+#[test]
+fn mistakes_show_before_anything_is_rendered() {
+    let rows = [
+        (
+            "{% if false %}{{ a | uper }}{% endif %}",
+            "unknown-filter: there is no filter `uper` @ uper (did you mean `upper`?)",
+        ),
+        (
+            "{{ a is not defind }}",
+            "unknown-test: there is no test `defind` @ defind (did you mean `defined`?)",
+        ),
+        (
+            "{{ a +",
+            "template-syntax: the template cannot be read: unexpected end of input, expected expression @ +",
+        ),
+    ];
+    for (text, want) in rows {
+        let world = sample();
+        let node = world.node(text);
+        let (engine, sources, _) = world.scope();
+        let found = engine.check(&node);
+        assert_eq!(
+            found.iter().map(|one| describe(one, &sources)).collect::<Vec<_>>(),
+            [want]
+        );
+    }
+    let world = sample();
+    let good = world.node("{{ a | ansible.builtin.upper is ansible.builtin.match('x | y') }} {{ b.is | d('|zzz') }}");
+    let condition = world.node("a is chnged");
+    let (engine, ..) = world.scope();
+    assert_eq!(engine.check(&good), []);
+    assert_eq!(
+        engine.check_condition(&condition)[0].message,
+        "there is no test `chnged`"
     );
 }

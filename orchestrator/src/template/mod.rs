@@ -1,6 +1,7 @@
 //! Jinja2 as Ansible users know it, on minijinja: lazily rendered variables, strict undefined, values that keep
 //! their type, and *unknown* as a value that taints what touches it.
 
+mod check;
 mod convert;
 mod file;
 mod filters;
@@ -108,6 +109,17 @@ enum Names {
     Filter,
     Test,
     Function,
+}
+
+impl Names {
+    /// The code and the noun of a message.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Names::Filter => ("unknown-filter", "filter"),
+            Names::Test => ("unknown-test", "test"),
+            Names::Function => ("unknown-function", "function"),
+        }
+    }
 }
 
 /// A rendering's end: a result, or the reason why it is unknown.

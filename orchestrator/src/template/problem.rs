@@ -66,32 +66,31 @@ impl Trouble<'_> {
             ErrorKind::UnknownFilter => self.unknown(&range, &detail, Names::Filter),
             ErrorKind::UnknownTest => self.unknown(&range, &detail, Names::Test),
             ErrorKind::UnknownFunction => self.unknown(&range, &detail, Names::Function),
-            ErrorKind::UnknownMethod => {
-                Diagnostic::new("unknown-method", said("no such method here", &detail)).at(used, "")
-            }
+            ErrorKind::UnknownMethod => unknown_method(&detail).at(used, ""),
             ErrorKind::OutOfFuel => Diagnostic::new("template-limit", "the template does not come to an end")
                 .at(used, "still at work here when its limit was reached"),
             ErrorKind::TemplateNotFound => Diagnostic::new("template-not-found", detail).at(used, ""),
             ErrorKind::InvalidOperation if detail.contains("undefined") => self.undefined(&range, &detail, &frame),
-            kind => Diagnostic::new(
-                "template-error",
-                if detail.is_empty() { kind.to_string() } else { detail },
-            )
-            .at(used, ""),
+            kind => plain_error(if detail.is_empty() { kind.to_string() } else { detail }).at(used, ""),
         }
     }
 
+    /// Where a range of the written text stands.
     fn span(&self, range: Range<usize>) -> Span {
-        let original = self.source.original(range.start)..self.source.original(range.end);
-        self.place.span(&self.engine.inner.sources, original)
+        let base = self.source.base;
+        self.place
+            .span(&self.engine.inner.sources, base + range.start..base + range.end)
     }
 
-    /// The range in the compiled text; all of it where the engine does not say.
+    /// The range in the written text; all of it where the engine does not say.
     fn range(&self, err: &Error) -> Range<usize> {
-        let text = &self.source.text;
-        match err.range() {
-            Some(range) if range.start <= range.end && range.end <= text.len() => range,
-            _ => text.len() - text.trim_start().len()..text.trim_end().len().max(1).min(text.len()),
+        let text = &self.source.written;
+        match err
+            .range()
+            .filter(|range| range.start <= range.end && range.end <= self.source.text.len())
+        {
+            Some(range) => self.source.offset(range.start)..self.source.offset(range.end),
+            None => (text.len() - text.trim_start().len()).min(text.trim_end().len())..text.trim_end().len(),
         }
     }
 
@@ -102,11 +101,7 @@ impl Trouble<'_> {
     /// An unknown filter, test or function, with the nearest name that exists.
     fn unknown(&self, range: &Range<usize>, detail: &str, names: Names) -> Diagnostic {
         let word = quoted_word(detail);
-        let (code, noun) = match names {
-            Names::Filter => ("unknown-filter", "filter"),
-            Names::Test => ("unknown-test", "test"),
-            Names::Function => ("unknown-function", "function"),
-        };
+        let (code, noun) = names.words();
         let place = self.word_in(range, &word).unwrap_or_else(|| range.clone());
         let failure = Diagnostic::new(code, format!("there is no {noun} `{word}`"));
         let known = self.engine.names(names);
@@ -117,7 +112,7 @@ impl Trouble<'_> {
     }
 
     fn word_in(&self, range: &Range<usize>, word: &str) -> Option<Range<usize>> {
-        let text = &self.source.text;
+        let text = &self.source.written;
         scan::tokens(&text[..range.end], range.start, None)
             .0
             .into_iter()
@@ -131,7 +126,7 @@ impl Trouble<'_> {
 
     /// Finds which name, or which part of a chain, is the one that is not there.
     fn undefined(&self, range: &Range<usize>, detail: &str, frame: &Frame) -> Diagnostic {
-        let text = &self.source.text;
+        let text = &self.source.written;
         let tokens = scan::tokens(&text[..range.end], range.start, None).0;
         let mut chains = scan::chains(text, &tokens);
         let before = scan::token_lists(&text[..range.end], self.bare)
@@ -143,8 +138,11 @@ impl Trouble<'_> {
                 .rev()
                 .filter(|chain| chain.end <= range.end),
         );
-        for chain in chains.iter().filter(|chain| !is_internal(text, chain)) {
-            if let Some(found) = self.missing_root(chain, frame).or_else(|| self.missing_link(chain)) {
+        for chain in &chains {
+            if let Some(found) = self
+                .missing_root(chain, frame)
+                .or_else(|| self.missing_link(chain, frame))
+            {
                 return found;
             }
         }
@@ -157,7 +155,7 @@ impl Trouble<'_> {
     }
 
     fn missing_root(&self, chain: &Chain, frame: &Frame) -> Option<Diagnostic> {
-        let name = &self.source.text[chain.root.clone()];
+        let name = &self.source.written[chain.root.clone()];
         let here = self.span(chain.root.clone());
         if let Some((_, failure)) = frame.hints.iter().find(|(hinted, _)| hinted == name) {
             return Some(failure.clone().at(here, "used here"));
@@ -175,45 +173,46 @@ impl Trouble<'_> {
 
     /// Whether a name comes from outside the template, and is none of the engine's own.
     fn is_free(&self, name: &str) -> bool {
-        let names = self.engine.free_names(&self.source.text, self.bare);
+        let names = self.engine.free_names(&self.source.written, self.bare);
         names.is_none_or(|names| names.contains(name)) && !self.engine.inner.globals.contains(name)
     }
 
-    fn missing_link(&self, chain: &Chain) -> Option<Diagnostic> {
-        let text = &self.source.text;
+    /// The first link of a chain that leads nowhere; of a chain on a template's own variable that is the last one.
+    fn missing_link(&self, chain: &Chain, frame: &Frame) -> Option<Diagnostic> {
+        let text = &self.source.written;
         let known = self.root.has(&text[chain.root.clone()]);
-        let mut before = chain.root.end;
-        for link in &chain.links {
-            let value = if known {
-                self.quietly(&text[chain.root.start..link.end])
-            } else {
-                None
-            };
-            let missing = if known {
+        let leads_nowhere = |link: &Range<usize>| {
+            let value = self.quietly(&text[chain.root.start..link.end]);
+            if known {
                 value.is_some_and(|value| value.is_undefined())
             } else {
                 link.end == chain.end
-            };
-            if missing {
-                let owner = &text[chain.root.start..before];
-                let whole = &text[chain.root.start..link.end];
-                let word = text[link.clone()].trim_matches(['.', '[', ']', '\'', '"', ' ']);
-                let failure = Diagnostic::new("undefined-attribute", format!("`{whole}` is not defined"));
-                let keys: Vec<String> = self
-                    .quietly(owner)
-                    .filter(|_| known)
-                    .filter(|owner| owner.kind() == minijinja::value::ValueKind::Map)
-                    .and_then(|owner| Some(owner.try_iter().ok()?.map(|key| super::print::text(&key)).collect()))
-                    .unwrap_or_default();
-                let here = self.span(link.clone());
-                return Some(match nearest(word, keys.iter().map(String::as_str)) {
-                    Some(near) => failure.at(here, format!("did you mean `{near}`?")),
-                    None => failure.at(here, format!("`{owner}` has no `{word}`")),
-                });
             }
-            before = link.end;
+        };
+        let index = chain.links.iter().position(leads_nowhere)?;
+        let link = chain.links[index].clone();
+        let owner = &text[chain.root.start..index.checked_sub(1).map_or(chain.root.end, |at| chain.links[at].end)];
+        let word = text[link.clone()].trim_matches(['.', '[', ']', '\'', '"', ' ']);
+        let here = self.span(link.clone());
+        if let Some((_, failure)) = frame.hints.iter().find(|(hinted, _)| hinted == word) {
+            return Some(failure.clone().at(here, "used here"));
         }
-        None
+        let whole = &text[chain.root.start..link.end];
+        let failure = Diagnostic::new("undefined-attribute", format!("`{whole}` is not defined"));
+        let keys = if known { self.keys(owner) } else { Vec::new() };
+        Some(match nearest(word, keys.iter().map(String::as_str)) {
+            Some(near) => failure.at(here, format!("did you mean `{near}`?")),
+            None => failure.at(here, format!("`{owner}` has no `{word}`")),
+        })
+    }
+
+    /// The keys of a part of the text that is a mapping.
+    fn keys(&self, text: &str) -> Vec<String> {
+        let owner = self
+            .quietly(text)
+            .filter(|owner| owner.kind() == minijinja::value::ValueKind::Map);
+        let keys = owner.and_then(|owner| owner.try_iter().ok());
+        keys.into_iter().flatten().map(|key| super::print::text(&key)).collect()
     }
 
     /// Evaluates a part of the text for the message's sake; touches are dropped.
@@ -227,8 +226,28 @@ impl Trouble<'_> {
     }
 }
 
-fn is_internal(text: &str, chain: &Chain) -> bool {
-    text[chain.root.clone()].starts_with("__")
+fn plain_error(detail: String) -> Diagnostic {
+    let formats = detail.contains("% operator") && detail.contains("string");
+    let failure = Diagnostic::new("template-error", detail);
+    if formats {
+        failure.help("text is filled in with the filter `format`: `'%s' | format(x)`")
+    } else {
+        failure
+    }
+}
+
+fn unknown_method(detail: &str) -> Diagnostic {
+    let failure = Diagnostic::new("unknown-method", said("no such method here", detail));
+    let changes = ["append", "extend", "insert", "pop", "remove", "update", "setdefault"];
+    if changes
+        .iter()
+        .any(|name| detail.ends_with(&format!("method named {name}")))
+    {
+        let instead = "`{% set ns = namespace(l=[]) %}` before a loop, `{% set ns.l = ns.l + [x] %}` in it";
+        failure.note("values do not change in place").help(instead)
+    } else {
+        failure
+    }
 }
 
 fn said(what: &str, detail: &str) -> String {

@@ -398,6 +398,8 @@ fn backslashes_of_constant(text: &str, range: &Range<usize>) -> Vec<(usize, &'st
 /// Template text as it is compiled, and the way back to the text as written.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
+    /// The text as it stands in the file.
+    pub(super) written: String,
     /// What the engine compiles.
     pub(super) text: String,
     /// Where the compiled text begins in the scalar.
@@ -437,21 +439,22 @@ impl Source {
         }
         out.push_str(&text[from..]);
         Source {
+            written: text.to_owned(),
             text: out,
             base,
             inserts,
         }
     }
 
-    /// The offset in the scalar of an offset in the compiled text.
-    pub(super) fn original(&self, offset: usize) -> usize {
+    /// The offset in the written text of an offset in the compiled text.
+    pub(super) fn offset(&self, compiled: usize) -> usize {
         let shift: usize = self
             .inserts
             .iter()
-            .take_while(|(at, _)| *at < offset)
-            .map(|(at, length)| (*length).min(offset - at))
+            .take_while(|(at, _)| *at < compiled)
+            .map(|(at, length)| (*length).min(compiled - at))
             .sum();
-        self.base + offset - shift
+        (compiled - shift).min(self.written.len())
     }
 }
 
@@ -507,7 +510,7 @@ mod tests {
         let text = "x + a.b.c | default(y)";
         let source = Source::new(text, 3, true, false);
         let at = source.text.find("y)").unwrap();
-        assert_eq!(source.original(at), 3 + text.find("y)").unwrap());
+        assert_eq!(source.offset(at), text.find("y)").unwrap());
     }
 
     #[test]

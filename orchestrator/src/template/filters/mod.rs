@@ -1,6 +1,7 @@
 //! The filters, by what they work on.
 
 mod basic;
+mod crypt;
 pub(super) mod dict;
 mod encode;
 mod ipaddr;
@@ -22,6 +23,7 @@ use super::registry::Entry;
 pub(super) fn all() -> Vec<Entry> {
     [
         basic::ALL,
+        crypt::ALL,
         dict::ALL,
         encode::ALL,
         json::ALL,
