@@ -97,7 +97,4 @@ pub trait Links: Send {
 
     /// Ends a session at once, dropping what is under way there.
     fn cut(&mut self, address: &Address);
-
-    /// How many times somebody waited for an answer of this host since the run began: its round trips.
-    fn waits(&self, host: &str) -> u64;
 }

@@ -1,0 +1,297 @@
+//! All sessions of a run: one connection a host, one session a host and user, each a task of its own.
+
+use super::agent::{self, Agent, AgentError};
+use super::binary;
+use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
+use super::shell::Shell;
+use super::ssh::{ConnectError, Connection, Connector};
+use okd_agent::serve::Session;
+use okd_agent::system::System;
+use okd_agent::system::local::Local;
+use okd_agent::system::overlay::Recorded;
+use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+
+/// All sessions of a run.
+pub struct Hub {
+    shared: Arc<Shared>,
+    sessions: HashMap<Address, Open>,
+}
+
+struct Shared {
+    connector: Connector,
+    transport: Transport,
+    events: UnboundedSender<LinkEvent>,
+    connections: Mutex<HashMap<String, Arc<OnceCell<Result<Connection, ConnectError>>>>>,
+    predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
+}
+
+struct Open {
+    requests: UnboundedSender<Request>,
+    worker: JoinHandle<()>,
+    /// How much of what other sessions of the host predicted it has been told.
+    told: usize,
+}
+
+impl Hub {
+    /// A hub whose sessions answer on `events`. Nothing is contacted yet.
+    #[must_use]
+    pub fn new(connector: Connector, transport: Transport, events: UnboundedSender<LinkEvent>) -> Self {
+        let shared = Shared { connector, transport, events, connections: Mutex::default(), predictions: Mutex::default() };
+        Hub { shared: Arc::new(shared), sessions: HashMap::new() }
+    }
+
+    /// Ends all sessions in good order: agents end by themselves when their input does.
+    pub async fn close(self) {
+        let workers: Vec<JoinHandle<()>> = self.sessions.into_values().map(|open| open.worker).collect();
+        for worker in workers {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(5), worker).await;
+        }
+        let connections: Vec<_> = lock(&self.shared.connections).drain().map(|(_, cell)| cell).collect();
+        for cell in connections {
+            if let Some(Ok(connection)) = cell.get() {
+                connection.clone().close().await;
+            }
+        }
+    }
+
+    fn open(&mut self, reach: &Arc<Reach>) -> &mut Open {
+        let address = reach.address();
+        let gone = self.sessions.get(&address).is_some_and(|open| open.requests.is_closed());
+        if gone {
+            self.sessions.remove(&address);
+        }
+        self.sessions.entry(address).or_insert_with(|| {
+            let (requests, incoming) = unbounded_channel();
+            let worker = tokio::spawn(serve(Arc::clone(&self.shared), Arc::clone(reach), incoming));
+            Open { requests, worker, told: 0 }
+        })
+    }
+}
+
+impl Links for Hub {
+    fn send(&mut self, reach: &Arc<Reach>, task: Task) {
+        let address = reach.address();
+        let shared = Arc::clone(&self.shared);
+        let plan = task.pass == Pass::Plan;
+        let open = self.open(reach);
+        if plan {
+            let predictions = lock(&shared.predictions);
+            let all = predictions.get(&address.host).map_or(&[][..], Vec::as_slice);
+            let news = all.get(open.told..).unwrap_or_default().iter().filter(|(from, _)| *from != address);
+            let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
+            open.told = all.len();
+            if !news.is_empty() {
+                let _ = open.requests.send(Request::Assume(news));
+            }
+        }
+        let _ = open.requests.send(Request::Task(Box::new(task)));
+    }
+
+    fn cut(&mut self, address: &Address) {
+        if let Some(open) = self.sessions.remove(address) {
+            open.worker.abort();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn state(&self, host: &str, text: impl Into<String>, notable: bool) {
+        let _ = self.events.send(LinkEvent::State { host: host.to_owned(), text: text.into(), notable });
+    }
+
+    /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
+    fn answer(&self, address: &Address, response: Response) {
+        if let Response::Done { id, reply, recorded } = response {
+            if !recorded.is_empty() {
+                let changes = recorded.into_iter().map(|change| (address.clone(), change));
+                lock(&self.predictions).entry(address.host.clone()).or_default().extend(changes);
+            }
+            let _ = self.events.send(LinkEvent::Reply { id, reply });
+        }
+    }
+
+    async fn connection(&self, reach: &Reach) -> Result<Connection, ConnectError> {
+        let Way::Ssh(target) = &reach.way else { return Err(ConnectError::not_ssh(&reach.host)) };
+        let cell = Arc::clone(lock(&self.connections).entry(reach.host.clone()).or_default());
+        let connected = cell
+            .get_or_init(|| async {
+                self.state(&reach.host, format!("connecting to {}", target.host), false);
+                self.connector.connect(target).await
+            })
+            .await;
+        let lost = matches!(connected, Ok(connection) if connection.lost().is_some()) || connected.is_err();
+        if lost {
+            lock(&self.connections).remove(&reach.host);
+        }
+        connected.clone()
+    }
+}
+
+/// Why a session ended.
+struct Down {
+    reason: String,
+    unreachable: bool,
+}
+
+async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiver<Request>) {
+    let address = reach.address();
+    let end = match (&reach.way, &reach.become_user) {
+        (Way::Local, None) => {
+            in_thread(&shared, &address, Arc::new(Local::new()), requests).await;
+            Ok(())
+        }
+        (Way::Local, Some(user)) => Err(Down {
+            reason: format!("becoming {user} on the control node is not supported; run okd-play as that user"),
+            unreachable: false,
+        }),
+        (Way::Ssh(_), _) => over_ssh(&shared, &reach, requests).await,
+    };
+    if let Err(Down { reason, unreachable }) = end {
+        let _ = shared.events.send(LinkEvent::Down { address, reason, unreachable });
+    }
+}
+
+async fn over_ssh(shared: &Arc<Shared>, reach: &Reach, requests: UnboundedReceiver<Request>) -> Result<(), Down> {
+    let connection = shared.connection(reach).await.map_err(|error| Down { reason: error.to_string(), unreachable: true })?;
+    if shared.transport != Transport::Ssh {
+        match start_agent(shared, &connection, reach).await {
+            Ok(agent) => return by_agent(shared, &connection, reach, agent, requests).await,
+            Err(AgentError::Unfit { reason, .. }) if shared.transport == Transport::Auto => {
+                shared.state(&reach.host, format!("plain SSH, because the agent cannot run there: {reason}"), true);
+            }
+            Err(AgentError::Link(reason)) => return Err(lost(&connection, reason)),
+            Err(error) => return Err(Down { reason: error.to_string(), unreachable: false }),
+        }
+    }
+    let shell = Shell::start(&connection, reach).await.map_err(|reason| match connection.lost() {
+        Some(gone) => Down { reason: gone.to_string(), unreachable: true },
+        None => Down { reason, unreachable: false },
+    })?;
+    shared.state(&reach.host, "plain SSH", false);
+    in_thread(shared, &reach.address(), Arc::new(shell), requests).await;
+    Ok(())
+}
+
+fn lost(connection: &Connection, reason: String) -> Down {
+    Down { reason: connection.lost().map_or(reason, |gone| gone.to_string()), unreachable: true }
+}
+
+async fn start_agent(shared: &Arc<Shared>, connection: &Connection, reach: &Reach) -> Result<Agent, AgentError> {
+    let binary = binary::agent().map_err(|reason| AgentError::Unfit { host: reach.host.clone(), reason })?;
+    let agent = agent::start(connection, reach, binary, |text| shared.state(&reach.host, text, false)).await?;
+    shared.state(&reach.host, "agent", false);
+    Ok(agent)
+}
+
+/// Requests go in without waiting for answers; answers come back in order.
+async fn by_agent(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    reach: &Reach,
+    agent: Agent,
+    mut requests: UnboundedReceiver<Request>,
+) -> Result<(), Down> {
+    let Agent { mut input, mut output, mut errors, exit } = agent;
+    let address = reach.address();
+    let writer = async {
+        while let Some(request) = requests.recv().await {
+            let mut frames = encode(&request)?;
+            while let Ok(more) = requests.try_recv() {
+                frames.extend(encode(&more)?);
+            }
+            input.write_all(&frames).await?;
+            input.flush().await?;
+        }
+        input.shutdown().await
+    };
+    let reader = async {
+        while let Some(response) = agent::receive(&mut output).await? {
+            match response {
+                Response::Hello { build, .. } if build != BUILD => {
+                    return Err(std::io::Error::other(format!("the agent there is build {build}, not {BUILD}")));
+                }
+                Response::Hello { .. } => {}
+                done @ Response::Done { .. } => shared.answer(&address, done),
+            }
+        }
+        Ok(())
+    };
+    let mut said = Vec::new();
+    tokio::pin!(writer);
+    let (finished, read) = {
+        let both = async {
+            let mut done = false;
+            tokio::pin!(reader);
+            loop {
+                tokio::select! {
+                    wrote = &mut writer, if !done => match wrote {
+                        Ok(()) => done = true,
+                        Err(error) => return (done, Err(error)),
+                    },
+                    read = &mut reader => return (done, read),
+                }
+            }
+        };
+        tokio::pin!(both);
+        let mut quiet = false;
+        loop {
+            let mut chunk = [0; 1024];
+            tokio::select! {
+                end = &mut both => break end,
+                more = errors.read(&mut chunk), if !quiet => match more {
+                    Ok(0) | Err(_) => quiet = true,
+                    Ok(count) => said.extend_from_slice(&chunk[..count]),
+                },
+            }
+        }
+    };
+    if finished && read.is_ok() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&said).trim().to_owned();
+    let reason = match (read, words.is_empty()) {
+        (_, false) => format!("the agent ended: {words}"),
+        (Err(error), true) => error.to_string(),
+        (Ok(()), true) => match exit.wait().await {
+            Ok(status) => format!("the agent ended with {status}"),
+            Err(error) => error.to_string(),
+        },
+    };
+    Err(lost(connection, reason))
+}
+
+/// A world that is spoken to by blocking calls has a thread of its own.
+async fn in_thread(
+    shared: &Arc<Shared>,
+    address: &Address,
+    machine: Arc<dyn System>,
+    mut requests: UnboundedReceiver<Request>,
+) {
+    let (shared, own) = (Arc::clone(shared), address.clone());
+    let worker = tokio::task::spawn_blocking(move || {
+        let mut session = Session::new(machine);
+        while let Some(request) = requests.blocking_recv() {
+            let Some(response) = session.answer(request) else { continue };
+            let gone = match &response {
+                Response::Done { reply: Reply::Failed(failure), .. } if failure.lost => Some(failure.message.clone()),
+                _ => None,
+            };
+            shared.answer(&own, response);
+            if let Some(reason) = gone {
+                let _ = shared.events.send(LinkEvent::Down { address: own, reason, unreachable: true });
+                return;
+            }
+        }
+    });
+    let _ = worker.await;
+}
