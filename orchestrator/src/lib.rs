@@ -1,6 +1,7 @@
 //! Everything that happens on the control node: reading playbooks and inventories, planning, connecting, reporting.
 
 pub mod actions;
+pub mod cli;
 pub mod error;
 pub mod graph;
 pub mod inventory;

@@ -95,7 +95,10 @@ pub(super) async fn start(
     };
     if machine != "Linux x86_64" {
         let reason = format!("it is built for Linux on x86_64, and the host is {machine}");
-        return Err(AgentError::Unfit { host: reach.host.clone(), reason });
+        return Err(AgentError::Unfit {
+            host: reach.host.clone(),
+            reason,
+        });
     }
     state(format!("sending the agent, {:.1} MB", binary.bytes.len() as f64 / 1e6));
     send(connection, reach, binary).await?;
@@ -103,20 +106,31 @@ pub(super) async fn start(
         Begun::Ready(agent) => Ok(agent),
         Begun::Missing(_) => {
             let reason = "it was sent and is not there".to_owned();
-            Err(AgentError::Unfit { host: reach.host.clone(), reason })
+            Err(AgentError::Unfit {
+                host: reach.host.clone(),
+                reason,
+            })
         }
     }
 }
 
 async fn begin(connection: &Connection, reach: &Reach, binary: &Binary) -> Result<Begun, AgentError> {
     let command = as_user(reach, &start_script(&binary.sha256));
-    let process = connection.exec(&command).await.map_err(|error| AgentError::Link(error.to_string()))?;
+    let process = connection
+        .exec(&command)
+        .await
+        .map_err(|error| AgentError::Link(error.to_string()))?;
     let (mut input, mut errors) = (process.stdin, process.stderr);
     let mut output = BufReader::new(process.stdout);
     let mut said = Vec::new();
     let line = greeting(&mut output, &mut errors, &mut input, reach, &mut said).await?;
     if line.as_deref() == Some(READY) {
-        return Ok(Begun::Ready(Agent { input, output, errors, exit: process.exit }));
+        return Ok(Begun::Ready(Agent {
+            input,
+            output,
+            errors,
+            exit: process.exit,
+        }));
     }
     match line.as_deref().and_then(|line| line.strip_prefix(MISSING)) {
         Some(machine) => Ok(Begun::Missing(machine.trim().to_owned())),
@@ -173,7 +187,11 @@ async fn greeting(
             Seen::Error(Watched::Ended) => quiet = true,
             Seen::Error(Watched::Again) => {
                 let user = reach.become_user.clone().unwrap_or_default();
-                return Err(SudoError::WrongPassword { user, host: reach.host.clone() }.into());
+                return Err(SudoError::WrongPassword {
+                    user,
+                    host: reach.host.clone(),
+                }
+                .into());
             }
         }
     }
@@ -187,11 +205,17 @@ enum Seen {
 async fn send(connection: &Connection, reach: &Reach, binary: &Binary) -> Result<(), AgentError> {
     let ready = format!("echo {READY}; {}", send_script(&binary.sha256));
     let command = as_user(reach, &ready);
-    let process = connection.exec(&command).await.map_err(|error| AgentError::Link(error.to_string()))?;
+    let process = connection
+        .exec(&command)
+        .await
+        .map_err(|error| AgentError::Link(error.to_string()))?;
     let (mut input, mut errors) = (process.stdin, process.stderr);
     let mut output = BufReader::new(process.stdout);
     let mut said = Vec::new();
-    if greeting(&mut output, &mut errors, &mut input, reach, &mut said).await?.is_none() {
+    if greeting(&mut output, &mut errors, &mut input, reach, &mut said)
+        .await?
+        .is_none()
+    {
         return Err(no_start(reach, &said));
     }
     let fed = async {
@@ -202,13 +226,24 @@ async fn send(connection: &Connection, reach: &Reach, binary: &Binary) -> Result
     let mut words = Vec::new();
     let (_, read) = tokio::join!(fed, output.read_to_end(&mut words));
     read?;
-    let status = process.exit.wait().await.map_err(|error| AgentError::Link(error.to_string()))?;
+    let status = process
+        .exit
+        .wait()
+        .await
+        .map_err(|error| AgentError::Link(error.to_string()))?;
     if status.success() {
         return Ok(());
     }
     let reason = String::from_utf8_lossy(&words).trim().to_owned();
-    let reason = if reason.is_empty() { format!("the upload ended with {status}") } else { reason };
-    Err(AgentError::Unfit { host: reach.host.clone(), reason })
+    let reason = if reason.is_empty() {
+        format!("the upload ended with {status}")
+    } else {
+        reason
+    };
+    Err(AgentError::Unfit {
+        host: reach.host.clone(),
+        reason,
+    })
 }
 
 /// Reads one frame; `None` at the end of the stream.

@@ -29,7 +29,9 @@ pub fn agent() -> Result<&'static Binary, String> {
 
 fn load() -> Result<Binary, String> {
     let asked = std::env::var_os("OKD_PLAY_AGENT").map(PathBuf::from);
-    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join("okd-agent")));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| own.parent().map(|folder| folder.join("okd-agent")));
     let bytes = match (&asked, BUILT_IN) {
         (Some(path), _) => std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?,
         (None, [_, ..]) => BUILT_IN.to_vec(),

@@ -13,8 +13,8 @@ use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::OnceCell;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 /// All sessions of a run.
@@ -42,8 +42,17 @@ impl Hub {
     /// A hub whose sessions answer on `events`. Nothing is contacted yet.
     #[must_use]
     pub fn new(connector: Connector, transport: Transport, events: UnboundedSender<LinkEvent>) -> Self {
-        let shared = Shared { connector, transport, events, connections: Mutex::default(), predictions: Mutex::default() };
-        Hub { shared: Arc::new(shared), sessions: HashMap::new() }
+        let shared = Shared {
+            connector,
+            transport,
+            events,
+            connections: Mutex::default(),
+            predictions: Mutex::default(),
+        };
+        Hub {
+            shared: Arc::new(shared),
+            sessions: HashMap::new(),
+        }
     }
 
     /// Ends all sessions in good order: agents end by themselves when their input does.
@@ -62,14 +71,21 @@ impl Hub {
 
     fn open(&mut self, reach: &Arc<Reach>) -> &mut Open {
         let address = reach.address();
-        let gone = self.sessions.get(&address).is_some_and(|open| open.requests.is_closed());
+        let gone = self
+            .sessions
+            .get(&address)
+            .is_some_and(|open| open.requests.is_closed());
         if gone {
             self.sessions.remove(&address);
         }
         self.sessions.entry(address).or_insert_with(|| {
             let (requests, incoming) = unbounded_channel();
             let worker = tokio::spawn(serve(Arc::clone(&self.shared), Arc::clone(reach), incoming));
-            Open { requests, worker, told: 0 }
+            Open {
+                requests,
+                worker,
+                told: 0,
+            }
         })
     }
 }
@@ -83,7 +99,11 @@ impl Links for Hub {
         if plan {
             let predictions = lock(&shared.predictions);
             let all = predictions.get(&address.host).map_or(&[][..], Vec::as_slice);
-            let news = all.get(open.told..).unwrap_or_default().iter().filter(|(from, _)| *from != address);
+            let news = all
+                .get(open.told..)
+                .unwrap_or_default()
+                .iter()
+                .filter(|(from, _)| *from != address);
             let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
             open.told = all.len();
             if !news.is_empty() {
@@ -106,7 +126,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Shared {
     fn state(&self, host: &str, text: impl Into<String>, notable: bool) {
-        let _ = self.events.send(LinkEvent::State { host: host.to_owned(), text: text.into(), notable });
+        let _ = self.events.send(LinkEvent::State {
+            host: host.to_owned(),
+            text: text.into(),
+            notable,
+        });
     }
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
@@ -114,14 +138,19 @@ impl Shared {
         if let Response::Done { id, reply, recorded } = response {
             if !recorded.is_empty() {
                 let changes = recorded.into_iter().map(|change| (address.clone(), change));
-                lock(&self.predictions).entry(address.host.clone()).or_default().extend(changes);
+                lock(&self.predictions)
+                    .entry(address.host.clone())
+                    .or_default()
+                    .extend(changes);
             }
             let _ = self.events.send(LinkEvent::Reply { id, reply });
         }
     }
 
     async fn connection(&self, reach: &Reach) -> Result<Connection, ConnectError> {
-        let Way::Ssh(target) = &reach.way else { return Err(ConnectError::not_ssh(&reach.host)) };
+        let Way::Ssh(target) = &reach.way else {
+            return Err(ConnectError::NotSsh { host: reach.host.clone() });
+        };
         let cell = Arc::clone(lock(&self.connections).entry(reach.host.clone()).or_default());
         let connected = cell
             .get_or_init(|| async {
@@ -157,37 +186,67 @@ async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiv
         (Way::Ssh(_), _) => over_ssh(&shared, &reach, requests).await,
     };
     if let Err(Down { reason, unreachable }) = end {
-        let _ = shared.events.send(LinkEvent::Down { address, reason, unreachable });
+        let _ = shared.events.send(LinkEvent::Down {
+            address,
+            reason,
+            unreachable,
+        });
     }
 }
 
 async fn over_ssh(shared: &Arc<Shared>, reach: &Reach, requests: UnboundedReceiver<Request>) -> Result<(), Down> {
-    let connection = shared.connection(reach).await.map_err(|error| Down { reason: error.to_string(), unreachable: true })?;
+    let connection = shared.connection(reach).await.map_err(|error| Down {
+        reason: error.to_string(),
+        unreachable: true,
+    })?;
     if shared.transport != Transport::Ssh {
         match start_agent(shared, &connection, reach).await {
             Ok(agent) => return by_agent(shared, &connection, reach, agent, requests).await,
             Err(AgentError::Unfit { reason, .. }) if shared.transport == Transport::Auto => {
-                shared.state(&reach.host, format!("plain SSH, because the agent cannot run there: {reason}"), true);
+                shared.state(
+                    &reach.host,
+                    format!("plain SSH, because the agent cannot run there: {reason}"),
+                    true,
+                );
             }
             Err(AgentError::Link(reason)) => return Err(lost(&connection, reason)),
-            Err(error) => return Err(Down { reason: error.to_string(), unreachable: false }),
+            Err(error) => {
+                return Err(Down {
+                    reason: error.to_string(),
+                    unreachable: false,
+                });
+            }
         }
     }
-    let shell = Shell::start(&connection, reach).await.map_err(|reason| match connection.lost() {
-        Some(gone) => Down { reason: gone.to_string(), unreachable: true },
-        None => Down { reason, unreachable: false },
-    })?;
+    let shell = Shell::start(&connection, reach)
+        .await
+        .map_err(|reason| match connection.lost() {
+            Some(gone) => Down {
+                reason: gone.to_string(),
+                unreachable: true,
+            },
+            None => Down {
+                reason,
+                unreachable: false,
+            },
+        })?;
     shared.state(&reach.host, "plain SSH", false);
     in_thread(shared, &reach.address(), Arc::new(shell), requests).await;
     Ok(())
 }
 
 fn lost(connection: &Connection, reason: String) -> Down {
-    Down { reason: connection.lost().map_or(reason, |gone| gone.to_string()), unreachable: true }
+    Down {
+        reason: connection.lost().map_or(reason, |gone| gone.to_string()),
+        unreachable: true,
+    }
 }
 
 async fn start_agent(shared: &Arc<Shared>, connection: &Connection, reach: &Reach) -> Result<Agent, AgentError> {
-    let binary = binary::agent().map_err(|reason| AgentError::Unfit { host: reach.host.clone(), reason })?;
+    let binary = binary::agent().map_err(|reason| AgentError::Unfit {
+        host: reach.host.clone(),
+        reason,
+    })?;
     let agent = agent::start(connection, reach, binary, |text| shared.state(&reach.host, text, false)).await?;
     shared.state(&reach.host, "agent", false);
     Ok(agent)
@@ -201,7 +260,12 @@ async fn by_agent(
     agent: Agent,
     mut requests: UnboundedReceiver<Request>,
 ) -> Result<(), Down> {
-    let Agent { mut input, mut output, mut errors, exit } = agent;
+    let Agent {
+        mut input,
+        mut output,
+        mut errors,
+        exit,
+    } = agent;
     let address = reach.address();
     let writer = async {
         while let Some(request) = requests.recv().await {
@@ -218,7 +282,9 @@ async fn by_agent(
         while let Some(response) = agent::receive(&mut output).await? {
             match response {
                 Response::Hello { build, .. } if build != BUILD => {
-                    return Err(std::io::Error::other(format!("the agent there is build {build}, not {BUILD}")));
+                    return Err(std::io::Error::other(format!(
+                        "the agent there is build {build}, not {BUILD}"
+                    )));
                 }
                 Response::Hello { .. } => {}
                 done @ Response::Done { .. } => shared.answer(&address, done),
@@ -281,14 +347,23 @@ async fn in_thread(
     let worker = tokio::task::spawn_blocking(move || {
         let mut session = Session::new(machine);
         while let Some(request) = requests.blocking_recv() {
-            let Some(response) = session.answer(request) else { continue };
+            let Some(response) = session.answer(request) else {
+                continue;
+            };
             let gone = match &response {
-                Response::Done { reply: Reply::Failed(failure), .. } if failure.lost => Some(failure.message.clone()),
+                Response::Done {
+                    reply: Reply::Failed(failure),
+                    ..
+                } if failure.lost => Some(failure.message.clone()),
                 _ => None,
             };
             shared.answer(&own, response);
             if let Some(reason) = gone {
-                let _ = shared.events.send(LinkEvent::Down { address: own, reason, unreachable: true });
+                let _ = shared.events.send(LinkEvent::Down {
+                    address: own,
+                    reason,
+                    unreachable: true,
+                });
                 return;
             }
         }

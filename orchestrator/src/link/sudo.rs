@@ -76,9 +76,16 @@ where
             return Ok(Watched::Ended);
         }
         said.extend_from_slice(&chunk[..count]);
-        let Some(at) = said.windows(PROMPT.len()).position(|window| window == PROMPT.as_bytes()) else { continue };
+        let Some(at) = said
+            .windows(PROMPT.len())
+            .position(|window| window == PROMPT.as_bytes())
+        else {
+            continue;
+        };
         said.drain(at..at + PROMPT.len());
-        let Some(password) = password.filter(|_| !*given) else { return Ok(Watched::Again) };
+        let Some(password) = password.filter(|_| !*given) else {
+            return Ok(Watched::Again);
+        };
         *given = true;
         let mut line = password.reveal().to_vec();
         line.push(b'\n');
@@ -112,7 +119,10 @@ pub fn explain(host: &str, words: &str) -> SudoError {
     } else {
         words
     };
-    SudoError::Refused { host: host.to_owned(), words }
+    SudoError::Refused {
+        host: host.to_owned(),
+        words,
+    }
 }
 
 #[cfg(test)]

@@ -85,6 +85,21 @@ impl Loader {
         })
     }
 
+    /// Plays of a tree that is in memory.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn parsed(&self, node: &Node, dir: &Path) -> Result<Vec<Arc<Play>>, Diagnostics> {
+        let mut errors = Diagnostics::default();
+        let outer = Imported::default();
+        let plays = node
+            .items()
+            .filter_map(|item| self.play(item, dir, &outer, &mut errors))
+            .map(Arc::new)
+            .collect();
+        errors.into_result(plays)
+    }
+
     fn plays(
         &self,
         path: &Path,

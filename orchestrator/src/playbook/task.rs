@@ -342,7 +342,7 @@ fn free_form(module: &str, text: &str, node: &Node) -> Vec<(Node, Node)> {
 }
 
 /// Words split at blanks outside quotes and `{{ }}`.
-fn words(text: &str) -> Vec<String> {
+pub fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut depth) = (Vec::new(), String::new(), None, 0usize);
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -367,7 +367,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-fn unquoted(value: &str) -> &str {
+pub fn unquoted(value: &str) -> &str {
     let inner = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
 }

@@ -521,6 +521,9 @@ impl Runner<'_, '_> {
         if node.step.implicit && node.step.task.module == "meta" {
             return;
         }
+        if self.excluded.contains(node.host.as_str()) {
+            return;
+        }
         let cause = self
             .node(by)
             .map(|cause| (cause.step.label(), cause.host.as_str().to_owned()));
@@ -574,7 +577,8 @@ impl Runner<'_, '_> {
 }
 
 /// Whether a handler has this name or listens to it.
-pub(super) fn answers(handler: &Step, name: &str) -> bool {
+#[must_use]
+pub fn answers(handler: &Step, name: &str) -> bool {
     let own = handler.task.name.as_ref().map(|name| name.to_value().to_string());
     own.as_deref() == Some(name) || handler.label() == name || handler.task.listen.iter().any(|topic| topic == name)
 }

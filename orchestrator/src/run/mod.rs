@@ -8,6 +8,7 @@ mod prepare;
 pub mod reach;
 pub mod record;
 
+pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 
 use crate::error::Diagnostics;
@@ -77,7 +78,7 @@ pub struct Channels<'a> {
 pub async fn pass(
     site: &Site,
     pass: Pass,
-    prior: Option<&Records>,
+    prior: Option<&Outcome>,
     options: &Options,
     channels: Channels<'_>,
 ) -> Result<Outcome, Diagnostics> {
@@ -88,7 +89,7 @@ pub async fn pass(
         world,
         graph,
         pass,
-        prior,
+        prior: prior.map(|prior| &prior.records),
         options,
         channels,
         live: HashMap::new(),
@@ -106,6 +107,7 @@ pub async fn pass(
         down: HashMap::new(),
         dirty: HashSet::new(),
         uncertain: HashSet::new(),
+        excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         outcome: Outcome::default(),
     };
     Ok(runner.run().await)
@@ -248,6 +250,8 @@ struct Runner<'a, 'c> {
     dirty: HashSet<String>,
     /// Hosts on which the plan could not see everything that later steps will meet.
     uncertain: HashSet<String>,
+    /// Hosts whose plan failed: nothing is done there.
+    excluded: HashSet<String>,
     outcome: Outcome,
 }
 
@@ -360,6 +364,10 @@ impl Runner<'_, '_> {
         let host_key = (node.play.index, node.host.as_str().to_owned());
         if let Some(culprit) = self.aborted.get(&node.play.index) {
             let settled = self.graph.ready.settle(id, End::Blocked(*culprit));
+            return self.after(settled);
+        }
+        if self.excluded.contains(node.host.as_str()) {
+            let settled = self.graph.ready.settle(id, End::Failed);
             return self.after(settled);
         }
         if self.ended.contains(&host_key) {

@@ -3,7 +3,7 @@
 use crate::report::StepStatus;
 use indexmap::IndexMap;
 use okd_agent::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A step on a host, or one item of its loop.
 #[derive(Debug, Clone)]
@@ -102,6 +102,30 @@ impl Outcome {
     pub fn pending(&self) -> bool {
         let changed: u32 = self.counts.values().map(|counts| counts.changed + counts.unknown).sum();
         changed > self.quiet
+    }
+
+    /// Hosts on which a step failed, or that did not answer.
+    #[must_use]
+    pub fn excluded(&self) -> HashSet<String> {
+        let bad = self.counts.iter().filter(|(_, counts)| counts.failed + counts.unreachable > 0);
+        bad.map(|(host, _)| host.clone()).collect()
+    }
+
+    /// Whether every host is among [`Outcome::excluded`].
+    #[must_use]
+    pub fn hopeless(&self) -> bool {
+        self.counts.values().all(|counts| counts.failed + counts.unreachable > 0)
+    }
+
+    /// This plan, followed by what applying it came to: hosts whose plan failed keep its counts.
+    #[must_use]
+    pub fn then(self, mut applied: Outcome) -> Outcome {
+        for host in self.excluded() {
+            if let Some(counts) = self.counts.get(&host) {
+                applied.counts.insert(host, *counts);
+            }
+        }
+        applied
     }
 
     /// Whether a step failed.

@@ -14,6 +14,7 @@ use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::{Engine, RenderError, Scope};
 use okd_agent::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -223,6 +224,28 @@ fn batches(hosts: Vec<HostName>, serial: &[Batch]) -> Vec<Vec<HostName>> {
 impl Loading {
     fn scope(&self) -> Arc<dyn Scope> {
         Arc::new(scope::Fixed(Arc::clone(&self.extra)))
+    }
+
+    /// The variables that a step's templates and conditions mention.
+    #[must_use]
+    pub fn mentions(&self, step: &Step) -> BTreeSet<String> {
+        let conditions = step
+            .keywords
+            .when
+            .iter()
+            .chain(&step.task.until)
+            .chain(&step.task.changed_when);
+        let conditions = conditions.chain(&step.task.failed_when);
+        let bare = conditions.map(|node| Node::str(format!("{{{{ {} }}}}", node.to_value()), node.span));
+        let mut names: BTreeSet<String> = bare.flat_map(|node| self.engine.mentions(&node)).collect();
+        names.extend(self.engine.mentions(&step.task.args));
+        names.extend(
+            step.task
+                .repeat
+                .iter()
+                .flat_map(|repeat| self.engine.mentions(&repeat.over)),
+        );
+        names
     }
 
     /// Text that has to be known before anything runs: `-e` variables are all it can use.

@@ -76,6 +76,12 @@ pub enum ConnectError {
         /// What happened there.
         source: Arc<ConnectError>,
     },
+    /// Asked for a host that is not reached by SSH.
+    #[error("{host} is not reached by SSH")]
+    NotSsh {
+        /// The host.
+        host: String,
+    },
     /// A jump host that needs itself, or far too many of them.
     #[error("the jump hosts towards {host} go round in circles")]
     JumpLoop {

@@ -1,0 +1,280 @@
+//! The command line as typed. What it means is decided in the commands.
+
+use crate::link::reach::Transport;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Plans, shows and applies idempotent playbooks on many hosts, over SSH or through a pushed agent.
+#[derive(Debug, Parser)]
+#[command(name = "okd-play", version, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Plan, show the diffs, ask once, apply, report
+    Run(Box<RunArgs>),
+    /// Show the graph of a playbook's steps, before anything is contacted
+    Graph(GraphArgs),
+    /// Show what the inventory says
+    Inventory(InventoryArgs),
+    /// Show a host's variables; `--why NAME` says which file and line gave a value
+    Vars(VarsArgs),
+    /// Run one command on some hosts, and show what it prints
+    Exec(ExecArgs),
+    /// Describe the modules: parameters, examples, what a plan knows of them
+    Doc(DocArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which inventory and which variables.
+#[derive(Debug, Args, Clone, Default)]
+pub struct SiteArgs {
+    /// Inventory: a file, a folder, or a list of hosts that ends in a comma; may be given again
+    #[arg(short = 'i', long = "inventory", value_name = "PATH|HOST,")]
+    pub inventory: Vec<String>,
+    /// Variables: `k=v`, YAML, or `@FILE`; may be given again
+    #[arg(short = 'e', long = "extra-vars", value_name = "K=V|@FILE")]
+    pub extra_vars: Vec<String>,
+    /// Only these hosts
+    #[arg(short = 'l', long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+}
+
+/// How hosts are reached.
+#[derive(Debug, Args, Clone, Default)]
+pub struct LinkArgs {
+    /// How steps are carried out: by the agent, by plain SSH, or by what the host allows
+    #[arg(long, value_enum, default_value_t = TransportArg::Auto)]
+    pub transport: TransportArg,
+    /// Log in as this user
+    #[arg(short = 'u', long = "user", value_name = "USER")]
+    pub user: Option<String>,
+    /// Log in with this key
+    #[arg(long = "private-key", alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    /// The connection where the inventory does not say: `ssh` or `local`
+    #[arg(short = 'c', long, value_name = "CONNECTION")]
+    pub connection: Option<String>,
+    /// Become another user by sudo
+    #[arg(short = 'b', long = "become")]
+    pub r#become: bool,
+    /// The user to become
+    #[arg(long, value_name = "USER")]
+    pub become_user: Option<String>,
+    /// Ask for the password that sudo wants
+    #[arg(short = 'K', long = "ask-become-pass")]
+    pub ask_become_pass: bool,
+    /// Read the password that sudo wants from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "ask_become_pass")]
+    pub become_password_file: Option<PathBuf>,
+    /// Options for all SSH connections, such as `-o ProxyJump=HOST`
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+    /// Further options for SSH connections
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_extra_args: Option<String>,
+    /// Hosts that are worked on at once
+    #[arg(short = 'f', long, default_value_t = 32, value_name = "N")]
+    pub forks: usize,
+}
+
+/// `okd-play run`.
+#[derive(Debug, Args, Clone)]
+pub struct RunArgs {
+    /// The playbook
+    pub playbook: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub link: LinkArgs,
+    /// Plan and show the diffs only; nothing is changed
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// With `--check`: exit with 10 when something would change
+    #[arg(long, requires = "check")]
+    pub exit_code: bool,
+    /// Apply without asking; needed where there is no terminal
+    #[arg(short = 'y', long, conflicts_with = "check")]
+    pub yes: bool,
+    /// Only steps with these tags
+    #[arg(short = 't', long, value_delimiter = ',', value_name = "TAGS")]
+    pub tags: Vec<String>,
+    /// Not the steps with these tags
+    #[arg(long, value_delimiter = ',', value_name = "TAGS")]
+    pub skip_tags: Vec<String>,
+    /// Begin at the step with this name
+    #[arg(long, value_name = "NAME")]
+    pub start_at_task: Option<String>,
+    /// Show diffs (the default)
+    #[arg(short = 'D', long, overrides_with = "no_diff")]
+    pub diff: bool,
+    /// Show only what would change, not how
+    #[arg(long)]
+    pub no_diff: bool,
+    /// Show diffs and lists whole
+    #[arg(long)]
+    pub full: bool,
+    /// What is printed
+    #[arg(short = 'o', long, value_enum, default_value_t = OutputArg::Text)]
+    pub output: OutputArg,
+    /// Say more; -vv also steps that are as they should be, -vvv results
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours: `auto`, `always` or `never`
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
+    pub color: ColourArg,
+    /// Inspect everything again after it was changed
+    #[arg(long)]
+    pub verify: bool,
+    /// List the hosts, and contact none
+    #[arg(long)]
+    pub list_hosts: bool,
+    /// List the steps, and contact nothing
+    #[arg(long)]
+    pub list_tasks: bool,
+    /// List the tags, and contact nothing
+    #[arg(long)]
+    pub list_tags: bool,
+    /// Read everything, and contact nothing
+    #[arg(long)]
+    pub syntax_check: bool,
+}
+
+/// `okd-play graph`.
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// The playbook
+    pub playbook: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub format: GraphFormat,
+    /// Only steps with these tags
+    #[arg(short = 't', long, value_delimiter = ',')]
+    pub tags: Vec<String>,
+    /// Not the steps with these tags
+    #[arg(long, value_delimiter = ',')]
+    pub skip_tags: Vec<String>,
+}
+
+/// `okd-play inventory`.
+#[derive(Debug, Args)]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    /// The variables of one host, as JSON
+    #[arg(long, value_name = "HOST", conflicts_with = "graph")]
+    pub host: Option<String>,
+    /// Groups and hosts as a tree
+    #[arg(long)]
+    pub graph: bool,
+    /// Everything, as JSON in the form of Ansible's inventory scripts
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// `okd-play vars`.
+#[derive(Debug, Args)]
+pub struct VarsArgs {
+    /// The host
+    pub host: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    /// Show where this variable's value comes from, and what it hides
+    #[arg(long, value_name = "NAME")]
+    pub why: Option<String>,
+}
+
+/// `okd-play exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// The hosts
+    pub pattern: String,
+    /// The command
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub link: LinkArgs,
+}
+
+/// `okd-play doc`.
+#[derive(Debug, Args)]
+pub struct DocArgs {
+    /// The module; none lists them all
+    pub module: Option<String>,
+}
+
+/// See [`Transport`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TransportArg {
+    /// The agent where it runs, else plain SSH
+    #[default]
+    Auto,
+    /// The agent or nothing
+    Agent,
+    /// Plain SSH
+    Ssh,
+}
+
+impl From<TransportArg> for Transport {
+    fn from(arg: TransportArg) -> Self {
+        match arg {
+            TransportArg::Auto => Transport::Auto,
+            TransportArg::Agent => Transport::Agent,
+            TransportArg::Ssh => Transport::Ssh,
+        }
+    }
+}
+
+/// What `run` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputArg {
+    /// For a person
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+    /// JUnit XML, for CI
+    Junit,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColourArg {
+    /// On a terminal, unless `$NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What `graph` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Graphviz
+    #[default]
+    Dot,
+    /// Mermaid
+    Mermaid,
+}

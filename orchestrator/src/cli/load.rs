@@ -1,0 +1,165 @@
+//! From the command line to a site: where the inventory is, what `-e` says, which plays and steps there are.
+
+use super::args::SiteArgs;
+use crate::error::{Diagnostic, Diagnostics};
+use crate::inventory::{Inventory, InventorySource};
+use crate::playbook::load::Loader;
+use crate::playbook::{Vars, keywords};
+use crate::run::args as task_args;
+use crate::site::{Loading, Site, Tags, Wanted};
+use crate::source::yaml::{self, Node};
+use crate::source::SourceMap;
+use crate::template::{Engine, Options};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+
+/// Reads inventory and playbook, and checks everything that can be checked before anything is contacted.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn site(
+    sources: &SourceMap,
+    playbook: &Path,
+    args: &SiteArgs,
+    tags: Tags,
+    start_at: Option<String>,
+    ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
+) -> Result<Site, Diagnostics> {
+    let extra = extra_vars(sources, &args.extra_vars)?;
+    let loading = loading(sources, tags, &extra);
+    let (book, inventory) = rayon::join(
+        || loading.loader.playbook(playbook),
+        || inventory(sources, &args.inventory, playbook.parent()),
+    );
+    let mut errors = Diagnostics::default();
+    let (book, inventory) = (errors.absorb(book), errors.absorb(inventory));
+    let (Some(book), Some(inventory)) = (book, inventory) else { return Err(errors) };
+    let mut answers = Vars::new();
+    for prompt in book.plays.iter().flat_map(|play| &play.vars_prompt) {
+        if extra.contains_key(&prompt.name) || answers.contains_key(&prompt.name) {
+            continue;
+        }
+        let Some(answer) = ask(prompt).or_else(|| prompt.default.clone()) else {
+            let text = format!("`{}` is asked for, and there is no terminal to ask on", prompt.name);
+            return Err(Diagnostic::new("no-terminal", text).help(format!("give it by `-e {}=…`", prompt.name)).into());
+        };
+        let file = sources.add(Path::new("vars_prompt"), answer.clone());
+        let span = crate::source::Span { file, start: 0, end: answer.len() as u32 };
+        answers.insert(prompt.name.clone(), Arc::new(Node::str(answer, span)));
+    }
+    let wanted = Wanted { tags: loading.tags.clone(), limit: args.limit.clone(), extra, answers, start_at };
+    let site = Site::build(loading, inventory, &book, &wanted)?;
+    let mut errors = Diagnostics::default();
+    for play in &site.plays {
+        for step in play.steps() {
+            task_args::check(&step, &mut errors);
+            check_notify(&site, play, &step, &mut errors);
+        }
+    }
+    errors.into_result(site)
+}
+
+/// A handler that nobody has would never run: that is a mistake, not a wish.
+fn check_notify(site: &Site, play: &crate::site::SitePlay, step: &crate::site::Step, errors: &mut Diagnostics) {
+    let _ = site;
+    for topic in &step.notify {
+        for node in std::iter::once(topic).chain(topic.items()) {
+            let Some(name) = node.as_str().filter(|name| !name.contains("{{")) else { continue };
+            if play.flows.handlers.iter().any(|handler| crate::run::answers(handler, name)) {
+                continue;
+            }
+            let known: Vec<String> = play
+                .flows
+                .handlers
+                .iter()
+                .flat_map(|handler| std::iter::once(handler.label()).chain(handler.task.listen.iter().cloned()))
+                .collect();
+            let found = Diagnostic::new("unknown-handler", format!("there is no handler `{name}`")).at(node.span, "");
+            errors.push(found.did_you_mean(name, known.iter().map(String::as_str)));
+        }
+    }
+}
+
+/// What reads and renders.
+#[must_use]
+pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars) -> Loading {
+    let roles = std::env::var_os("ANSIBLE_ROLES_PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let home = std::env::home_dir().map(|home| home.join(".ansible/roles"));
+    let mut roles: Vec<PathBuf> = roles.unwrap_or_default();
+    roles.extend(home);
+    roles.push(PathBuf::from("/etc/ansible/roles"));
+    Loading {
+        loader: Loader::new(sources.clone(), roles),
+        engine: Engine::new(sources.clone(), Options::default()),
+        tags,
+        extra: Arc::new(extra.clone()),
+    }
+}
+
+/// The inventory: `-i`, else `$OKD_PLAY_INVENTORY`, else `inventory/` beside the playbook or its parent.
+///
+/// # Errors
+/// Where there is none, or it holds mistakes.
+pub fn inventory(sources: &SourceMap, given: &[String], beside: Option<&Path>) -> Result<Inventory, Diagnostics> {
+    let named: Vec<String> = match given {
+        [] => std::env::var("OKD_PLAY_INVENTORY").ok().filter(|path| !path.is_empty()).into_iter().collect(),
+        given => given.to_vec(),
+    };
+    if !named.is_empty() {
+        let from: Vec<InventorySource> = named.iter().map(|name| InventorySource::parse(name)).collect();
+        return Inventory::load(sources, &from);
+    }
+    let beside = beside.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = std::path::absolute(beside).ok().and_then(|path| path.parent().map(Path::to_path_buf));
+    let candidates = [Some(beside.join("inventory")), parent.map(|parent| parent.join("inventory"))];
+    let found = candidates.iter().flatten().find(|path| path.exists());
+    match found {
+        Some(path) => Inventory::load(sources, &[InventorySource::parse(&path.display().to_string())]),
+        None => {
+            let places: Vec<String> = candidates.iter().flatten().map(|path| path.display().to_string()).collect();
+            Err(Diagnostic::new("no-inventory", "there is no inventory")
+                .note(format!("looked for {}", places.join(" and ")))
+                .help("name one by `-i PATH`, or hosts by `-i host1,host2,`")
+                .into())
+        }
+    }
+}
+
+/// `-e`: `k=v` words, YAML, or a file.
+///
+/// # Errors
+/// What cannot be read.
+pub fn extra_vars(sources: &SourceMap, given: &[String]) -> Result<Vars, Diagnostics> {
+    let mut all = Vars::new();
+    for text in given {
+        let vars = match text.strip_prefix('@') {
+            Some(path) => {
+                let file = sources.read(Path::new(path), None)?;
+                keywords::vars(&yaml::parse(sources, file)?)?
+            }
+            None if text.trim_start().starts_with('{') => {
+                let file = sources.add(Path::new("-e"), text.clone());
+                keywords::vars(&yaml::parse(sources, file)?)?
+            }
+            None => words(sources, text)?,
+        };
+        all.extend(vars);
+    }
+    Ok(all)
+}
+
+fn words(sources: &SourceMap, text: &str) -> Result<Vars, Diagnostics> {
+    let file = sources.add(Path::new("-e"), text.to_owned());
+    let span = crate::source::Span { file, start: 0, end: text.len() as u32 };
+    let mut all = Vars::new();
+    for word in crate::playbook::task::words(text) {
+        let Some((name, value)) = word.split_once('=') else {
+            let found = Diagnostic::new("bad-extra-vars", format!("`{word}` is not a variable")).at(span, "");
+            return Err(found.help("`-e name=value`, `-e '{name: value}'` or `-e @file.yml`").into());
+        };
+        keywords::variable_name(&Node::str(name, span))?;
+        all.insert(name.to_owned(), Arc::new(Node::str(crate::playbook::task::unquoted(value), span)));
+    }
+    Ok(all)
+}

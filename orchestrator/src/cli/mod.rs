@@ -1,0 +1,60 @@
+//! The command line: arguments to one library call each, errors to messages and exit codes.
+
+pub mod args;
+mod doc;
+mod exec;
+mod graph;
+mod lists;
+pub mod load;
+mod run;
+mod show;
+mod terminal;
+
+use crate::error::{Diagnostics, Exit};
+use crate::source::SourceMap;
+use args::{Cli, Command};
+use clap::Parser;
+use std::io::{IsTerminal, Write};
+
+/// Runs the command line of this process; gives its exit code.
+#[must_use]
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage.code() } else { 0 };
+            let _ = error.print();
+            return code;
+        }
+    };
+    let sources = SourceMap::default();
+    let end = match cli.command {
+        Command::Run(args) => run::run(&sources, &args),
+        Command::Graph(args) => graph::graph(&sources, &args),
+        Command::Inventory(args) => show::inventory(&sources, &args),
+        Command::Vars(args) => show::vars(&sources, &args),
+        Command::Exec(args) => exec::exec(&sources, &args),
+        Command::Doc(args) => doc::doc(args.module.as_deref()),
+        Command::Completion { shell } => {
+            let mut command = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "okd-play", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+    };
+    match end {
+        Ok(code) => code.code(),
+        Err(errors) => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let _ = write!(std::io::stderr(), "{}", errors.render(&sources, colour));
+            Exit::Usage.code()
+        }
+    }
+}
+
+/// How a command ends.
+type End = Result<Exit, Diagnostics>;
+
+/// Prints text that was asked for; a closed pipe is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
