@@ -18,9 +18,11 @@ pub(super) fn doc(module: Option<&str>) -> End {
             print(&text);
             Ok(Exit::Ok)
         }
-        None => Err(Diagnostic::new("unknown-module", format!("there is no module `{name}`"))
-            .did_you_mean(name, actions::module_names().iter().copied())
-            .into()),
+        None => Err(
+            Diagnostic::new("unknown-module", format!("there is no module `{name}`"))
+                .did_you_mean(name, actions::module_names().iter().copied())
+                .into(),
+        ),
     }
 }
 
@@ -30,10 +32,17 @@ fn sentence(doc: &[&str]) -> String {
 
 fn all() -> String {
     let kinds = KINDS.iter().map(|kind| (kind.names[0], sentence(kind.spec.doc)));
-    let own = ACTIONS.iter().map(|action| (action.name, action.spec.map_or(action.doc.to_owned(), |spec| sentence(spec.doc))));
+    let own = ACTIONS.iter().map(|action| {
+        (
+            action.name,
+            action.spec.map_or(action.doc.to_owned(), |spec| sentence(spec.doc)),
+        )
+    });
     let mut rows: Vec<(&str, String)> = kinds.chain(own).collect();
     rows.sort();
-    rows.iter().map(|(name, text)| format!("{name:<20}  {text}\n")).collect()
+    rows.iter()
+        .map(|(name, text)| format!("{name:<20}  {text}\n"))
+        .collect()
 }
 
 /// A module's page.

@@ -38,7 +38,12 @@ pub(super) fn exec(sources: &SourceMap, args: &ExecArgs) -> End {
         let mut hub = Hub::new(connector, args.link.transport.into(), replies);
         let (events, mut told) = unbounded_channel();
         let (_keep, cancel) = watch::channel(Cancel::No);
-        let channels = Channels { links: &mut hub, incoming: &mut incoming, events, cancel };
+        let channels = Channels {
+            links: &mut hub,
+            incoming: &mut incoming,
+            events,
+            cancel,
+        };
         let outcome = pass(&site, Pass::Apply, None, &options, channels).await?;
         while let Ok(event) = told.try_recv() {
             if let Event::Result(result) = event {
@@ -66,8 +71,15 @@ fn site(sources: &SourceMap, args: &ExecArgs) -> Result<Site, crate::error::Diag
     let file = sources.add(Path::new("command line"), text);
     let loading = load::loading(sources, Tags::default(), &extra);
     let plays = loading.loader.parsed(&yaml::parse(sources, file)?, Path::new("."))?;
-    let book = Playbook { path: PathBuf::from("."), plays };
-    let wanted = Wanted { limit: args.site.limit.clone(), extra, ..Wanted::default() };
+    let book = Playbook {
+        path: PathBuf::from("."),
+        plays,
+    };
+    let wanted = Wanted {
+        limit: args.site.limit.clone(),
+        extra,
+        ..Wanted::default()
+    };
     Site::build(loading, inventory, &book, &wanted)
 }
 
@@ -86,7 +98,10 @@ fn shown(result: &crate::report::StepResult) -> String {
         }
     }
     if result.result.get("rc").is_none() {
-        result.msg.lines().for_each(|line| text.push_str(&format!("  {line}\n")));
+        result
+            .msg
+            .lines()
+            .for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     text
 }

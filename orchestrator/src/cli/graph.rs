@@ -9,8 +9,13 @@ use crate::site::Tags;
 use crate::source::SourceMap;
 
 pub(super) fn graph(sources: &SourceMap, args: &GraphArgs) -> End {
-    let tags = Tags { only: args.tags.clone(), skip: args.skip_tags.clone() };
-    let site = load::site(sources, &args.playbook, &args.site, tags, None, &mut |prompt| Some(prompt.name.clone()))?;
+    let tags = Tags {
+        only: args.tags.clone(),
+        skip: args.skip_tags.clone(),
+    };
+    let site = load::site(sources, &args.playbook, &args.site, tags, None, &mut |prompt| {
+        Some(prompt.name.clone())
+    })?;
     let graph = Graph::site(&site)?;
     print(&match args.format {
         GraphFormat::Dot => picture::dot(&graph, &site),

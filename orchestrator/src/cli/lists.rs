@@ -18,7 +18,13 @@ pub(super) fn asked(site: &Site, args: &RunArgs) -> Option<String> {
     }
     for play in &site.plays {
         let tags = &play.play.keywords.tags;
-        let _ = writeln!(text, "\n  play #{} ({}){}", play.index + 1, play.play.name, tagged(tags));
+        let _ = writeln!(
+            text,
+            "\n  play #{} ({}){}",
+            play.index + 1,
+            play.play.name,
+            tagged(tags)
+        );
         if args.list_hosts {
             let _ = writeln!(text, "    hosts ({}):", play.hosts().count());
             play.hosts().for_each(|host| text.push_str(&format!("      {host}\n")));
@@ -31,8 +37,8 @@ pub(super) fn asked(site: &Site, args: &RunArgs) -> Option<String> {
             }
         }
         if args.list_tags {
-            let all: BTreeSet<&String> = shown(play).flat_map(|step| step.keywords.tags.iter()).collect();
-            let all: Vec<&str> = all.into_iter().map(String::as_str).collect();
+            let all: BTreeSet<String> = shown(play).flat_map(|step| step.keywords.tags.clone()).collect();
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
             let _ = writeln!(text, "    tags: [{}]", all.join(", "));
         }
     }
@@ -44,5 +50,9 @@ fn shown(play: &SitePlay) -> impl Iterator<Item = std::sync::Arc<crate::site::St
 }
 
 fn tagged(tags: &[String]) -> String {
-    if tags.is_empty() { String::new() } else { format!("   [{}]", tags.join(", ")) }
+    if tags.is_empty() {
+        String::new()
+    } else {
+        format!("   [{}]", tags.join(", "))
+    }
 }

@@ -7,12 +7,11 @@ use crate::playbook::load::Loader;
 use crate::playbook::{Vars, keywords};
 use crate::run::args as task_args;
 use crate::site::{Loading, Site, Tags, Wanted};
-use crate::source::yaml::{self, Node};
 use crate::source::SourceMap;
+use crate::source::yaml::{self, Node};
 use crate::template::{Engine, Options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
 
 /// Reads inventory and playbook, and checks everything that can be checked before anything is contacted.
 ///
@@ -34,7 +33,9 @@ pub fn site(
     );
     let mut errors = Diagnostics::default();
     let (book, inventory) = (errors.absorb(book), errors.absorb(inventory));
-    let (Some(book), Some(inventory)) = (book, inventory) else { return Err(errors) };
+    let (Some(book), Some(inventory)) = (book, inventory) else {
+        return Err(errors);
+    };
     let mut answers = Vars::new();
     for prompt in book.plays.iter().flat_map(|play| &play.vars_prompt) {
         if extra.contains_key(&prompt.name) || answers.contains_key(&prompt.name) {
@@ -42,13 +43,25 @@ pub fn site(
         }
         let Some(answer) = ask(prompt).or_else(|| prompt.default.clone()) else {
             let text = format!("`{}` is asked for, and there is no terminal to ask on", prompt.name);
-            return Err(Diagnostic::new("no-terminal", text).help(format!("give it by `-e {}=…`", prompt.name)).into());
+            return Err(Diagnostic::new("no-terminal", text)
+                .help(format!("give it by `-e {}=…`", prompt.name))
+                .into());
         };
         let file = sources.add(Path::new("vars_prompt"), answer.clone());
-        let span = crate::source::Span { file, start: 0, end: answer.len() as u32 };
+        let span = crate::source::Span {
+            file,
+            start: 0,
+            end: answer.len() as u32,
+        };
         answers.insert(prompt.name.clone(), Arc::new(Node::str(answer, span)));
     }
-    let wanted = Wanted { tags: loading.tags.clone(), limit: args.limit.clone(), extra, answers, start_at };
+    let wanted = Wanted {
+        tags: loading.tags.clone(),
+        limit: args.limit.clone(),
+        extra,
+        answers,
+        start_at,
+    };
     let site = Site::build(loading, inventory, &book, &wanted)?;
     let mut errors = Diagnostics::default();
     for play in &site.plays {
@@ -65,8 +78,15 @@ fn check_notify(site: &Site, play: &crate::site::SitePlay, step: &crate::site::S
     let _ = site;
     for topic in &step.notify {
         for node in std::iter::once(topic).chain(topic.items()) {
-            let Some(name) = node.as_str().filter(|name| !name.contains("{{")) else { continue };
-            if play.flows.handlers.iter().any(|handler| crate::run::answers(handler, name)) {
+            let Some(name) = node.as_str().filter(|name| !name.contains("{{")) else {
+                continue;
+            };
+            if play
+                .flows
+                .handlers
+                .iter()
+                .any(|handler| crate::run::answers(handler, name))
+            {
                 continue;
             }
             let known: Vec<String> = play
@@ -103,21 +123,36 @@ pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars) -> Loading {
 /// Where there is none, or it holds mistakes.
 pub fn inventory(sources: &SourceMap, given: &[String], beside: Option<&Path>) -> Result<Inventory, Diagnostics> {
     let named: Vec<String> = match given {
-        [] => std::env::var("OKD_PLAY_INVENTORY").ok().filter(|path| !path.is_empty()).into_iter().collect(),
+        [] => std::env::var("OKD_PLAY_INVENTORY")
+            .ok()
+            .filter(|path| !path.is_empty())
+            .into_iter()
+            .collect(),
         given => given.to_vec(),
     };
     if !named.is_empty() {
         let from: Vec<InventorySource> = named.iter().map(|name| InventorySource::parse(name)).collect();
         return Inventory::load(sources, &from);
     }
-    let beside = beside.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = std::path::absolute(beside).ok().and_then(|path| path.parent().map(Path::to_path_buf));
-    let candidates = [Some(beside.join("inventory")), parent.map(|parent| parent.join("inventory"))];
+    let beside = beside
+        .filter(|path| !path.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let parent = std::path::absolute(beside)
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_path_buf));
+    let candidates = [
+        Some(beside.join("inventory")),
+        parent.map(|parent| parent.join("inventory")),
+    ];
     let found = candidates.iter().flatten().find(|path| path.exists());
     match found {
         Some(path) => Inventory::load(sources, &[InventorySource::parse(&path.display().to_string())]),
         None => {
-            let places: Vec<String> = candidates.iter().flatten().map(|path| path.display().to_string()).collect();
+            let places: Vec<String> = candidates
+                .iter()
+                .flatten()
+                .map(|path| path.display().to_string())
+                .collect();
             Err(Diagnostic::new("no-inventory", "there is no inventory")
                 .note(format!("looked for {}", places.join(" and ")))
                 .help("name one by `-i PATH`, or hosts by `-i host1,host2,`")
@@ -151,15 +186,24 @@ pub fn extra_vars(sources: &SourceMap, given: &[String]) -> Result<Vars, Diagnos
 
 fn words(sources: &SourceMap, text: &str) -> Result<Vars, Diagnostics> {
     let file = sources.add(Path::new("-e"), text.to_owned());
-    let span = crate::source::Span { file, start: 0, end: text.len() as u32 };
+    let span = crate::source::Span {
+        file,
+        start: 0,
+        end: text.len() as u32,
+    };
     let mut all = Vars::new();
     for word in crate::playbook::task::words(text) {
         let Some((name, value)) = word.split_once('=') else {
             let found = Diagnostic::new("bad-extra-vars", format!("`{word}` is not a variable")).at(span, "");
-            return Err(found.help("`-e name=value`, `-e '{name: value}'` or `-e @file.yml`").into());
+            return Err(found
+                .help("`-e name=value`, `-e '{name: value}'` or `-e @file.yml`")
+                .into());
         };
         keywords::variable_name(&Node::str(name, span))?;
-        all.insert(name.to_owned(), Arc::new(Node::str(crate::playbook::task::unquoted(value), span)));
+        all.insert(
+            name.to_owned(),
+            Arc::new(Node::str(crate::playbook::task::unquoted(value), span)),
+        );
     }
     Ok(all)
 }

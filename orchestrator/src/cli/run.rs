@@ -20,13 +20,27 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
 pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
-    let tags = Tags { only: args.tags.clone(), skip: args.skip_tags.clone() };
+    let tags = Tags {
+        only: args.tags.clone(),
+        skip: args.skip_tags.clone(),
+    };
     let mut ask = |prompt: &crate::playbook::Prompt| {
-        let default = prompt.default.as_ref().map(|default| format!(" [{default}]")).unwrap_or_default();
+        let default = prompt
+            .default
+            .as_ref()
+            .map(|default| format!(" [{default}]"))
+            .unwrap_or_default();
         let answer = Terminal::ask(&format!("{}{default}: ", prompt.prompt), prompt.private);
         answer.filter(|answer| !answer.is_empty())
     };
-    let site = load::site(sources, &args.playbook, &args.site, tags, args.start_at_task.clone(), &mut ask)?;
+    let site = load::site(
+        sources,
+        &args.playbook,
+        &args.site,
+        tags,
+        args.start_at_task.clone(),
+        &mut ask,
+    )?;
     if let Some(text) = super::lists::asked(&site, args) {
         print(&text);
         return Ok(Exit::Ok);
@@ -57,7 +71,12 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
         }
         (None, true) => {
             let answer = Terminal::ask("BECOME password: ", true);
-            let missing = || Diagnostic::new("no-terminal", "-K asks for a password, and there is no terminal to ask on");
+            let missing = || {
+                Diagnostic::new(
+                    "no-terminal",
+                    "-K asks for a password, and there is no terminal to ask on",
+                )
+            };
             Some(Secret::new(answer.ok_or_else(missing)?))
         }
         (None, false) => None,
@@ -86,14 +105,33 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     let mut hub = Hub::new(connector, args.link.transport.into(), replies);
     let cancel = cancel();
     let mut report = Report::new(sources.clone(), settings(args), site);
-    let planned = one(site, Pass::Plan, None, options, &mut hub, &mut incoming, &cancel, &mut report).await?;
+    let planned = one(
+        site,
+        Pass::Plan,
+        None,
+        options,
+        &mut hub,
+        &mut incoming,
+        &cancel,
+        &mut report,
+    )
+    .await?;
     report.plan(&planned);
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
     let agreed = proceed && (args.yes || agree(&mut report));
     let end = match agreed {
         true => {
-            let applied =
-                one(site, Pass::Apply, Some(&planned), options, &mut hub, &mut incoming, &cancel, &mut report).await?;
+            let applied = one(
+                site,
+                Pass::Apply,
+                Some(&planned),
+                options,
+                &mut hub,
+                &mut incoming,
+                &cancel,
+                &mut report,
+            )
+            .await?;
             let merged = planned.then(applied);
             report.recap(&merged, true);
             exit(&merged, false)
@@ -150,7 +188,10 @@ fn cancel() -> watch::Receiver<Cancel> {
     receiver
 }
 
-#[allow(clippy::too_many_arguments, reason = "one place that puts the parts of a run together")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one place that puts the parts of a run together"
+)]
 async fn one(
     site: &Site,
     which: Pass,
@@ -162,7 +203,12 @@ async fn one(
     report: &mut Report,
 ) -> Result<Outcome, crate::error::Diagnostics> {
     let (events, mut told) = unbounded_channel::<Event>();
-    let channels = Channels { links: hub, incoming, events, cancel: cancel.clone() };
+    let channels = Channels {
+        links: hub,
+        incoming,
+        events,
+        cancel: cancel.clone(),
+    };
     let run = pass(site, which, prior, options, channels);
     tokio::pin!(run);
     let mut tick = tokio::time::interval(std::time::Duration::from_millis(120));

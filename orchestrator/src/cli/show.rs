@@ -34,7 +34,8 @@ fn known(inventory: &Inventory, host: &str) -> Result<(), Diagnostic> {
         return Ok(());
     }
     let names: Vec<String> = inventory.hosts().map(|host| host.name.as_str().to_owned()).collect();
-    Err(Diagnostic::new("unknown-host", format!("there is no host `{host}`")).did_you_mean(host, names.iter().map(String::as_str)))
+    Err(Diagnostic::new("unknown-host", format!("there is no host `{host}`"))
+        .did_you_mean(host, names.iter().map(String::as_str)))
 }
 
 /// A host's variables, raw: the highest layer wins.
@@ -57,7 +58,10 @@ fn listed(inventory: &Inventory) -> Result<serde_json::Value, crate::error::Diag
     for group in inventory.groups() {
         let hosts: Vec<&str> = group.hosts.iter().map(|host| host.as_str()).collect();
         let children: Vec<&str> = group.children.iter().map(|(name, _)| name.as_str()).collect();
-        all.insert(group.name.clone(), serde_json::json!({ "hosts": hosts, "children": children }));
+        all.insert(
+            group.name.clone(),
+            serde_json::json!({ "hosts": hosts, "children": children }),
+        );
     }
     Ok(serde_json::Value::Object(all))
 }
@@ -90,7 +94,12 @@ pub(super) fn vars(sources: &SourceMap, args: &VarsArgs) -> End {
     let mut wins = true;
     let mut say = |what: &str, node: &crate::source::yaml::Node| {
         let place = sources.place(node.span);
-        let _ = writeln!(text, "{} {name} = {}\n    {what}   {place}", if wins { "→" } else { " " }, json::value(&node.to_value()));
+        let _ = writeln!(
+            text,
+            "{} {name} = {}\n    {what}   {place}",
+            if wins { "→" } else { " " },
+            json::value(&node.to_value())
+        );
         wins = false;
     };
     if let Some(node) = extra.get(name) {

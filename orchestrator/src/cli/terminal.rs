@@ -41,7 +41,10 @@ impl Echo {
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         tcsetattr(terminal, OptionalActions::Flush, &silent).ok()?;
-        Some(Echo { terminal: terminal.try_clone().ok()?, before })
+        Some(Echo {
+            terminal: terminal.try_clone().ok()?,
+            before,
+        })
     }
 }
 
@@ -53,7 +56,16 @@ impl Drop for Echo {
 
 impl Prompt for Terminal {
     fn ask(&self, question: &Question) -> Option<String> {
-        let (text, hidden) = question.text();
+        let again = |again: bool| if again { "that was not it; " } else { "" };
+        let (text, hidden) = match question {
+            Question::Passphrase { key, again: twice } => {
+                (format!("{}passphrase of {}: ", again(*twice), key.display()), true)
+            }
+            Question::Password { user, host, again: twice } => {
+                (format!("{}password of {user} on {host}: ", again(*twice)), true)
+            }
+            Question::Server { host, text, echo } => (format!("{host}: {text} "), !echo),
+        };
         Terminal::ask(&text, hidden)
     }
 }

@@ -149,7 +149,9 @@ impl Shared {
 
     async fn connection(&self, reach: &Reach) -> Result<Connection, ConnectError> {
         let Way::Ssh(target) = &reach.way else {
-            return Err(ConnectError::NotSsh { host: reach.host.clone() });
+            return Err(ConnectError::NotSsh {
+                host: reach.host.clone(),
+            });
         };
         let cell = Arc::clone(lock(&self.connections).entry(reach.host.clone()).or_default());
         let connected = cell

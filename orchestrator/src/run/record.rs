@@ -107,14 +107,19 @@ impl Outcome {
     /// Hosts on which a step failed, or that did not answer.
     #[must_use]
     pub fn excluded(&self) -> HashSet<String> {
-        let bad = self.counts.iter().filter(|(_, counts)| counts.failed + counts.unreachable > 0);
+        let bad = self
+            .counts
+            .iter()
+            .filter(|(_, counts)| counts.failed + counts.unreachable > 0);
         bad.map(|(host, _)| host.clone()).collect()
     }
 
     /// Whether every host is among [`Outcome::excluded`].
     #[must_use]
     pub fn hopeless(&self) -> bool {
-        self.counts.values().all(|counts| counts.failed + counts.unreachable > 0)
+        self.counts
+            .values()
+            .all(|counts| counts.failed + counts.unreachable > 0)
     }
 
     /// This plan, followed by what applying it came to: hosts whose plan failed keep its counts.
