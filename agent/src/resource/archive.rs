@@ -360,10 +360,8 @@ impl Resource for Unarchive {
     fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
         let shown = self.dest.as_str().trim_end_matches('/').to_owned();
         let mut state = State { todo: Vec::new(), items: Vec::new(), names: Vec::new(), shown };
-        if let Some(path) = &self.creates {
-            if world.stat(path)?.is_some() {
-                return Ok(state);
-            }
+        if self.creates.as_ref().map(|path| world.stat(path)).transpose()?.flatten().is_some() {
+            return Ok(state);
         }
         let source = self.source()?;
         if source.stage.is_empty() {

@@ -148,13 +148,10 @@ impl Uri {
     }
 
     fn skipped(&self, world: &dyn System) -> Result<Option<String>, ResourceError> {
-        if let Some(path) = &self.creates {
-            if world.stat(path)?.is_some() {
-                return Ok(Some(format!("skipped, since {path} exists")));
-            }
-        }
-        match &self.removes {
-            Some(path) if world.stat(path)?.is_none() => Ok(Some(format!("skipped, since {path} does not exist"))),
+        let is_there = |path: &AbsPath| world.stat(path).map(|meta| meta.is_some());
+        match (&self.creates, &self.removes) {
+            (Some(path), _) if is_there(path)? => Ok(Some(format!("skipped, since {path} exists"))),
+            (_, Some(path)) if !is_there(path)? => Ok(Some(format!("skipped, since {path} does not exist"))),
             _ => Ok(None),
         }
     }

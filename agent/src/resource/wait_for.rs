@@ -122,10 +122,9 @@ impl WaitFor {
 
     /// Whether something listens at the port of this machine, or a connection to another one is taken.
     fn answers(&self, port: u16, world: &dyn System) -> Result<bool, ResourceError> {
-        if self.is_local() {
-            if let Some(sockets) = sockets(world)? {
-                return Ok(sockets.iter().any(|socket| socket.listens_for(port, &self.host)));
-            }
+        let table = if self.is_local() { sockets(world)? } else { None };
+        if let Some(sockets) = table {
+            return Ok(sockets.iter().any(|socket| socket.listens_for(port, &self.host)));
         }
         let script = "exec 3<>\"/dev/tcp/$0/$1\"";
         let (seconds, port) = (self.connect_timeout.max(1), port.to_string());
