@@ -216,7 +216,7 @@ impl Haproxy {
 
     fn set(&self, now: &State) -> FileSet {
         let config = config_path();
-        let mut checker = Checker::new(&["haproxy", "-c", "-f", &format!("{{stage}}{config}")]);
+        let mut checker = Checker::new("haproxy", &["haproxy", "-c", "-f", &format!("{{stage}}{config}")]);
         for further in &now.foreign {
             checker.argv.extend(["-f".to_owned(), further.to_string()]);
         }

@@ -257,7 +257,7 @@ impl Named {
             files.push(file(path, text));
             served.push(serves(&origin, serial));
         }
-        let mut checker = Checker::new(&["named-checkconf", "-z", &format!("{{stage}}{main}")]);
+        let mut checker = Checker::new("named-checkconf", &["named-checkconf", "-z", &format!("{{stage}}{main}")]);
         checker.further.push(Staged { path: "cache/.keep".to_owned(), bytes: Vec::new() });
         FileSet {
             service: "named",

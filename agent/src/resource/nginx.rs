@@ -115,7 +115,7 @@ impl Nginx {
     fn set(&self, now: &State) -> FileSet {
         let main = config_path();
         let staged = config::render(self, now.family, Some(&now.foreign)).into_bytes();
-        let checker = Checker::new(&["nginx", "-t", "-q", "-c", &format!("{{stage}}{main}")]);
+        let checker = Checker::new("nginx", &["nginx", "-t", "-q", "-c", &format!("{{stage}}{main}")]);
         let mut files =
             vec![SetFile { staged: Some(staged), ..SetFile::public(main, config::render(self, now.family, None)) }];
         files.extend(self.sites.iter().map(|site| SetFile::public(site.file(), config::site(site))));

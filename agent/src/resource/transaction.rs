@@ -290,7 +290,7 @@ pub fn result(state: &State) -> Map {
 #[must_use]
 pub fn notes(set: &FileSet, now: &State) -> Vec<String> {
     if now.unit.promised {
-        let program = set.checker.program();
+        let program = set.checker.name;
         vec![format!(
             "{program} is not there yet; it checks these files when they are applied, before they are swapped"
         )]

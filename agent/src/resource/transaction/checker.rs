@@ -9,6 +9,8 @@ use crate::system::{Answer, Probe, Staged, System};
 /// What a set has to pass before anything is swapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checker {
+    /// What it is called in messages.
+    pub name: &'static str,
     /// Program and arguments; `{stage}` stands for the folder that holds the staged set, each file at its own path
     /// below it.
     pub argv: Vec<String>,
@@ -19,17 +21,13 @@ pub struct Checker {
 impl Checker {
     /// A checker by program and arguments.
     #[must_use]
-    pub fn new(argv: &[&str]) -> Self {
+    pub fn new(name: &'static str, argv: &[&str]) -> Self {
+        let argv = argv.iter().map(|arg| (*arg).to_owned()).collect();
         Checker {
-            argv: argv.iter().map(|arg| (*arg).to_owned()).collect(),
+            name,
+            argv,
             further: Vec::new(),
         }
-    }
-
-    /// The program's name.
-    #[must_use]
-    pub fn program(&self) -> &str {
-        self.argv.first().map_or("the checker", String::as_str)
     }
 }
 
@@ -59,7 +57,7 @@ pub(super) fn check(set: &FileSet, running: bool, world: &dyn System) -> Result<
     if answer.success() {
         return Ok(());
     }
-    let program = set.checker.program();
+    let program = set.checker.name;
     if answer.rc == Answer::NO_PROGRAM {
         if !world.promised().is_empty() {
             return Ok(());
@@ -84,7 +82,7 @@ fn fingerprint(stage: &[Staged]) -> String {
 fn refusal(set: &FileSet, answer: Answer, running: bool) -> Failure {
     let stdout = unstaged(&answer.text(), set);
     let stderr = unstaged(&answer.error_text(), set);
-    let program = set.checker.program();
+    let program = set.checker.name;
     let lines = || stdout.lines().chain(stderr.lines()).map(str::trim);
     let message = match lines().find_map(|line| Some((line, quoted(line, set)?))) {
         Some((words, (at, line))) => format!("{program} refuses the new files: {words}\n  {at} | {line}"),
@@ -166,7 +164,7 @@ mod tests {
                 path("/etc/named.conf"),
                 "options {\n  bogus yes;\n};\n".to_owned(),
             )],
-            checker: Checker::new(&["named-checkconf", "{stage}/etc/named.conf"]),
+            checker: Checker::new("named-checkconf", &["named-checkconf", "{stage}/etc/named.conf"]),
             tell: Tell::Reload,
             power: Power::Started,
             enabled: true,

@@ -1,5 +1,5 @@
 //! A machine of a few maps, whose daemon can be made to refuse, to fail and to die.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 use super::*;
 use crate::resource::layout;
@@ -285,7 +285,7 @@ impl Toy {
         FileSet {
             service: "toy",
             files,
-            checker: Checker::new(&["toy-check", "{stage}/etc/toy.conf"]),
+            checker: Checker::new("toy-check", &["toy-check", "{stage}/etc/toy.conf"]),
             tell: Tell::Reload,
             power: Power::Started,
             enabled: true,
