@@ -1,0 +1,128 @@
+//! What a zone of firewalld can have, as firewall-cmd(1) lists and changes it.
+
+use std::fmt;
+
+/// One thing of a zone, or the zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Thing {
+    Service(String),
+    Port(String),
+    Protocol(String),
+    RichRule(String),
+    Source(String),
+    Interface(String),
+    IcmpBlock(String),
+    Masquerade,
+    IcmpBlockInversion,
+    Forward,
+    Zone,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value() {
+            "" => f.write_str(self.name()),
+            value => write!(f, "{} {value}", self.name().replace("rich-rule", "rich rule")),
+        }
+    }
+}
+
+impl Thing {
+    fn value(&self) -> &str {
+        match self {
+            Thing::Service(value)
+            | Thing::Port(value)
+            | Thing::Protocol(value)
+            | Thing::RichRule(value)
+            | Thing::Source(value)
+            | Thing::Interface(value)
+            | Thing::IcmpBlock(value) => value,
+            Thing::Masquerade | Thing::IcmpBlockInversion | Thing::Forward | Thing::Zone => "",
+        }
+    }
+
+    /// As in firewall-cmd's options.
+    fn name(&self) -> &'static str {
+        match self {
+            Thing::Service(_) => "service",
+            Thing::Port(_) => "port",
+            Thing::Protocol(_) => "protocol",
+            Thing::RichRule(_) => "rich-rule",
+            Thing::Source(_) => "source",
+            Thing::Interface(_) => "interface",
+            Thing::IcmpBlock(_) => "icmp-block",
+            Thing::Masquerade => "masquerade",
+            Thing::IcmpBlockInversion => "icmp-block-inversion",
+            Thing::Forward => "forward",
+            Thing::Zone => "zone",
+        }
+    }
+
+    /// The heading under which `--list-all` lists it.
+    fn heading(&self) -> String {
+        match self {
+            Thing::RichRule(_) => "rich rules".to_owned(),
+            Thing::Masquerade | Thing::IcmpBlockInversion | Thing::Forward => self.name().to_owned(),
+            other => format!("{}s", other.name()),
+        }
+    }
+
+    /// Whether `--list-all`, or for a zone `--get-zones`, has it.
+    pub(super) fn is_in(&self, listed: &str, zone: &str) -> bool {
+        if *self == Thing::Zone {
+            return listed.split_whitespace().any(|known| known == zone);
+        }
+        let heading = format!("{}:", self.heading());
+        let mut here = false;
+        for line in listed.lines() {
+            let inner = line.starts_with('\t') || line.starts_with("    ");
+            let rest = line.trim().strip_prefix(&heading).filter(|_| !inner);
+            here = rest.is_some() || (here && inner);
+            let found = match self {
+                _ if !here => false,
+                Thing::RichRule(rule) => plain(line) == plain(rule),
+                _ if self.value().is_empty() => rest.is_some_and(|rest| rest.trim() == "yes"),
+                _ => rest.unwrap_or(line).split_whitespace().any(|word| word == self.value()),
+            };
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What `--list-all` will say of it.
+    pub(super) fn listed(&self, zone: &str) -> String {
+        match self {
+            Thing::Zone => format!("{zone}\n"),
+            Thing::RichRule(rule) => format!("  rich rules: \n\t{rule}\n"),
+            _ if self.value().is_empty() => format!("  {}: yes\n", self.heading()),
+            _ => format!("  {}: {}\n", self.heading(), self.value()),
+        }
+    }
+
+    /// The option that adds or removes it.
+    pub(super) fn option(&self, on: bool, zone: &str) -> String {
+        let verb = match (self, on) {
+            (Thing::Zone, true) => return format!("--new-zone={zone}"),
+            (Thing::Zone, false) => return format!("--delete-zone={zone}"),
+            (Thing::Interface(_), true) => "change",
+            (_, true) => "add",
+            (_, false) => "remove",
+        };
+        match self.value() {
+            "" => format!("--{verb}-{}", self.name()),
+            value => format!("--{verb}-{}={value}", self.name()),
+        }
+    }
+
+    /// The option that asks for it, where a list may have it in other words.
+    pub(super) fn query(&self) -> Option<String> {
+        matches!(self, Thing::Port(_) | Thing::RichRule(_)).then(|| format!("--query-{}={}", self.name(), self.value()))
+    }
+}
+
+/// A rich rule without quotes and further blanks.
+fn plain(rule: &str) -> String {
+    rule.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ")
+}
