@@ -432,7 +432,7 @@ impl Resource for Unarchive {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use crate::resource::content::given;
     use crate::resource::laws::laws;

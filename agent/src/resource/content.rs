@@ -83,7 +83,8 @@ pub struct Content {
     pub owner: String,
     /// Group's name; likewise.
     pub group: String,
-    /// Further words for the diff.
+    /// Further words for the diff; no part of what was seen.
+    #[serde(skip)]
     pub note: String,
 }
 

@@ -353,7 +353,7 @@ impl Resource for GetUrl {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use crate::resource::content::given;
     use crate::resource::http::{reply, server};

@@ -93,7 +93,7 @@ impl Resource for Tempfile {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use crate::resource::content::given;
     use crate::resource::converge;
