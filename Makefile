@@ -1,0 +1,55 @@
+# Every way into the project: `make demo` shows it, `make test` proves it, `make lint` and `make bench` keep it honest.
+# Works on a fresh Debian or Ubuntu machine with Rust, as root or with sudo; what is missing is installed.
+
+CARGO ?= cargo
+TARGET_DIR := $(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))
+TRIPLE := $(shell uname -m)-unknown-linux-gnu
+AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
+PROGRAM := $(TARGET_DIR)/release/okd-play
+export OKD_AGENT := $(AGENT)
+export OKD_PLAY := $(PROGRAM)
+
+.PHONY: help build agent demo test unit e2e lint bench lab clean install tools
+
+help:                 ## say what there is
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+tools:
+	@tests/tools
+
+agent: tools          ## the program that is pushed to hosts: one static file
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build -q --locked -p okd-agent --profile agent --target $(TRIPLE)
+
+build: agent          ## okd-play with the agent in it
+	$(CARGO) build -q --locked --release -p okd-play
+	@echo "built $(PROGRAM)"
+
+demo: build           ## take two blank lab hosts to services hosts, prove it from a third, run again
+	@tests/demo
+
+lab: tools            ## prepare what lab hosts stand on (once per machine)
+	@tests/lab/lab prepare
+
+test: build lab       ## all tests
+	@tests/run unit e2e
+
+unit: agent           ## the tests that need no lab
+	@tests/run unit
+
+e2e: build lab        ## the tests on lab hosts
+	@tests/run e2e
+
+lint: tools           ## formatting, clippy, shell scripts
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy -q --locked --workspace --all-targets -- -D warnings
+	bash -n tests/tools tests/run tests/demo tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/layers/*.sh .ci/run
+
+bench: build lab      ## figures: wall time against OpenSSH, round trips, the agent's size
+	@tests/bench
+
+install: build        ## put okd-play into /usr/local/bin
+	install -m 755 $(PROGRAM) $(DESTDIR)/usr/local/bin/okd-play
+
+clean:                ## remove what was built and the labs (the lab's layers stay in its cache)
+	$(CARGO) clean
+	-@tests/lab/lab down
