@@ -442,6 +442,7 @@ macro_rules! params {
         }
     ) => {
         $(#[doc = $doc])*
+        #[allow(unreachable_pub)]
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         pub struct $name {
             $( $(#[doc = $field_doc])* pub $field: $type, )*
@@ -530,12 +531,14 @@ macro_rules! choice {
         pub enum $name:ident { $( $(#[doc = $variant_doc:literal])* $variant:ident = $word:literal $(| $other:literal)* ),* $(,)? }
     ) => {
         $(#[doc = $doc])*
+        #[allow(unreachable_pub)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name { $( $(#[doc = $variant_doc])* #[doc = concat!("`", $word, "`")] $variant ),* }
 
         impl $name {
             /// The word in playbooks.
             #[must_use]
+            #[allow(unreachable_pub, dead_code)]
             pub fn word(self) -> &'static str {
                 match self { $( Self::$variant => $word ),* }
             }

@@ -245,7 +245,7 @@ mod tests {
         let lists = Change::Act("fetch the package lists".to_owned());
         assert_eq!(
             changes(Presence::Present, item(None, false, new()), true),
-            [added.clone()]
+            std::slice::from_ref(&added)
         );
         assert_eq!(
             changes(Presence::Present, item(None, false, new()), false),

@@ -47,7 +47,7 @@ fn all() -> String {
 
 /// A module's page.
 #[must_use]
-pub fn one(name: &str) -> Option<String> {
+pub(crate) fn one(name: &str) -> Option<String> {
     let mut text = String::new();
     let short = crate::playbook::short(name);
     if let Some(action) = ACTIONS.iter().find(|action| action.name == short) {

@@ -61,9 +61,11 @@ impl Prompt for Terminal {
             Question::Passphrase { key, again: twice } => {
                 (format!("{}passphrase of {}: ", again(*twice), key.display()), true)
             }
-            Question::Password { user, host, again: twice } => {
-                (format!("{}password of {user} on {host}: ", again(*twice)), true)
-            }
+            Question::Password {
+                user,
+                host,
+                again: twice,
+            } => (format!("{}password of {user} on {host}: ", again(*twice)), true),
             Question::Server { host, text, echo } => (format!("{host}: {text} "), !echo),
         };
         Terminal::ask(&text, hidden)

@@ -172,7 +172,7 @@ impl Ready {
     /// The next node to consider, the one added first of all that may run, and whether everything before it has
     /// settled (`true`) or some of it is only sent (`false`). The caller answers with [`Ready::start`], [`Ready::sent`],
     /// [`Ready::wait`], [`Ready::defer`] or [`Ready::settle`].
-    pub fn next(&mut self) -> Option<(NodeId, bool)> {
+    pub fn take(&mut self) -> Option<(NodeId, bool)> {
         let id = self.queue.pop_first()?;
         Some((id, self.firm(id)))
     }
@@ -364,7 +364,7 @@ mod tests {
 
     fn run(ready: &mut Ready, failing: &[NodeId]) -> Vec<NodeId> {
         let mut order = Vec::new();
-        while let Some((id, firm)) = ready.next() {
+        while let Some((id, firm)) = ready.take() {
             assert!(firm);
             ready.start(id);
             order.push(id);
@@ -503,21 +503,21 @@ mod tests {
         }
         ready.edge(nodes[0], other, Edge::Order);
         ready.enter(nodes.iter().copied().chain([other]));
-        assert_eq!(ready.next(), Some((nodes[0], true)));
+        assert_eq!(ready.take(), Some((nodes[0], true)));
         ready.sent(nodes[0]);
-        assert_eq!(ready.next(), Some((nodes[1], false)));
+        assert_eq!(ready.take(), Some((nodes[1], false)));
         ready.sent(nodes[1]);
-        assert_eq!(ready.next(), Some((nodes[2], false)));
+        assert_eq!(ready.take(), Some((nodes[2], false)));
         ready.defer(nodes[2]);
-        assert_eq!(ready.next(), None, "another lane waits for the settled");
+        assert_eq!(ready.take(), None, "another lane waits for the settled");
         ready.settle(nodes[0], End::Done);
-        assert_eq!(ready.next(), Some((other, true)));
-        assert_eq!(ready.next(), None);
+        assert_eq!(ready.take(), Some((other, true)));
+        assert_eq!(ready.take(), None);
         ready.settle(nodes[1], End::Done);
-        assert_eq!(ready.next(), Some((nodes[2], true)));
+        assert_eq!(ready.take(), Some((nodes[2], true)));
         ready.wait(nodes[2], other);
-        assert_eq!(ready.next(), None);
+        assert_eq!(ready.take(), None);
         ready.settle(other, End::Done);
-        assert_eq!(ready.next(), Some((nodes[2], true)));
+        assert_eq!(ready.take(), Some((nodes[2], true)));
     }
 }

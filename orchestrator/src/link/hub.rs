@@ -23,11 +23,14 @@ pub struct Hub {
     sessions: HashMap<Address, Open>,
 }
 
+/// A connection made once, whoever asks first.
+type Connecting = Arc<OnceCell<Result<Connection, ConnectError>>>;
+
 struct Shared {
     connector: Connector,
     transport: Transport,
     events: UnboundedSender<LinkEvent>,
-    connections: Mutex<HashMap<String, Arc<OnceCell<Result<Connection, ConnectError>>>>>,
+    connections: Mutex<HashMap<String, Connecting>>,
     predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
 }
 

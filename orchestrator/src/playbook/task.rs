@@ -335,7 +335,7 @@ fn free_form(module: &str, text: &str, node: &Node) -> Vec<(Node, Node)> {
     if !rest.is_empty() {
         entries.push((
             Node::str("_raw_params", node.span),
-            Node::str(&rest.join(" "), node.span),
+            Node::str(rest.join(" "), node.span),
         ));
     }
     entries
@@ -367,7 +367,7 @@ pub fn words(text: &str) -> Vec<String> {
     words
 }
 
-pub fn unquoted(value: &str) -> &str {
+pub(crate) fn unquoted(value: &str) -> &str {
     let inner = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     inner('"').or_else(|| inner('\'')).unwrap_or(value)
 }

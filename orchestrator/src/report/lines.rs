@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// A step's result.
 #[must_use]
-pub fn result(result: &StepResult, sources: &SourceMap) -> String {
+pub(crate) fn result(result: &StepResult, sources: &SourceMap) -> String {
     let mut line = json!({
         "event": "result",
         "pass": result.pass.word(),
@@ -74,7 +74,7 @@ fn mark(sign: Sign) -> &'static str {
 
 /// The hunks as `diff -u` writes them.
 #[must_use]
-pub fn unified(change: &TextChange) -> String {
+pub(crate) fn unified(change: &TextChange) -> String {
     let mut text = String::new();
     for hunk in &change.hunks {
         text.push_str(&format!(
@@ -92,7 +92,7 @@ pub fn unified(change: &TextChange) -> String {
 
 /// The last line.
 #[must_use]
-pub fn summary(outcome: &Outcome, seconds: f64) -> String {
+pub(crate) fn summary(outcome: &Outcome, seconds: f64) -> String {
     let hosts: Map<String, Value> = outcome
         .counts
         .iter()

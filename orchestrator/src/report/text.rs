@@ -8,18 +8,18 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// Writes to standard output; a closed pipe is no error.
-pub fn out(text: &str) {
+pub(crate) fn out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Writes to standard error.
-pub fn err(text: &str) {
+pub(crate) fn err(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// A step's result.
 #[must_use]
-pub fn result(result: &StepResult, settings: &Settings, sources: &SourceMap) -> String {
+pub(crate) fn result(result: &StepResult, settings: &Settings, sources: &SourceMap) -> String {
     let mut text = String::new();
     let quiet = matches!(result.status, StepStatus::Ok | StepStatus::Skipped);
     if quiet && settings.verbose == 0 && !(result.module == "debug" && result.status == StepStatus::Ok) {
@@ -87,7 +87,7 @@ pub fn result(result: &StepResult, settings: &Settings, sources: &SourceMap) -> 
 
 /// The line after a plan.
 #[must_use]
-pub fn plan(outcome: &Outcome) -> String {
+pub(crate) fn plan(outcome: &Outcome) -> String {
     let mut text = String::from("Plan");
     for (host, counts) in &outcome.counts {
         let _ = write!(
@@ -102,7 +102,7 @@ pub fn plan(outcome: &Outcome) -> String {
 
 /// The recap.
 #[must_use]
-pub fn recap(outcome: &Outcome, _: bool, seconds: f64) -> String {
+pub(crate) fn recap(outcome: &Outcome, _: bool, seconds: f64) -> String {
     let mut text = String::new();
     for (host, counts) in &outcome.counts {
         let _ = write!(text, "{host:<12}");

@@ -586,9 +586,8 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
 fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>) -> Result<Kind, Stop> {
     given.insert("content".to_owned(), Value::Str(String::new()));
     let mut kind = kind(context, module, &given)?;
-    match &mut kind {
-        Kind::Copy(copy) => copy.content = Some(Bytes(bytes)),
-        _ => {}
+    if let Kind::Copy(copy) = &mut kind {
+        copy.content = Some(Bytes(bytes));
     }
     Ok(kind)
 }

@@ -85,7 +85,6 @@ pub async fn pass(
     let graph = Graph::site(site)?;
     let world = world(site, options)?;
     let runner = Runner {
-        site,
         world,
         graph,
         pass,
@@ -224,7 +223,6 @@ enum Timer {
 }
 
 struct Runner<'a, 'c> {
-    site: &'a Site,
     world: Arc<World>,
     graph: Graph,
     pass: Pass,
@@ -344,7 +342,7 @@ impl Runner<'_, '_> {
 
     fn consider_all(&mut self) {
         while !self.cancelled() {
-            let Some((id, firm)) = self.graph.ready.next() else {
+            let Some((id, firm)) = self.graph.ready.take() else {
                 break;
             };
             self.consider(id, firm);
