@@ -208,9 +208,11 @@ fn batches(hosts: Vec<HostName>, serial: &[Batch]) -> Vec<Vec<HostName>> {
     let total = hosts.len();
     let mut batches = Vec::new();
     let mut rest = hosts;
-    let mut sizes = serial.iter().chain(std::iter::repeat_with(|| serial.last()).flatten());
-    while !rest.is_empty() {
-        let size = match sizes.next() {
+    for index in 0.. {
+        if rest.is_empty() {
+            break;
+        }
+        let size = match serial.get(index).or(serial.last()) {
             None => rest.len(),
             Some(Batch::Count(count)) => *count,
             Some(Batch::Percent(percent)) => ((total as f64 * percent / 100.0).floor() as usize).max(1),
