@@ -232,7 +232,7 @@ impl Firewalld {
 impl Resource for Firewalld {
     const NAMES: &'static [&'static str] = &["firewalld", "ansible.posix.firewalld"];
     const EXAMPLE: &'static str = "- name: The API is reachable\n  firewalld:\n    port: 6443/tcp\n    permanent: true\n    immediate: true\n    state: enabled\n";
-    const PREDICTS: &'static str = "everything; a firewalld that a package of the plan brings is taken to let nothing through yet";
+    const PREDICTS: &'static str = "everything; a firewalld that a package of the plan brings is taken to have its zones as firewalld.zones(5) has them";
     type World = dyn System;
     type State = State;
 
@@ -282,16 +282,17 @@ impl Resource for Firewalld {
         let mut state =
             State { zone, what: self.thing().to_string(), runtime: None, permanent: None, offline: !running, promised };
         let zone = &state.zone;
+        let brought = promised && self.thing().is_brought(zone);
         if self.permanent || !running {
             let seen = if running { self.look(Which::Permanent, zone, world)? } else { None };
             let seen = if seen.is_none() && installed { self.look(Which::Offline, zone, world)? } else { seen };
-            state.permanent = Some(seen.unwrap_or(false));
+            state.permanent = Some(seen.unwrap_or(brought));
         }
         if self.immediate() && running {
             let seen = self.look(Which::Runtime, zone, world)?;
             // A firewall that will have been started has then what its permanent configuration has now.
             let seen = if seen.is_none() && installed { self.look(Which::Offline, zone, world)? } else { seen };
-            state.runtime = Some(seen.unwrap_or(false));
+            state.runtime = Some(seen.unwrap_or(brought));
         }
         Ok(state)
     }
@@ -320,7 +321,7 @@ impl Resource for Firewalld {
 
     fn notes(&self, now: &State, _want: &State) -> Vec<String> {
         if now.promised {
-            vec!["firewalld is still to be installed; what it lets through from the start is not known".to_owned()]
+            vec!["firewalld is still to be installed; its zones are taken to be as firewalld.zones(5) has them".to_owned()]
         } else {
             Vec::new()
         }

@@ -617,7 +617,8 @@ impl Runner<'_, '_> {
         }
     }
 
-    /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again.
+    /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again; a
+    /// result that others read is taken anew once the host has changed.
     fn known_from_plan(&self, live: &mut Live, index: usize) -> bool {
         let host = live.context.node.host.as_str();
         let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else {
@@ -626,8 +627,13 @@ impl Runner<'_, '_> {
         let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else {
             return false;
         };
+        let registers = live.context.node.step.task.register.is_some();
+        let moved = self.outcome.counts.get(host).is_some_and(|counts| counts.changed > 0);
         let item = &mut live.items[index];
         if record.status != StepStatus::Ok || record.sent.is_none() || record.sent != item.sent {
+            return false;
+        }
+        if record.result.unknown().is_some() || (registers && moved) {
             return false;
         }
         item.end = Some(ItemEnd {

@@ -67,6 +67,24 @@ impl Thing {
         }
     }
 
+    /// Whether the zone has it as firewalld's package brings the zone (firewalld.zones(5)).
+    pub(super) fn is_brought(&self, zone: &str) -> bool {
+        let services: &[&str] = match zone {
+            "public" | "work" => &["ssh", "dhcpv6-client"],
+            "external" | "dmz" => &["ssh"],
+            "home" | "internal" => &["ssh", "mdns", "samba-client", "dhcpv6-client"],
+            "block" | "drop" | "trusted" => &[],
+            _ => return false,
+        };
+        match self {
+            Thing::Service(name) => services.contains(&name.as_str()),
+            Thing::Masquerade => zone == "external",
+            Thing::Forward => !matches!(zone, "block" | "drop"),
+            Thing::Zone => true,
+            _ => false,
+        }
+    }
+
     /// Whether `--list-all`, or for a zone `--get-zones`, has it.
     pub(super) fn is_in(&self, listed: &str, zone: &str) -> bool {
         if *self == Thing::Zone {
