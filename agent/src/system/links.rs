@@ -98,15 +98,21 @@ fn root(path: &AbsPath) -> AbsPath {
 
 /// A path with its links followed, what stands there, and the folder that holds it.
 #[derive(Debug, Clone)]
-pub(crate) struct Spot {
-    pub(crate) path: AbsPath,
-    pub(crate) here: Option<Meta>,
-    pub(crate) parent: Option<Meta>,
+pub struct Spot {
+    /// The path that is meant.
+    pub path: AbsPath,
+    /// What stands there.
+    pub here: Option<Meta>,
+    /// The folder that holds it.
+    pub parent: Option<Meta>,
 }
 
 impl Spot {
     /// Looks with `stat` (which does not follow a link at the end).
-    pub(crate) fn find(
+    ///
+    /// # Errors
+    /// Those of `stat`, and a circle of links.
+    pub fn find(
         path: &AbsPath,
         last: bool,
         stat: &mut dyn FnMut(&AbsPath) -> Result<Option<Meta>, SystemError>,
@@ -118,7 +124,10 @@ impl Spot {
     }
 
     /// Refuses to put a file where something else stands.
-    pub(crate) fn takes_file(&self) -> Result<(), SystemError> {
+    ///
+    /// # Errors
+    /// [`SystemError::WrongKind`].
+    pub fn takes_file(&self) -> Result<(), SystemError> {
         match &self.here {
             Some(meta) if meta.kind != FileKind::File => Err(SystemError::wrong_kind(&self.path, "a file", meta.kind)),
             _ => Ok(()),
@@ -126,7 +135,10 @@ impl Spot {
     }
 
     /// Demands the folder that something shall be put in.
-    pub(crate) fn has_folder(&self, verb: &str) -> Result<&Meta, SystemError> {
+    ///
+    /// # Errors
+    /// When it is missing, or no folder.
+    pub fn has_folder(&self, verb: &str) -> Result<&Meta, SystemError> {
         match &self.parent {
             None => Err(SystemError::missing(verb, &self.path)),
             Some(parent) if parent.kind != FileKind::Directory => Err(SystemError::not_folder(verb, &self.path)),
@@ -135,7 +147,10 @@ impl Spot {
     }
 
     /// Refuses to put something new where anything stands; a link may be replaced by a link.
-    pub(crate) fn is_free(&self, verb: &str, link: bool) -> Result<(), SystemError> {
+    ///
+    /// # Errors
+    /// When something stands there.
+    pub fn is_free(&self, verb: &str, link: bool) -> Result<(), SystemError> {
         match &self.here {
             Some(meta) if !(link && meta.kind == FileKind::Link) => Err(SystemError::exists(verb, &self.path)),
             _ => Ok(()),
@@ -143,7 +158,10 @@ impl Spot {
     }
 
     /// Refuses to remove the system itself, and what is mounted.
-    pub(crate) fn may_go(&self) -> Result<(), SystemError> {
+    ///
+    /// # Errors
+    /// When it is one of them.
+    pub fn may_go(&self) -> Result<(), SystemError> {
         let refuse = |reason: &str| Err(SystemError::io("remove", &self.path, &reason));
         if self.path.as_str() == "/" || SYSTEM_FOLDERS.contains(&self.path.as_str()) {
             return refuse("it is a part of the system itself; okd-play does not remove it");

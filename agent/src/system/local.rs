@@ -14,6 +14,7 @@ use process::Run;
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use stage::Stage;
+pub use stage::fill_in;
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, FileType, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};

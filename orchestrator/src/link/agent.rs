@@ -123,7 +123,15 @@ async fn begin(connection: &Connection, reach: &Reach, binary: &Binary) -> Resul
     let (mut input, mut errors) = (process.stdin, process.stderr);
     let mut output = BufReader::new(process.stdout);
     let mut said = Vec::new();
-    let line = greeting(&mut output, &mut errors, &mut input, reach, &mut said).await?;
+    let line = greeting(
+        &mut output,
+        &mut errors,
+        &mut input,
+        reach,
+        &mut said,
+        &[READY, MISSING],
+    )
+    .await?;
     if line.as_deref() == Some(READY) {
         return Ok(Begun::Ready(Agent {
             input,
@@ -138,7 +146,7 @@ async fn begin(connection: &Connection, reach: &Reach, binary: &Binary) -> Resul
     }
 }
 
-fn no_start(reach: &Reach, said: &[u8]) -> AgentError {
+pub(super) fn no_start(reach: &Reach, said: &[u8]) -> AgentError {
     let words = String::from_utf8_lossy(said).trim().to_owned();
     match reach.become_user {
         Some(_) => sudo::explain(&reach.host, &words).into(),
@@ -149,13 +157,14 @@ fn no_start(reach: &Reach, said: &[u8]) -> AgentError {
     }
 }
 
-/// The line that says how the start went; gives sudo its password on the way.
-async fn greeting(
+/// The line that says how a start went, the first that begins with one of `marks`; gives sudo its password on the way.
+pub(super) async fn greeting(
     output: &mut BufReader<Output>,
     errors: &mut Output,
     input: &mut Stdin,
     reach: &Reach,
     said: &mut Vec<u8>,
+    marks: &[&str],
 ) -> Result<Option<String>, AgentError> {
     let mut line = Vec::new();
     let mut given = false;
@@ -168,7 +177,7 @@ async fn greeting(
         match seen {
             Seen::Byte(Ok(b'\n')) => {
                 let text = String::from_utf8_lossy(&line).trim().to_owned();
-                if text == READY || text.starts_with(MISSING) {
+                if marks.iter().any(|mark| text.starts_with(mark)) {
                     return Ok(Some(text));
                 }
                 line.clear();
@@ -212,7 +221,7 @@ async fn send(connection: &Connection, reach: &Reach, binary: &Binary) -> Result
     let (mut input, mut errors) = (process.stdin, process.stderr);
     let mut output = BufReader::new(process.stdout);
     let mut said = Vec::new();
-    if greeting(&mut output, &mut errors, &mut input, reach, &mut said)
+    if greeting(&mut output, &mut errors, &mut input, reach, &mut said, &[READY])
         .await?
         .is_none()
     {

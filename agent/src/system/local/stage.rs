@@ -108,7 +108,8 @@ fn tidy(base: &Path) {
 }
 
 /// Puts the stage's folder in the place of `{stage}`.
-fn fill_in(bytes: &[u8], folder: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn fill_in(bytes: &[u8], folder: &[u8]) -> Vec<u8> {
     const MARK: &[u8] = b"{stage}";
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
