@@ -6,6 +6,8 @@ TARGET_DIR := $(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))
 TRIPLE := $(shell uname -m)-unknown-linux-gnu
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
+SCRIPTS := .ci/run tests/tools tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh \
+           tests/lab/layers/build $(wildcard tests/lab/layers/*.sh)
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 
@@ -39,10 +41,10 @@ unit: agent           ## the tests that need no lab
 e2e: build lab        ## the tests on lab hosts
 	@tests/run e2e
 
-lint: tools           ## formatting, clippy, shell scripts
+lint: agent           ## formatting, clippy, shell scripts
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy -q --locked --workspace --all-targets -- -D warnings
-	bash -n tests/tools tests/run tests/demo tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/layers/*.sh .ci/run
+	for script in $(SCRIPTS); do bash -n $$script || exit 1; done
 
 bench: build lab      ## figures: wall time against OpenSSH, round trips, the agent's size
 	@tests/bench

@@ -37,6 +37,16 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every way to end, by number.
+    pub const ALL: [Exit; 6] = [
+        Exit::Ok,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Unreachable,
+        Exit::Stale,
+        Exit::Pending,
+    ];
+
     /// The process's exit code.
     #[must_use]
     pub fn code(self) -> u8 {

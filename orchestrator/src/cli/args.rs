@@ -221,6 +221,9 @@ pub struct ExecArgs {
 pub struct DocArgs {
     /// The module; none lists them all
     pub module: Option<String>,
+    /// Describe every module, as one page of Markdown
+    #[arg(long, conflicts_with = "module")]
+    pub all: bool,
 }
 
 /// See [`Transport`].

@@ -34,10 +34,12 @@ pub fn main() -> u8 {
         Command::Inventory(args) => show::inventory(&sources, &args),
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),
-        Command::Doc(args) => doc::doc(args.module.as_deref()),
+        Command::Doc(args) => doc::doc(&args),
         Command::Completion { shell } => {
             let mut command = <Cli as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut command, "okd-play", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "okd-play", &mut script);
+            print(&String::from_utf8_lossy(&script));
             Ok(Exit::Ok)
         }
     };

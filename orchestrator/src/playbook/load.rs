@@ -8,7 +8,8 @@ use crate::source::{SourceMap, Span};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const PLAY_KEYS: &[&str] = &[
+/// The keywords of a play, besides those that plays, blocks and tasks share.
+pub const PLAY_KEYS: &[&str] = &[
     "name",
     "hosts",
     "vars_files",

@@ -8,7 +8,8 @@ use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
 use std::sync::Arc;
 
-const TASK_KEYS: &[&str] = &[
+/// The keywords of a task, besides those that plays, blocks and tasks share.
+pub const TASK_KEYS: &[&str] = &[
     "name",
     "args",
     "action",
@@ -28,8 +29,10 @@ const TASK_KEYS: &[&str] = &[
     "poll",
     "predicts",
 ];
-const BLOCK_KEYS: &[&str] = &["name", "block", "rescue", "always", "parallel", "notify", "transaction"];
-const LOOPS: &[&str] = &[
+/// The keywords of a block, besides those that plays, blocks and tasks share.
+pub const BLOCK_KEYS: &[&str] = &["name", "block", "rescue", "always", "parallel", "notify", "transaction"];
+/// The loops by lookup.
+pub const LOOPS: &[&str] = &[
     "with_items",
     "with_list",
     "with_dict",

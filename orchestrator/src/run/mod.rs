@@ -28,6 +28,7 @@ use okd_agent::value::Map;
 use okd_agent::wire::{self, Task};
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -113,7 +114,11 @@ pub async fn pass(
 }
 
 fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
-    let playbook_dir = std::path::absolute(&site.dir).unwrap_or_else(|_| site.dir.clone());
+    let dir = match site.dir.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => site.dir.as_path(),
+    };
+    let playbook_dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
     let inventory_dir = site.inventory.dirs().first().cloned().unwrap_or_default();
     let run = run_facts(
         &playbook_dir.display().to_string(),
