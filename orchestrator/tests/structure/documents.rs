@@ -257,17 +257,6 @@ fn dependencies_have_a_reason() {
 
 #[test]
 fn what_is_missing_is_said_exactly_while_it_is() {
-    let shell = read("orchestrator/src/link/shell.rs");
-    let missing = shell.contains("is not built yet");
-    for document in ["README.md", "docs/running.md"] {
-        let said = read(document).contains("is not built yet");
-        assert_eq!(
-            said,
-            missing,
-            "{document} speaks of plain SSH as if it {}",
-            if missing { "were there" } else { "were not" }
-        );
-    }
     let vault = Cli::command().get_subcommands().any(|command| {
         command
             .get_arguments()
