@@ -7,6 +7,7 @@ use super::theme::Label;
 use super::{Settings, StepResult, StepStatus, step};
 use crate::source::SourceMap;
 use indexmap::IndexMap;
+use okd_agent::diff::Change;
 use okd_agent::resource::Failure;
 
 /// Lines of a command's output that a terminal shows.
@@ -46,12 +47,18 @@ pub(crate) fn show(
     let failure = result.failure.as_deref().unwrap_or(&none);
     sentence(page, result, failure);
     words(page, failure, settings);
-    if result.show_diff && !known && !failure.diff.is_empty() {
+    let states: Vec<Change> = failure
+        .diff
+        .iter()
+        .filter(|change| !matches!(change, Change::Act(_)))
+        .cloned()
+        .collect();
+    if result.show_diff && !known {
         let look = Look {
             diff: settings.diff,
             full: settings.full,
         };
-        change::show(page, &failure.diff, &result.module, look);
+        change::show(page, &states, &result.module, look);
     }
     if !reach.blocked.is_empty() {
         page.named(2, "Blocked by it", &blocked(reach, settings.full), Label::Plain);

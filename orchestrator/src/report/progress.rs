@@ -154,10 +154,8 @@ impl Progress {
             let due =
                 MENTIONS.iter().filter(|at| **at <= seconds).count() + (seconds / THEN).saturating_sub(1) as usize;
             if due > host.said {
-                let until = until.map_or_else(String::new, |limit| {
-                    format!(" of at most {}", time(limit.as_secs_f64()))
-                });
-                lines.push(format!("{name}  {text}  {}{until}\n", time(seconds as f64)));
+                let until = until.map_or_else(String::new, |limit| format!(" of at most {}", whole(limit.as_secs())));
+                lines.push(format!("{name}  {text}  {}{until}\n", whole(seconds)));
                 host.said = due;
             }
         }
@@ -238,9 +236,9 @@ impl Host {
             Some((text, since, limit)) => {
                 let passed = now.duration_since(since);
                 if passed >= Duration::from_secs(1) {
-                    end = format!("  {}", time(passed.as_secs() as f64).replace(".0 s", " s"));
+                    end = format!("  {}", whole(passed.as_secs()));
                     if let Some(limit) = limit {
-                        end.push_str(&format!(" of {}", time(limit.as_secs_f64()).replace(".0 s", " s")));
+                        end.push_str(&format!(" of {}", whole(limit.as_secs())));
                     }
                 }
                 text
@@ -256,6 +254,15 @@ impl Host {
         line.push(piece(Label::Plain, cut(&text, room, theme.more())));
         line.push(piece(Label::Dim, end));
         line
+    }
+}
+
+/// Whole seconds, or minutes of them.
+fn whole(seconds: u64) -> String {
+    match (seconds / 60, seconds % 60) {
+        (0 | 1, _) => format!("{seconds} s"),
+        (minutes, 0) => format!("{minutes} min"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
     }
 }
 
@@ -348,13 +355,13 @@ mod tests {
             progress.lines(&theme(100, true), 24, later),
             [
                 "okd-play   services.yaml   2 hosts, 8 steps   planning",
-                "  services  ━━━━━━━╸──────────────────────  1/4  named: zone okd.example.org  12 s of 5 min 0 s",
+                "  services  ━━━━━━━╸──────────────────────  1/4  named: zone okd.example.org  12 s of 5 min",
                 "  edge      ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  4/4  0.4 s",
             ]
         );
         assert_eq!(
             progress.lines(&theme(40, false), 24, later)[1..],
-            ["  services  1/4  ...  12 s of 5 min 0 s", "  edge      4/4  0.4 s",]
+            ["  services  1/4  name...  12 s of 5 min", "  edge      4/4  0.4 s",]
         );
     }
 
@@ -373,7 +380,7 @@ mod tests {
         assert_eq!(progress.mentions(now), [""; 0]);
         assert_eq!(
             progress.mentions(second),
-            ["services  connecting to 10.0.0.1, at most 10 s  1.0 s\n"]
+            ["services  connecting to 10.0.0.1, at most 10 s  1 s\n"]
         );
         assert_eq!(progress.mentions(second), [""; 0]);
         progress.event(
