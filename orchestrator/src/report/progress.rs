@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     /// The line above the hosts.
     pub(crate) title: String,
     hosts: IndexMap<String, Host>,
+    /// Whether the pass has ended: then nothing is live.
+    over: bool,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +66,8 @@ impl Progress {
             }),
             Event::Waiting { host, task, text } => self.host(host).waits(task, text, now),
             Event::Result(result) => self.host(&result.host).ended(result, now),
-            Event::Note { .. } | Event::End { .. } => {}
+            Event::End { .. } => self.over = true,
+            Event::Note { .. } => {}
         }
     }
 
@@ -78,6 +81,7 @@ impl Progress {
             (name.clone(), host)
         };
         self.hosts = hosts.iter().map(fresh).collect();
+        self.over = false;
     }
 
     fn host(&mut self, name: &str) -> &mut Host {
@@ -93,6 +97,9 @@ impl Progress {
 
     /// The lines for a terminal with so many rows.
     pub(crate) fn lines(&self, theme: &Theme, rows: usize, now: Instant) -> Vec<String> {
+        if self.over {
+            return Vec::new();
+        }
         let columns = theme.columns().saturating_sub(1);
         let room = rows.saturating_sub(2).max(2);
         let mut lines = vec![theme.paint(Label::Dim, &cut(&self.title, columns, theme.more()))];
