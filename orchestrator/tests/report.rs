@@ -163,7 +163,8 @@ fn fits(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    if !kinds.is_empty() && !kinds.contains(&kind) && !(kind == "integer" && kinds.contains(&"number")) {
+    let fitting = kinds.contains(&kind) || kind == "integer" && kinds.contains(&"number");
+    if !kinds.is_empty() && !fitting {
         return Err(format!("{value} is {kind}, not {kinds:?}"));
     }
     for name in schema["required"]

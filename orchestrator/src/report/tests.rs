@@ -1,5 +1,7 @@
 //! Snapshots: events in, text out, with labels in the place of colours.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use super::theme::{Ink, Theme};
 use super::writer::Writer;
 use super::*;
