@@ -128,7 +128,7 @@ pub struct RunArgs {
     /// What is printed
     #[arg(short = 'o', long, value_enum, default_value_t = OutputArg::Text)]
     pub output: OutputArg,
-    /// Say more; -vv also steps that are as they should be, -vvv results
+    /// Say more: -v also steps that are as they should be and every result, -vv connections, -vvv facts and beginnings
     #[arg(short = 'v', long, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Colours: `auto`, `always` or `never`

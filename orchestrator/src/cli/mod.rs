@@ -1,5 +1,6 @@
 //! The command line: arguments to one library call each, errors to messages and exit codes.
 
+mod again;
 pub mod args;
 mod doc;
 mod exec;
@@ -11,6 +12,7 @@ mod show;
 mod terminal;
 
 use crate::error::{Diagnostics, Exit};
+use crate::report::scrub;
 use crate::source::SourceMap;
 use args::{Cli, Command};
 use clap::Parser;
@@ -47,7 +49,8 @@ pub fn main() -> u8 {
         Ok(code) => code.code(),
         Err(errors) => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let _ = write!(std::io::stderr(), "{}", errors.render(&sources, colour));
+            let text = errors.render(&sources, colour);
+            let _ = std::io::stderr().write_all(scrub::clean(&text).as_bytes());
             Exit::Usage.code()
         }
     }
@@ -58,5 +61,5 @@ type End = Result<Exit, Diagnostics>;
 
 /// Prints text that was asked for; a closed pipe is no error.
 fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(scrub::clean(text).as_bytes());
 }

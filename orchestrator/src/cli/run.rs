@@ -67,7 +67,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
         (Some(path), _) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())))?;
-            Some(Secret::new(text.trim_end_matches(['\n', '\r'])))
+            Some(known(Secret::new(text.trim_end_matches(['\n', '\r']))))
         }
         (None, true) => {
             let answer = Terminal::ask("BECOME password: ", true);
@@ -77,7 +77,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
                     "-K asks for a password, and there is no terminal to ask on",
                 )
             };
-            Some(Secret::new(answer.ok_or_else(missing)?))
+            Some(known(Secret::new(answer.ok_or_else(missing)?)))
         }
         (None, false) => None,
     };
@@ -99,6 +99,11 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
     })
 }
 
+fn known(secret: Secret) -> Secret {
+    crate::report::scrub::know(&secret);
+    secret
+}
+
 async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options) -> End {
     let (replies, mut incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
@@ -118,7 +123,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     .await?;
     report.plan(&planned);
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
-    let agreed = proceed && (args.yes || agree(&mut report));
+    let agreed = proceed && (args.yes || agree());
     let end = match agreed {
         true => {
             let applied = one(
@@ -149,7 +154,7 @@ fn settings(args: &RunArgs) -> Settings {
     let colour = match args.color {
         ColourArg::Always => true,
         ColourArg::Never => false,
-        ColourArg::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        ColourArg::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
     };
     Settings {
         format: match args.output {
@@ -160,15 +165,15 @@ fn settings(args: &RunArgs) -> Settings {
         colour,
         live: std::io::stderr().is_terminal() && args.output == OutputArg::Text,
         diff: !args.no_diff,
-        full: args.full,
+        full: args.full || !std::io::stdout().is_terminal(),
         verbose: args.verbose,
         check: args.check,
         playbook: args.playbook.clone(),
+        again: super::again::words(args),
     }
 }
 
-fn agree(report: &mut Report) -> bool {
-    let _ = report;
+fn agree() -> bool {
     let answer = Terminal::ask("Apply? [y/N] ", false).unwrap_or_default();
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
@@ -211,12 +216,18 @@ async fn one(
     };
     let run = pass(site, which, prior, options, channels);
     tokio::pin!(run);
+    let mut stop = cancel.clone();
+    let mut told_to_stop = *stop.borrow_and_update() != Cancel::No;
     let mut tick = tokio::time::interval(std::time::Duration::from_millis(120));
     let outcome = loop {
         tokio::select! {
             biased;
             Some(event) = told.recv() => report.event(event),
             outcome = &mut run => break outcome?,
+            Ok(()) = stop.changed(), if !told_to_stop => {
+                told_to_stop = true;
+                report.stopping();
+            }
             _ = tick.tick() => report.tick(),
         }
     };

@@ -159,8 +159,8 @@ impl Shared {
         let cell = Arc::clone(lock(&self.connections).entry(reach.host.clone()).or_default());
         let connected = cell
             .get_or_init(|| async {
-                self.state(&reach.host, format!("connecting to {}", target.host), false);
-                self.connector.connect(target).await
+                let say = |text| self.state(&reach.host, text, false);
+                self.connector.connect_saying(target, &say).await
             })
             .await;
         let lost = matches!(connected, Ok(connection) if connection.lost().is_some()) || connected.is_err();

@@ -4,6 +4,7 @@ use crate::source::Span;
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::resource::Failure;
+use std::time::Duration;
 
 /// In which pass something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum Event {
         host: String,
         /// The step's name.
         task: String,
+        /// How long it may take at most, where that is known.
+        limit: Option<Duration>,
     },
     /// A step waits: for what, and until when at most.
     Waiting {
@@ -167,6 +170,8 @@ pub struct StepResult {
     pub result: Value,
     /// Which handlers it notified.
     pub notifies: Vec<String>,
+    /// For a blocked step: the path and the host of the step that failed.
+    pub by: Option<(String, String)>,
     /// Whether the plan had the same result for this step, so that it need not be told twice.
     pub repeated: bool,
     /// Seconds that it took.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// A step's result.
 #[must_use]
-pub(crate) fn result(result: &StepResult, sources: &SourceMap) -> String {
+pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> String {
     let mut line = json!({
         "event": "result",
         "pass": result.pass.word(),
@@ -19,7 +19,7 @@ pub(crate) fn result(result: &StepResult, sources: &SourceMap) -> String {
         "path": sources.place(result.span),
         "item": result.item,
         "status": result.status.word(),
-        "diff": if result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
+        "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
         "msg": result.msg,
         "result": json::value(&result.result),
     });
@@ -64,7 +64,7 @@ fn change(change: &Change) -> Value {
     }
 }
 
-fn mark(sign: Sign) -> &'static str {
+pub(crate) fn mark(sign: Sign) -> &'static str {
     match sign {
         Sign::Same => " ",
         Sign::Removed => "-",

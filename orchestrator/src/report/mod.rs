@@ -1,21 +1,42 @@
-//! Events to what a person or a program reads. The only place, beside the command line's own errors, that writes.
+//! Events to what a person or a program reads. The only place, beside the command line's own errors, that writes; all of
+//! it passes through [`scrub`].
 
+mod change;
 pub mod event;
+mod failure;
 pub mod json;
+mod junit;
+mod layout;
 mod lines;
-mod text;
+mod plan;
+mod progress;
+mod recap;
+mod screen;
+pub mod scrub;
+mod step;
+#[cfg(test)]
+pub(crate) mod tests;
+mod theme;
+mod writer;
 
 pub use event::{Event, Pass, StepResult, StepStatus};
 
 use crate::run::Outcome;
 use crate::site::Site;
 use crate::source::SourceMap;
+use failure::Reach;
+use layout::{Page, piece};
+use okd_agent::Value;
+use progress::Progress;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use theme::{Ink, Label, Theme};
+use writer::Writer;
 
 /// Writes a warning beside the output.
 pub fn warn(text: &str) {
-    text::err(text);
+    Writer::process(false).err(text);
 }
 
 /// What is printed.
@@ -48,75 +69,400 @@ pub struct Settings {
     pub check: bool,
     /// The playbook, for hints.
     pub playbook: PathBuf,
+    /// What else the command line said of the inventory and of connections, for hints.
+    pub again: Vec<String>,
 }
 
 /// Takes events, and writes.
 pub struct Report {
     sources: SourceMap,
     settings: Settings,
+    theme: Theme,
+    writer: Writer,
     began: Instant,
-    results: Vec<StepResult>,
+    progress: Progress,
+    pass: Pass,
+    /// The hosts in the order of the inventory.
+    hosts: Vec<String>,
+    planned: Vec<StepResult>,
+    applied: Vec<StepResult>,
+    /// Failures of the apply pass that have not been told: what they block is not known yet.
+    untold: Vec<(StepResult, Instant)>,
+    /// How long each host was at work in the passes before this one, in seconds.
+    seconds: HashMap<String, f64>,
+    /// Where in `planned` the results of a step on a host are.
+    index: HashMap<(String, String), Vec<usize>>,
+    /// Whether lines are fitted to the terminal of this process.
+    fitted: bool,
 }
+
+/// What a failure blocks is known after so long.
+const SETTLED: Duration = Duration::from_millis(100);
 
 impl Report {
     /// A report of a run over a site; says what is odd about the site.
     #[must_use]
     pub fn new(sources: SourceMap, settings: Settings, site: &Site) -> Report {
-        let warnings = site.warnings.render(&sources, settings.colour);
-        if !warnings.is_empty() {
-            text::err(&warnings);
-        }
+        let theme = Theme {
+            ink: if settings.colour { Ink::Colour } else { Ink::None },
+            unicode: theme::utf8_locale(),
+            width: None,
+        };
+        let live = settings.live;
+        let mut report = Report::with(sources, settings, theme, Writer::process(live));
+        report.fitted = true;
+        let warnings = site.warnings.render(&report.sources, report.settings.colour);
+        report.writer.err(&warnings);
+        report
+    }
+
+    fn with(sources: SourceMap, settings: Settings, theme: Theme, writer: Writer) -> Report {
         Report {
             sources,
             settings,
+            theme,
+            writer,
             began: Instant::now(),
-            results: Vec::new(),
+            progress: Progress::default(),
+            pass: Pass::Plan,
+            hosts: Vec::new(),
+            planned: Vec::new(),
+            applied: Vec::new(),
+            untold: Vec::new(),
+            seconds: HashMap::new(),
+            index: HashMap::new(),
+            fitted: false,
         }
     }
 
     /// Something happened.
     pub fn event(&mut self, event: Event) {
-        match (&event, self.settings.format) {
-            (Event::Result(result), Format::Json) => text::out(&lines::result(result, &self.sources)),
-            (Event::Result(result), _) => self.told(result),
-            (
-                Event::Link {
-                    host,
-                    text,
-                    notable: true,
-                },
-                Format::Text,
-            ) => text::out(&format!("{host}  {text}\n")),
-            (Event::Note { text }, _) => text::err(&format!("{text}\n")),
-            _ => {}
-        }
-        if let Event::Result(result) = event {
-            self.results.push(*result);
+        let event = self.without_given_up(event);
+        self.progress.event(&event, Instant::now());
+        match event {
+            Event::Begin { pass, hosts } => self.begin(pass, &hosts),
+            Event::Link { host, text, notable } if notable || self.settings.verbose > 1 => {
+                self.beside(&format!("{host}  {text}\n"));
+            }
+            Event::Started { host, task, .. } if self.settings.verbose > 2 => {
+                self.beside(&format!("{host}  begins \"{task}\"\n"));
+            }
+            Event::Waiting { host, task, text } if self.text() && !self.writer.live() => {
+                self.writer.err(&format!("{host}  {task}: {text}\n"));
+            }
+            Event::Note { text } => self.writer.err(&format!("{text}\n")),
+            Event::Result(result) => self.result(*result),
+            Event::End { .. } => self.end(),
+            Event::Link { .. } | Event::Started { .. } | Event::Waiting { .. } | Event::More { .. } => {}
         }
     }
 
-    fn told(&self, result: &StepResult) {
-        if self.settings.format == Format::Text && !result.repeated {
-            text::out(&text::result(result, &self.settings, &self.sources));
+    /// A host whose plan failed has no steps to apply.
+    fn without_given_up(&self, event: Event) -> Event {
+        match event {
+            Event::Begin {
+                pass: Pass::Apply,
+                mut hosts,
+            } => {
+                hosts.retain(|(host, _)| !self.planned.iter().any(|result| result.host == *host && bad(result)));
+                Event::Begin {
+                    pass: Pass::Apply,
+                    hosts,
+                }
+            }
+            event => event,
+        }
+    }
+
+    fn text(&self) -> bool {
+        self.settings.format == Format::Text
+    }
+
+    /// A line beside the output that a program reads, or within the one for a person.
+    fn beside(&mut self, text: &str) {
+        match self.settings.format {
+            Format::Text => self.writer.out(text),
+            Format::Json | Format::Junit => self.writer.err(text),
+        }
+    }
+
+    fn begin(&mut self, pass: Pass, hosts: &[(String, usize)]) {
+        self.pass = pass;
+        for (host, _) in hosts {
+            if !self.hosts.contains(host) {
+                self.hosts.push(host.clone());
+            }
+        }
+        let doing = match pass {
+            Pass::Plan => "planning",
+            Pass::Apply => "applying",
+        };
+        let steps = hosts.iter().map(|(_, steps)| steps).sum();
+        self.progress.title = plan::title(hosts.len(), steps, &self.settings, doing);
+        if self.text() && !self.writer.live() {
+            let line = format!("{}\n", self.progress.title);
+            self.writer.err(&line);
+        }
+        if pass == Pass::Apply && self.text() {
+            self.writer.out("\n");
+        }
+    }
+
+    fn result(&mut self, mut result: StepResult) {
+        if self.settings.format == Format::Json && !result.repeated {
+            let line = lines::result(&result, self.settings.diff, &self.sources);
+            self.writer.out(&line);
+        }
+        if self.settings.verbose == 0 {
+            result.result = Value::Null;
+        }
+        match result.pass {
+            Pass::Plan => {
+                let key = (result.host.clone(), result.path.clone());
+                self.index.entry(key).or_default().push(self.planned.len());
+                self.planned.push(result);
+            }
+            Pass::Apply => {
+                if self.text() {
+                    self.applied(&result);
+                }
+                self.applied.push(result);
+            }
+        }
+    }
+
+    /// A line for what was done, and its diff where the plan has not shown it.
+    fn applied(&mut self, result: &StepResult) {
+        let verbose = self.settings.verbose;
+        let mut page = self.page();
+        match result.status {
+            StepStatus::Failed | StepStatus::Unreachable => {
+                return self.untold.push((result.clone(), Instant::now()));
+            }
+            StepStatus::Ignored | StepStatus::Rescued => {
+                failure::softened(&mut page, result, &self.sources);
+            }
+            StepStatus::Ok | StepStatus::Skipped if verbose == 0 && !step::says(result) => return,
+            StepStatus::Ok | StepStatus::Skipped if result.repeated || self.known(result) => return,
+            StepStatus::Skipped if verbose == 0 => return,
+            StepStatus::Blocked => return,
+            status => {
+                let (label, mark) = match status {
+                    StepStatus::Changed => (Label::Added, self.theme.done()),
+                    StepStatus::Skipped => (Label::Dim, "-"),
+                    StepStatus::Unknown => (Label::Unknown, "?"),
+                    _ => (Label::Dim, "="),
+                };
+                let mut title = vec![piece(label, format!("{mark} "))];
+                title.extend(step::title(result, &result.host, self.theme.arrow()));
+                if let Some((label, item)) = step::item(result) {
+                    title.push(piece(label, format!("  {item}")));
+                }
+                if result.seconds >= 1.0 {
+                    title.push(piece(Label::Dim, format!("  {}", layout::time(result.seconds))));
+                }
+                page.ended(&title, &[piece(Label::Dim, step::place(result, &self.sources))]);
+                if !(verbose == 0 && self.known(result)) {
+                    step::body(&mut page, result, &self.settings);
+                }
+            }
+        }
+        let text = page.text();
+        self.writer.out(&text);
+    }
+
+    /// Whether the plan has told the same of this step.
+    fn known(&self, result: &StepResult) -> bool {
+        self.plans(result).any(|planned| {
+            planned.item == result.item
+                && planned.status == result.status
+                && planned.diff == result.diff
+                && (planned.msg == result.msg || !step::says(result))
+        })
+    }
+
+    /// What the plan found of a step on its host.
+    fn plans(&self, result: &StepResult) -> impl Iterator<Item = &StepResult> {
+        let key = (result.host.clone(), result.path.clone());
+        let found = self.index.get(&key).map_or(&[][..], Vec::as_slice);
+        found.iter().filter_map(|at| self.planned.get(*at))
+    }
+
+    fn end(&mut self) {
+        self.tell_failures(Duration::ZERO);
+        for (host, seconds) in self.progress.took() {
+            *self.seconds.entry(host.to_owned()).or_default() += seconds;
+        }
+        self.writer.clear();
+    }
+
+    /// Failures of the apply pass, once it is known what they block.
+    fn tell_failures(&mut self, age: Duration) {
+        let now = Instant::now();
+        let old: Vec<StepResult> = self
+            .untold
+            .extract_if(.., |(_, since)| now.duration_since(*since) >= age)
+            .map(|(result, _)| result)
+            .collect();
+        if !old.is_empty() {
+            let mut page = self.page();
+            self.failures(&mut page, &old, &self.applied);
+            let text = format!("\n{}", page.text());
+            self.writer.out(&text);
+        }
+    }
+
+    /// A block for each failure; hosts on which the same failed in the same way share one.
+    fn failures(&self, page: &mut Page, failed: &[StepResult], all: &[StepResult]) {
+        let mut told: Vec<(&StepResult, Vec<String>)> = Vec::new();
+        for result in failed {
+            match told.iter_mut().find(|(one, _)| step::alike(one, result, 0)) {
+                Some((_, hosts)) => hosts.push(result.host.clone()),
+                None => told.push((result, vec![result.host.clone()])),
+            }
+        }
+        for (result, hosts) in told {
+            let working: Vec<String> = self.progress.took().map(|(host, _)| host.to_owned()).collect();
+            let reach = reach(result, &hosts, all, &working);
+            let shown = result.failure.as_ref().is_some_and(|failure| {
+                result.pass == Pass::Apply && self.plans(result).any(|planned| planned.diff == failure.diff)
+            });
+            failure::show(page, result, &hosts, &reach, shown, &self.settings, &self.sources);
         }
     }
 
     /// Time has passed: what is live may be drawn anew.
-    pub fn tick(&mut self) {}
+    pub fn tick(&mut self) {
+        if !self.text() {
+            return;
+        }
+        self.tell_failures(SETTLED);
+        let now = Instant::now();
+        if self.writer.live() {
+            let theme = self.screen_theme();
+            let lines = self
+                .progress
+                .lines(&theme, terminal_size(&std::io::stderr()).map_or(24, |size| size.1), now);
+            self.writer.show(&lines);
+        } else {
+            let lines = self.progress.mentions(now).concat();
+            self.writer.err(&lines);
+        }
+    }
 
     /// The plan is complete.
     pub fn plan(&mut self, planned: &Outcome) {
-        if self.settings.format == Format::Text {
-            text::out(&text::plan(planned));
+        if !self.text() {
+            return;
         }
+        let mut page = self.page();
+        plan::show(&mut page, &self.planned, &self.hosts, &self.settings, &self.sources);
+        let failed: Vec<StepResult> = self.planned.iter().filter(|result| bad(result)).cloned().collect();
+        let softened = |result: &&StepResult| matches!(result.status, StepStatus::Ignored | StepStatus::Rescued);
+        for result in self.planned.iter().filter(softened) {
+            failure::softened(&mut page, result, &self.sources);
+        }
+        self.failures(&mut page, &failed, &self.planned);
+        plan::consequences(&mut page, &self.planned, &self.hosts, &self.settings);
+        if planned.pending() {
+            plan::totals(&mut page, planned, &self.settings);
+        }
+        let text = page.text();
+        self.writer.out(&text);
+    }
+
+    /// Ctrl-C was pressed: what runs may finish.
+    pub fn stopping(&mut self) {
+        self.writer
+            .err("stopping: no new steps; what runs may finish. Ctrl-C again drops it.\n");
     }
 
     /// The run is over.
     pub fn recap(&mut self, outcome: &Outcome, applied: bool) {
         let seconds = self.began.elapsed().as_secs_f64();
         match self.settings.format {
-            Format::Json => text::out(&lines::summary(outcome, seconds)),
-            _ => text::out(&text::recap(outcome, applied, seconds)),
+            Format::Json => {
+                let line = lines::summary(outcome, seconds);
+                self.writer.out(&line);
+            }
+            Format::Junit => {
+                let text = junit::document(
+                    &self.hosts,
+                    &self.planned,
+                    &self.applied,
+                    seconds,
+                    self.settings.diff,
+                    &self.sources,
+                );
+                self.writer.out(&text);
+            }
+            Format::Text => self.recap_text(outcome, applied, seconds),
         }
     }
+
+    fn recap_text(&mut self, outcome: &Outcome, applied: bool, seconds: f64) {
+        let mut page = self.page();
+        if applied || !outcome.pending() {
+            recap::show(&mut page, outcome, &self.seconds);
+        }
+        let word = match (applied, outcome.cancelled, outcome.pending()) {
+            (_, true, _) => Some("Stopped before its end."),
+            (false, _, true) => Some("Nothing was changed."),
+            _ => None,
+        };
+        if let Some(word) = word {
+            let line = format!("{word}   {}", layout::time(seconds));
+            page.line(&[piece(Label::Dim, line)]);
+        }
+        let gap = if applied || !outcome.pending() { "\n" } else { "" };
+        let text = format!("{gap}{}", page.text());
+        self.writer.out(&text);
+    }
+
+    fn page(&self) -> Page {
+        let width = match self.theme.width {
+            Some(width) => Some(width),
+            None if self.fitted => terminal_size(&std::io::stdout()).map(|size| size.0),
+            None => None,
+        };
+        Page::new(Theme { width, ..self.theme })
+    }
+
+    fn screen_theme(&self) -> Theme {
+        Theme {
+            width: terminal_size(&std::io::stderr()).map(|size| size.0),
+            ..self.theme
+        }
+    }
+}
+
+fn bad(result: &StepResult) -> bool {
+    matches!(result.status, StepStatus::Failed | StepStatus::Unreachable)
+}
+
+/// What a failure blocks, and which hosts it leaves alone.
+fn reach<'a>(failed: &StepResult, hosts: &[String], all: &'a [StepResult], known: &[String]) -> Reach<'a> {
+    let mut reach = Reach::default();
+    for result in all.iter().filter(|result| result.status == StepStatus::Blocked) {
+        let by_it = result
+            .by
+            .as_ref()
+            .is_some_and(|(path, host)| *path == failed.path && hosts.contains(host));
+        if by_it {
+            *reach.blocked.entry(result.host.as_str()).or_default() += 1;
+        }
+    }
+    let well = |host: &&String| {
+        !all.iter()
+            .any(|result| result.host == **host && (bad(result) || result.status == StepStatus::Blocked))
+    };
+    reach.others = known.iter().filter(well).cloned().collect();
+    reach
+}
+
+/// Columns and rows, where this is a terminal.
+fn terminal_size(of: &impl std::os::fd::AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(of).ok()?;
+    let or = |number: u16, usual: usize| if number == 0 { usual } else { usize::from(number) };
+    Some((or(size.ws_col, 80), or(size.ws_row, 24)))
 }

@@ -269,9 +269,8 @@ impl Runner<'_, '_> {
         self.give(&live, &ends, &result);
         let notifies = self.notify(&live, worst);
         self.remember(&live);
-        let repeated = !ends.is_empty() && ends.iter().all(|end| end.repeated);
         self.count(&node, worst, live.looped && live.items.is_empty());
-        self.tell(id, &live, &notifies, repeated);
+        self.tell(id, &live, &notifies);
         let end = match worst {
             StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued => End::Failed,
             _ => End::Done,
@@ -438,7 +437,7 @@ impl Runner<'_, '_> {
     }
 
     /// Events for the step: one, or one an item.
-    fn tell(&self, id: NodeId, live: &Live, notifies: &[String], repeated: bool) {
+    fn tell(&self, id: NodeId, live: &Live, notifies: &[String]) {
         let node = &live.context.node;
         if node.step.implicit && node.step.task.module == "meta" {
             return;
@@ -470,7 +469,7 @@ impl Runner<'_, '_> {
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
             told.notifies = notifies.to_vec();
-            told.repeated = repeated;
+            told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
             let _ = self
                 .channels
@@ -511,6 +510,7 @@ impl Runner<'_, '_> {
             failure: None,
             result: Value::Null,
             notifies: Vec::new(),
+            by: None,
             repeated: false,
             seconds: 0.0,
         }
@@ -524,12 +524,14 @@ impl Runner<'_, '_> {
         if self.excluded.contains(node.host.as_str()) {
             return;
         }
-        let cause = self
-            .node(by)
+        let culprit = self.node(by);
+        let cause = culprit
+            .as_ref()
             .map(|cause| (cause.step.label(), cause.host.as_str().to_owned()));
         let mut told = self.result(by, node, &node.step.label());
         told.handler = node.step.handler.then(Vec::new);
         told.status = StepStatus::Blocked;
+        told.by = culprit.map(|cause| (cause.step.path.clone(), cause.host.as_str().to_owned()));
         told.msg = match cause {
             Some((label, host)) if host == node.host.as_str() => format!("\"{label}\" failed"),
             Some((label, host)) => format!("\"{label}\" failed on {host}"),

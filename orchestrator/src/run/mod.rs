@@ -288,7 +288,8 @@ impl Runner<'_, '_> {
         let mut hosts: IndexMap<String, usize> = IndexMap::new();
         for (_, work) in self.graph.works() {
             if let Work::Step(node) = work {
-                *hosts.entry(node.host.as_str().to_owned()).or_default() += usize::from(!node.step.implicit);
+                *hosts.entry(node.host.as_str().to_owned()).or_default() +=
+                    usize::from(!(node.step.implicit && node.step.task.module == "meta"));
             }
         }
         let names = self.world.names();
@@ -582,7 +583,8 @@ impl Runner<'_, '_> {
         }
         if !ids.is_empty() {
             let task = live.name.clone();
-            let _ = self.channels.events.send(Event::Started { host, task });
+            let limit = limit(&live, timeout);
+            let _ = self.channels.events.send(Event::Started { host, task, limit });
         }
         let task = &live.context.node.step.task;
         let pipelined = task.until.is_none() && task.failed_when.is_none() && effects.is_empty();
@@ -1107,6 +1109,18 @@ impl Runner<'_, '_> {
         };
         let settled = self.graph.ready.settle(step, end);
         self.after(settled);
+    }
+}
+
+/// How long a step may take at most: its `timeout`, or that of what waits for something.
+fn limit(live: &Live, timeout: Option<f64>) -> Option<Duration> {
+    let waits = live.items.iter().filter_map(|item| match item.kind.as_deref() {
+        Some(Kind::WaitFor(wait)) => Some(wait.timeout),
+        _ => None,
+    });
+    match timeout {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        None => waits.max().map(Duration::from_secs),
     }
 }
 

@@ -85,7 +85,11 @@ pub fn reach(context: &Context, defaults: &Defaults) -> Result<(Arc<Reach>, Opti
         .text("ansible_become_password")?
         .or(reader.text("ansible_become_pass")?)
     {
-        Some(password) => Some(Secret::new(password)),
+        Some(password) => {
+            let secret = Secret::new(password);
+            crate::report::scrub::know(&secret);
+            Some(secret)
+        }
         None => defaults.become_password.clone(),
     };
     let become_password = become_password.filter(|_| become_user.is_some());

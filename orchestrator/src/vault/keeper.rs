@@ -48,6 +48,7 @@ impl Keeper {
             .collect();
         let id = cipher::digest(self.key.reveal(), &[name.as_bytes(), secret.reveal()]);
         let placeholder = Secrets::placeholder(&name, &cipher::to_hex(&id[..id.len().min(8)]));
+        crate::report::scrub::know(&secret);
         self.lock().insert(placeholder.clone(), secret);
         placeholder
     }

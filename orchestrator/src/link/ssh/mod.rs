@@ -72,11 +72,27 @@ impl Connector {
 
     /// Connects and logs in.
     pub async fn connect(&self, target: &Target) -> Result<Connection, ConnectError> {
-        self.connect_from(target, 0).await
+        self.connect_saying(target, &|_| {}).await
     }
 
-    async fn connect_from(&self, target: &Target, depth: usize) -> Result<Connection, ConnectError> {
+    /// As [`Connector::connect`]; says to whom it connects, and how long that may take.
+    pub async fn connect_saying(
+        &self,
+        target: &Target,
+        say: &(dyn Fn(String) + Sync),
+    ) -> Result<Connection, ConnectError> {
+        self.connect_from(target, 0, say).await
+    }
+
+    async fn connect_from(
+        &self,
+        target: &Target,
+        depth: usize,
+        say: &(dyn Fn(String) + Sync),
+    ) -> Result<Connection, ConnectError> {
         let settings = self.resolver.resolve(target).await?;
+        let limit = settings.connect_timeout.as_secs();
+        say(format!("connecting to {}, at most {limit} s", settings.hostname));
         let via = match &settings.proxy {
             Proxy::Jump(hops) => Some(self.jump(target, hops, depth).await?),
             _ => None,
@@ -142,7 +158,7 @@ impl Connector {
             }
             cell.clone()
         };
-        let connect = || Box::pin(self.connect_from(&hop, depth + 1));
+        let connect = || Box::pin(self.connect_from(&hop, depth + 1, &|_| {}));
         let made = cell.get_or_init(connect).await.clone();
         made.map_err(|error| ConnectError::Jump {
             hop: last.to_string(),
