@@ -100,6 +100,7 @@ impl Thing {
                 _ if !here => false,
                 Thing::RichRule(rule) => plain(line) == plain(rule),
                 _ if self.value().is_empty() => rest.is_some_and(|rest| rest.trim() == "yes"),
+                Thing::Port(port) => rest.unwrap_or(line).split_whitespace().any(|word| holds(word, port)),
                 _ => rest.unwrap_or(line).split_whitespace().any(|word| word == self.value()),
             };
             if found {
@@ -136,11 +137,24 @@ impl Thing {
 
     /// The option that asks for it, where a list may have it in other words.
     pub(super) fn query(&self) -> Option<String> {
-        matches!(self, Thing::Port(_) | Thing::RichRule(_)).then(|| format!("--query-{}={}", self.name(), self.value()))
+        matches!(self, Thing::RichRule(_)).then(|| format!("--query-{}={}", self.name(), self.value()))
     }
 }
 
 /// A rich rule without quotes and further blanks.
 fn plain(rule: &str) -> String {
     rule.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a port or range with its protocol lies within a listed one, such as `9000-9999/tcp`.
+fn holds(listed: &str, port: &str) -> bool {
+    let range = |text: &str| -> Option<(u16, u16, String)> {
+        let (numbers, protocol) = text.split_once('/')?;
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        Some((first.parse().ok()?, last.parse().ok()?, protocol.to_owned()))
+    };
+    match (range(listed), range(port)) {
+        (Some(listed), Some(port)) => listed.0 <= port.0 && port.1 <= listed.1 && listed.2 == port.2,
+        _ => listed == port,
+    }
 }
