@@ -9,7 +9,7 @@ AGENT_FLAGS := -C target-feature=+crt-static -C relocation-model=static -C force
 	-C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
-SCRIPTS := .ci/run tests/tools tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh \
+SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh \
            tests/lab/layers/build $(wildcard tests/lab/layers/*.sh)
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
