@@ -3,8 +3,10 @@
 use crate::secret::Secrets;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use similar::{ChangeTag, TextDiff};
-use std::time::Duration;
+use similar::ChangeTag;
+use similar::algorithms::{Capture, Compact, Replace, myers};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 /// One change of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,10 +143,10 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hunks(old: &str, new: &str) -> Vec<Hunk> {
-    let diff = TextDiff::configure()
-        .timeout(Duration::from_millis(500))
-        .diff_lines(old, new);
-    diff.grouped_ops(3)
+    let old: Vec<&str> = old.split_inclusive('\n').collect();
+    let new: Vec<&str> = new.split_inclusive('\n').collect();
+    operations(&old, &new)
+        .into_grouped_ops(3)
         .iter()
         .filter_map(|group| {
             let (first, last) = (group.first()?, group.last()?);
@@ -152,11 +154,11 @@ fn hunks(old: &str, new: &str) -> Vec<Hunk> {
                 first.old_range().start..last.old_range().end,
                 first.new_range().start..last.new_range().end,
             );
-            let changes: Vec<_> = group.iter().flat_map(|op| diff.iter_changes(op)).collect();
+            let changes: Vec<_> = group.iter().flat_map(|op| op.iter_changes(&old, &new)).collect();
             let missing = |tag: ChangeTag| {
                 changes
                     .iter()
-                    .any(|c| c.missing_newline() && (c.tag() == tag || c.tag() == ChangeTag::Equal))
+                    .any(|c| !c.value().ends_with('\n') && (c.tag() == tag || c.tag() == ChangeTag::Equal))
             };
             Some(Hunk {
                 old_start: old_range.start + usize::from(!old_range.is_empty()),
@@ -173,6 +175,24 @@ fn hunks(old: &str, new: &str) -> Vec<Hunk> {
             })
         })
         .collect()
+}
+
+/// Numbers stand for the lines, so that the algorithm is compiled once, for numbers.
+fn operations(old: &[&str], new: &[&str]) -> Capture {
+    let mut numbers = HashMap::new();
+    let mut number = |line| {
+        let next = numbers.len();
+        *numbers.entry(line).or_insert(next)
+    };
+    let old: Vec<usize> = old.iter().map(&mut number).collect();
+    let new: Vec<usize> = new.iter().map(&mut number).collect();
+    let (old, new) = (old.as_slice(), new.as_slice());
+    let mut hook = Compact::new(Replace::new(Capture::new()), old, new);
+    let deadline = Instant::now().checked_add(Duration::from_millis(500));
+    match myers::diff_deadline(&mut hook, old, 0..old.len(), new, 0..new.len(), deadline) {
+        Ok(()) => hook.into_inner().into_inner(),
+        Err(never) => match never {},
+    }
 }
 
 fn sign(tag: ChangeTag) -> Sign {

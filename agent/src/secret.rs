@@ -66,9 +66,10 @@ impl Secrets {
     /// Adds a secret under its placeholder; the same placeholder again replaces the bytes.
     pub fn insert(&mut self, placeholder: String, secret: Secret) {
         self.entries.retain(|(known, _)| *known != placeholder);
-        self.entries.push((placeholder, secret));
-        self.entries
-            .sort_by_key(|(_, secret)| std::cmp::Reverse(secret.0.len()));
+        let place = self
+            .entries
+            .partition_point(|(_, known)| known.0.len() >= secret.0.len());
+        self.entries.insert(place, (placeholder, secret));
     }
 
     /// Adds all of another set; see [`Secrets::insert`].

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use okd_agent::path::AbsPath;
+use okd_agent::resource::conformance::laws;
+use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::conformance::{actions, files, probes};
 use okd_agent::system::overlay::Overlay;
@@ -74,4 +76,14 @@ fn the_far_shell_predicted() {
         conforms(files(&overlay, path));
         conforms(probes(&overlay));
     });
+}
+
+#[test]
+fn the_laws_in_the_far_shell() {
+    for program in ["/bin/sh", "/bin/bash"] {
+        on_a_thread(program, |world, path| {
+            let mut session = Session::new(world.clone());
+            conforms(laws(&mut |request| session.answer(request), world.as_ref(), path, true));
+        });
+    }
 }

@@ -382,7 +382,7 @@ impl Resource for Apt {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -432,7 +432,7 @@ mod tests {
     const HERE: &str = "libc6:amd64 2.36-9 ii  \nnginx 1.22.1-9 ii  httpd, httpd-cgi\nold 1.0 rc  \n";
     const POLICY: &str = "bind9:\n  Installed: (none)\n  Candidate: 1:9.18.33-1\n  Version table:\n     1:9.18.33-1 500\nnginx:\n  Installed: 1.22.1-9\n  Candidate: 1.22.1-10\n  Version table:\n     1.22.1-10 500\n *** 1.22.1-9 100\n";
 
-    fn host() -> Fake {
+    pub(crate) fn host() -> Fake {
         Fake::new()
             .file("/usr/bin/apt-get", "")
             .dir("/etc/apt/sources.list.d")
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_keep_the_laws() {
+    pub(crate) fn packages_keep_the_laws() {
         for (name, state) in [("bind9", "present"), ("bind9=1:9.18*", "present"), ("nginx", "absent"), ("httpd", "present"), ("nginx", "latest"), ("libc6", "present"), ("nosuch", "present"), ("old", "absent")] {
             laws(&apt(&[("name", name.into()), ("state", state.into())]), host);
         }

@@ -431,7 +431,7 @@ impl Resource for Unarchive {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use crate::resource::content::given;
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn unarchive_keeps_the_laws() {
+    pub(crate) fn unarchive_keeps_the_laws() {
         let missing = "tar: d: Warning: Cannot stat: No such file or directory\ntar: d/f: Warning: Cannot stat: No such file or directory\n";
         let differing = Answer { rc: 1, stderr: missing.into(), ..Answer::default() };
         let world = || {

@@ -135,7 +135,7 @@ impl Resource for Assemble {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::resource::content::given;
     use crate::resource::laws::laws;
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn assemble_keeps_the_laws() {
+    pub(crate) fn assemble_keeps_the_laws() {
         let world = || Fake::new().file("/p/2", "two\n").file("/p/1", "one").file("/p/.h", "h\n").dir("/p/d");
         laws(&given::<Assemble>(&[("src", "/p"), ("dest", "/etc/x"), ("mode", "0600")]), world);
         laws(&given::<Assemble>(&[("src", "/p"), ("dest", "/etc/x"), ("regexp", "^1"), ("ignore_hidden", "yes")]), world);

@@ -232,7 +232,7 @@ impl Resource for AuthorizedKey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_keep_the_laws() {
+    pub(crate) fn keys_keep_the_laws() {
         for user in ["ops", "new"] {
             laws(&key(&[("user", user), ("key", OPS)]), host);
             laws(&key(&[("user", user), ("key", OPS), ("state", "absent")]), host);

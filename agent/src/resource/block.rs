@@ -170,7 +170,7 @@ impl Resource for BlockInFile {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::resource::content::given;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn blockinfile_keeps_the_laws() {
+    pub(crate) fn blockinfile_keeps_the_laws() {
         let world = || Fake::new().file("/etc/x", "a\nb");
         for pairs in [
             vec![("path", "/etc/x"), ("block", "c\nd")],

@@ -287,7 +287,7 @@ impl Resource for Copy {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn copy_keeps_the_laws() {
+    pub(crate) fn copy_keeps_the_laws() {
         for pairs in [
             vec![("dest", "/etc/new"), ("content", "new\n")],
             vec![("dest", "/etc/new"), ("content", "new\n"), ("mode", "0640"), ("owner", "root"), ("group", "named")],

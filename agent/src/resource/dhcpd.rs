@@ -155,4 +155,4 @@ service! {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

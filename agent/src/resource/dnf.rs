@@ -413,7 +413,7 @@ impl Resource for Dnf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::diff::{Change, Sign};
@@ -468,7 +468,7 @@ mod tests {
     const HERE: &str = "centos-stream-release 0 9.0 26.el9 noarch\nbind-libs 32 9.16.23 18.el9 x86_64\nnginx 1 1.20.1 14.el9 x86_64\n";
 
     /// A machine with these packages, and a cache that has bind.
-    fn host() -> Fake {
+    pub(crate) fn host() -> Fake {
         let offer = "bind 32 9.16.23 18.el9 x86_64\nnginx 1 1.22.0 1.el9 x86_64\n";
         Fake::new()
             .file("/usr/bin/dnf", "")
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_keep_the_laws() {
+    pub(crate) fn packages_keep_the_laws() {
         for (name, state) in [("bind", "present"), ("bind-9.16*", "present"), ("nginx", "absent"), ("nginx", "present"), ("nginx", "latest"), ("nginx-1.22*", "present"), ("nosuch", "present"), ("/usr/bin/dig", "present")] {
             laws(&dnf(&[("name", name.into()), ("state", state.into())]), host);
         }

@@ -352,7 +352,7 @@ impl Resource for GetUrl {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
     use super::*;
     use crate::resource::content::given;
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn get_url_keeps_the_laws() {
+    pub(crate) fn get_url_keeps_the_laws() {
         let world = || {
             let world = Fake::new().user("named", 25).file("/opt/x", "old").owned("/opt/x", 0o600, "root", "named");
             world.command(&["sha256sum"], Answer::ok(format!("{}  -\n", "0".repeat(64)))).command(&["sh"], Answer::ok(""))

@@ -485,7 +485,7 @@ impl Resource for File {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn file_keeps_the_laws() {
+    pub(crate) fn file_keeps_the_laws() {
         for pairs in [
             vec![("path", "/srv/a/b/c"), ("state", "directory"), ("mode", "2750"), ("group", "named")],
             vec![("path", "/etc/x"), ("mode", "0644"), ("owner", "25")],

@@ -249,7 +249,7 @@ impl Resource for Find {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::resource::content::given;
@@ -267,12 +267,13 @@ mod tests {
         assert!(beyond(5, Some(5)) && !beyond(4, Some(5)) && beyond(4, Some(-5)) && !beyond(6, Some(-5)));
     }
 
+    fn world() -> Fake {
+        let world = Fake::new().file("/p/a.conf", "key = 1\n").file("/p/b.log", "x".repeat(2048));
+        world.file("/p/sub/c.conf", "other\n").file("/p/.hidden.conf", "").link("/p/l.conf", "a.conf").dir("/p/d.conf")
+    }
+
     #[test]
     fn files_are_chosen_by_all_tests() {
-        let world = || {
-            let world = Fake::new().file("/p/a.conf", "key = 1\n").file("/p/b.log", "x".repeat(2048));
-            world.file("/p/sub/c.conf", "other\n").file("/p/.hidden.conf", "").link("/p/l.conf", "a.conf").dir("/p/d.conf")
-        };
         for (pairs, names) in [
             (vec![], vec!["/p/a.conf", "/p/b.log"]),
             (vec![("patterns", "*.conf")], vec!["/p/a.conf"]),
@@ -296,6 +297,10 @@ mod tests {
             let found: Vec<&str> = files.iter().filter_map(|file| file.get("path")?.as_str()).collect();
             assert_eq!(found, names, "{pairs:?}");
         }
+    }
+
+    #[test]
+    pub(crate) fn find_keeps_the_laws() {
         laws(&given::<Find>(&[("paths", "/p,/none"), ("get_checksum", "yes")]), world);
     }
 }

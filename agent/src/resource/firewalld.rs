@@ -329,7 +329,7 @@ impl Resource for Firewalld {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_firewall_keeps_the_laws() {
+    pub(crate) fn the_firewall_keeps_the_laws() {
         for thing in [
             ("service", "ssh"), ("service", "dns"), ("port", "6443/tcp"), ("masquerade", "yes"), ("masquerade", "no"),
             ("interface", "eth0"), ("source", "10.1.0.0/16"), ("forward", "yes"),

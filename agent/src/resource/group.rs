@@ -139,7 +139,7 @@ impl Resource for Group {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_keep_the_laws() {
+    pub(crate) fn groups_keep_the_laws() {
         for name in ["wheel", "new"] {
             for state in ["present", "absent"] {
                 laws(&Group::decode(&map([("name", name.into()), ("state", state.into())])).unwrap(), host);

@@ -248,4 +248,4 @@ service! {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -106,7 +106,7 @@ impl Resource for Hostname {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_the_laws() {
+    pub(crate) fn a_name_keeps_the_laws() {
         let hostname = Hostname::decode(&map([("name", "ns1.example.org".into())])).unwrap();
         for name in ["localhost", "ns1.example.org"] {
             for file in [None, Some("localhost\n"), Some("# name\nns1.example.org\n")] {

@@ -246,7 +246,7 @@ impl Resource for IniFile {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::resource::content::given;
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn ini_file_keeps_the_laws() {
+    pub(crate) fn ini_file_keeps_the_laws() {
         let world = || Fake::new().file("/etc/x", "[a]\nk=1\n");
         for pairs in [
             vec![("path", "/etc/x"), ("section", "a"), ("option", "k"), ("value", "2")],

@@ -8,7 +8,31 @@ use crate::system::System;
 use crate::system::fake::Fake;
 use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
+use std::cell::RefCell;
 use std::sync::Arc;
+
+/// What a test of this thread has put to the proof.
+#[derive(Debug, PartialEq)]
+enum Proof {
+    /// Fidelity and idempotence, of a step that changes something.
+    Changed,
+    /// Of one that has nothing to change.
+    Same,
+    /// One that cannot be planned.
+    Unknown(String),
+    /// One that fails, in the plan as when applied.
+    Failed(String),
+    /// Silence.
+    Silent,
+}
+
+thread_local! {
+    static PROVED: RefCell<Vec<(&'static str, Proof)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn proved<R: Resource>(proof: Proof) {
+    PROVED.with_borrow_mut(|proofs| proofs.push((R::NAMES[0], proof)));
+}
 
 /// The secret's bytes in [`laws_with_secret`].
 pub const POISON: &str = "s3cr3t-p0is0n-9f1c";
@@ -37,11 +61,11 @@ pub fn laws<R: Resource<World = dyn System>>(resource: &R, world: impl Fn() -> F
     match (predicted, applied) {
         (
             Ok(Outcome {
-                status: Status::Unknown(_),
+                status: Status::Unknown(reason),
                 ..
             }),
             _,
-        ) => {}
+        ) => proved::<R>(Proof::Unknown(reason)),
         (Ok(predicted), Ok(applied)) => {
             same_outcome(resource, &predicted, &applied);
             assert_eq!(
@@ -51,11 +75,19 @@ pub fn laws<R: Resource<World = dyn System>>(resource: &R, world: impl Fn() -> F
             );
             settled(resource, plan.as_ref(), "in the plan");
             settled(resource, real.as_ref(), "on the machine");
+            proved::<R>(if applied.status == Status::Changed {
+                Proof::Changed
+            } else {
+                Proof::Same
+            });
         }
-        (Err(predicted), Err(applied)) => assert_eq!(
-            predicted.message, applied.message,
-            "fidelity: {resource:?} fails in the plan in other words than on the machine"
-        ),
+        (Err(predicted), Err(applied)) => {
+            assert_eq!(
+                predicted.message, applied.message,
+                "fidelity: {resource:?} fails in the plan in other words than on the machine"
+            );
+            proved::<R>(Proof::Failed(applied.message));
+        }
         (predicted, applied) => {
             panic!("fidelity: {resource:?} gives {predicted:?} in the plan, {applied:?} when applied")
         }
@@ -105,6 +137,7 @@ pub fn laws_with_secret<R: Resource<World = dyn System>>(resource: &R, world: im
     );
     let again = converge(resource, &real as &(dyn System + 'static), None);
     silent(resource, &again);
+    proved::<R>(Proof::Silent);
 }
 
 fn silent<R: Resource>(resource: &R, end: &Result<Outcome, Box<Failure>>) {
@@ -148,6 +181,219 @@ fn settled<R: Resource<World = dyn System>>(resource: &R, world: &(dyn System + 
 fn seen<R: Resource<World = dyn System>>(resource: &R, world: &(dyn System + 'static)) -> Vec<u8> {
     let state = resource.inspect(world).expect("what was converged can be inspected");
     postcard::to_stdvec(&state).unwrap()
+}
+
+/// No kind is without the laws: every one in the registry has tests, and they prove what can be proved of it.
+mod every_kind {
+    use super::*;
+    use crate::resource::command::Command;
+    use crate::resource::content::given;
+    use crate::resource::fetch::GetUrl;
+    use crate::resource::package::Package;
+    use crate::resource::ping::Ping;
+    use crate::resource::setup::Setup;
+    use crate::resource::shell::Shell;
+    use crate::resource::uri::Uri;
+    use crate::resource::{KINDS, apt, dnf};
+    use crate::system::Answer;
+
+    /// The tests of each kind.
+    const TESTS: &[(&str, fn())] = &[
+        ("apt", apt::tests::packages_keep_the_laws),
+        ("unarchive", crate::resource::archive::tests::unarchive_keeps_the_laws),
+        ("assemble", crate::resource::assemble::tests::assemble_keeps_the_laws),
+        (
+            "authorized_key",
+            crate::resource::authorized_key::tests::keys_keep_the_laws,
+        ),
+        ("blockinfile", crate::resource::block::tests::blockinfile_keeps_the_laws),
+        (
+            "command",
+            crate::resource::run::tests::commands_that_say_when_to_run_keep_the_laws,
+        ),
+        ("command", what_a_command_reads_is_silent),
+        ("copy", crate::resource::copy::tests::copy_keeps_the_laws),
+        (
+            "dhcpd",
+            crate::resource::dhcpd::tests::the_laws_hold_where_the_unit_is_a_script,
+        ),
+        ("dnf", dnf::tests::packages_keep_the_laws),
+        ("get_url", crate::resource::fetch::tests::get_url_keeps_the_laws),
+        ("get_url", what_a_request_sends_is_silent),
+        ("file", crate::resource::file::tests::file_keeps_the_laws),
+        ("find", crate::resource::find::tests::find_keeps_the_laws),
+        (
+            "firewalld",
+            crate::resource::firewalld::tests::the_firewall_keeps_the_laws,
+        ),
+        ("group", crate::resource::group::tests::groups_keep_the_laws),
+        ("haproxy", crate::resource::haproxy::tests::the_laws_hold),
+        ("hostname", crate::resource::hostname::tests::a_name_keeps_the_laws),
+        ("ini_file", crate::resource::ini_file::tests::ini_file_keeps_the_laws),
+        ("lineinfile", crate::resource::line::tests::lineinfile_keeps_the_laws),
+        ("named", crate::resource::named::tests::the_laws_hold_on_both_families),
+        ("nginx", crate::resource::nginx::tests::the_laws_hold),
+        ("package", either_package_manager_keeps_the_laws),
+        ("ping", what_only_looks_keeps_the_laws),
+        ("replace", crate::resource::replace::tests::replace_keeps_the_laws),
+        ("seboolean", crate::resource::seboolean::tests::booleans_keep_the_laws),
+        ("service", crate::resource::service::tests::units_keep_the_laws),
+        ("setup", what_only_looks_keeps_the_laws),
+        ("shell", a_shell_that_says_when_to_run_keeps_the_laws),
+        ("slurp", crate::resource::slurp::tests::slurp_keeps_the_laws),
+        ("stat", crate::resource::stat::tests::stat_keeps_the_laws),
+        ("sysctl", crate::resource::sysctl::tests::parameters_keep_the_laws),
+        ("timezone", crate::resource::timezone::tests::a_zone_keeps_the_laws),
+        ("okd.unit", crate::resource::unit::tests::unit_files_keep_the_laws),
+        ("uri", what_a_request_sends_is_silent),
+        ("uri", requests_keep_the_laws),
+        ("user", crate::resource::user::tests::users_keep_the_laws),
+        ("user", crate::resource::user::tests::a_password_is_set_and_never_shown),
+        (
+            "wait_for",
+            crate::resource::wait_for::tests::paths_and_text_are_waited_for,
+        ),
+    ];
+
+    /// Kinds that never change a machine.
+    const ONLY_LOOK: &[&str] = &["find", "ping", "setup", "slurp", "stat", "wait_for"];
+
+    /// Makes another name each time, on purpose; what is proved of it stands in its own file.
+    const NEVER_SETTLES: &str = "tempfile";
+
+    /// What it changes is elsewhere, and unknown until it is asked.
+    const ELSEWHERE: &str = "uri";
+
+    /// Kinds that take a secret to the machine.
+    const SECRET: &[&str] = &[
+        "blockinfile",
+        "command",
+        "copy",
+        "get_url",
+        "haproxy",
+        "ini_file",
+        "lineinfile",
+        "replace",
+        "shell",
+        "okd.unit",
+        "uri",
+        "user",
+    ];
+
+    #[test]
+    fn is_put_to_the_proof() {
+        for info in KINDS.iter().filter(|info| info.names[0] != NEVER_SETTLES) {
+            let kind = info.names[0];
+            PROVED.with_borrow_mut(Vec::clear);
+            TESTS
+                .iter()
+                .filter(|(name, _)| *name == kind)
+                .for_each(|(_, test)| test());
+            let proves = |proof| PROVED.with_borrow(|proofs| proofs.contains(&(kind, proof)));
+            assert!(
+                proves(Proof::Changed) || proves(Proof::Same),
+                "{kind}: {:?}",
+                PROVED.take()
+            );
+            let changes = !ONLY_LOOK.contains(&kind) && kind != ELSEWHERE;
+            assert_eq!(proves(Proof::Changed), changes, "whether {kind} changes anything");
+            assert_eq!(
+                proves(Proof::Silent),
+                SECRET.contains(&kind),
+                "whether {kind} keeps a secret"
+            );
+        }
+    }
+
+    #[test]
+    fn either_package_manager_keeps_the_laws() {
+        for state in ["present", "absent", "latest"] {
+            laws(
+                &given::<Package>(&[("name", "nginx"), ("state", state)]),
+                apt::tests::host,
+            );
+            laws(
+                &given::<Package>(&[("name", "nginx"), ("state", state)]),
+                dnf::tests::host,
+            );
+        }
+        laws(&given::<Package>(&[("name", "nginx")]), Fake::new);
+    }
+
+    #[test]
+    fn what_only_looks_keeps_the_laws() {
+        laws(&given::<Ping>(&[]), Fake::new);
+        laws(&given::<Ping>(&[("data", "crash")]), Fake::new);
+        let host = || {
+            Fake::new()
+                .command(&["/bin/sh"], Answer::ok(""))
+                .command(&["uname"], Answer::ok("services\n"))
+        };
+        laws(&given::<Setup>(&[]), host);
+        laws(&given::<Setup>(&[("gather_subset", "!all"), ("filter", "host*")]), host);
+    }
+
+    #[test]
+    fn a_shell_that_says_when_to_run_keeps_the_laws() {
+        use crate::param::Params;
+        use crate::value::{Value, map};
+        let world = || Fake::new().file("/etc/there", "x");
+        laws(
+            &given::<Shell>(&[("cmd", "make >/x"), ("creates", "/etc/there")]),
+            world,
+        );
+        laws(&given::<Shell>(&[("cmd", "make >/x")]), world);
+        let predicts = |name: &str| Value::Map(map([(name, vec!["/x"].into())]));
+        let make = [
+            ("cmd", "make >/x".into()),
+            ("creates", "/x".into()),
+            ("predicts", predicts("creates")),
+        ];
+        laws(&Shell::decode(&map(make)).unwrap(), world);
+        laws_with_secret(&given::<Shell>(&[("cmd", "passwd"), ("stdin", &placeholder())]), world);
+    }
+
+    #[test]
+    fn what_a_command_reads_is_silent() {
+        laws_with_secret(
+            &given::<Command>(&[("cmd", "passwd --stdin"), ("stdin", &placeholder())]),
+            Fake::new,
+        );
+    }
+
+    #[test]
+    fn requests_keep_the_laws() {
+        for method in ["GET", "POST"] {
+            laws(
+                &given::<Uri>(&[("url", "http://h/"), ("method", method), ("creates", "/etc")]),
+                Fake::new,
+            );
+            laws(&given::<Uri>(&[("url", "http://h/"), ("method", method)]), Fake::new);
+        }
+    }
+
+    #[test]
+    fn what_a_request_sends_is_silent() {
+        let host = || {
+            let said = "HTTP/1.1 200 OK\r\n\r\n\nokd-play 200 https://h/a";
+            Fake::new()
+                .dir("/opt")
+                .command(&["sh"], Answer::ok(said))
+                .command(&["/bin/sh"], Answer::ok(said))
+        };
+        let (password, sum) = (placeholder(), format!("sha256:{}", "0".repeat(64)));
+        let login = [("url_username", "ops"), ("url_password", password.as_str())];
+        let get = [
+            &[("url", "https://h/a"), ("dest", "/opt/a"), ("checksum", sum.as_str())][..],
+            &login,
+        ]
+        .concat();
+        laws_with_secret(&given::<GetUrl>(&get), host);
+        laws_with_secret(
+            &given::<Uri>(&[&[("url", "https://h/a"), ("method", "PUT")][..], &login].concat()),
+            host,
+        );
+    }
 }
 
 /// The laws over generated worlds for the resource that shows how one is written.

@@ -210,7 +210,7 @@ impl Resource for LineInFile {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::resource::content::given;
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn lineinfile_keeps_the_laws() {
+    pub(crate) fn lineinfile_keeps_the_laws() {
         let world = || {
             let world = Fake::new().user("named", 25).file("/etc/x", "a=1\nb=2").owned("/etc/x", 0o640, "root", "named");
             world.link("/etc/l", "x").refuses("strict", "bad", crate::system::Answer::status(1))

@@ -3,6 +3,7 @@
 //! Check and apply are one function over different worlds, so no kind can forget check mode: none knows of it.
 
 pub mod checksum;
+pub mod conformance;
 pub mod content;
 mod http;
 #[cfg(test)]
@@ -200,7 +201,11 @@ impl From<SystemError> for Failure {
 /// # Errors
 /// What the machine refused, or a state that moved since the plan.
 pub fn converge<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
-    match steps(resource, world, expect) {
+    ended(Course::begin(resource, world).and_then(|course| steps(&course, expect)))
+}
+
+fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
+    match end {
         Ok(outcome) => Ok(outcome),
         Err(ResourceError::System(SystemError::Unknown(reason))) => Ok(Outcome {
             status: Status::Unknown(reason),
@@ -214,17 +219,66 @@ pub fn converge<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>
     }
 }
 
-fn steps<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>) -> Result<Outcome, ResourceError> {
-    let now = resource.inspect(world)?;
-    let fingerprint = fingerprint(&now);
-    let want = resource.desire(&now)?;
-    let diff = now.changes(&want);
+/// A resource on its way from what is there to what should be.
+struct Course<'a, R: Resource> {
+    resource: &'a R,
+    world: &'a R::World,
+    now: R::State,
+    want: R::State,
+}
+
+impl<'a, R: Resource> Course<'a, R> {
+    fn begin(resource: &'a R, world: &'a R::World) -> Result<Self, ResourceError> {
+        let now = resource.inspect(world)?;
+        let want = resource.desire(&now)?;
+        Ok(Course {
+            resource,
+            world,
+            now,
+            want,
+        })
+    }
+}
+
+/// A [`Course`] whose kind does not matter, so that [`steps`] is compiled once and not once a kind.
+trait Steps {
+    fn changes(&self) -> Vec<Change>;
+    fn seen(&self) -> Option<Vec<u8>>;
+    fn apply(&self) -> Result<Map, ResourceError>;
+    fn result(&self, settled: bool) -> Map;
+    fn notes(&self) -> Vec<String>;
+}
+
+impl<R: Resource> Steps for Course<'_, R> {
+    fn changes(&self) -> Vec<Change> {
+        self.now.changes(&self.want)
+    }
+
+    fn seen(&self) -> Option<Vec<u8>> {
+        postcard::to_stdvec(&self.now).ok()
+    }
+
+    fn apply(&self) -> Result<Map, ResourceError> {
+        self.resource.apply(&self.now, &self.want, self.world)
+    }
+
+    fn result(&self, settled: bool) -> Map {
+        self.resource.result(if settled { &self.now } else { &self.want })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.resource.notes(&self.now, &self.want)
+    }
+}
+
+fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceError> {
+    let fingerprint = course.seen().and_then(|state| fingerprint(&state));
+    let diff = course.changes();
     if diff.is_empty() {
-        let result = resource.result(&now);
         return Ok(Outcome {
             status: Status::Same,
             diff,
-            result,
+            result: course.result(true),
             notes: Vec::new(),
             fingerprint,
         });
@@ -238,17 +292,14 @@ fn steps<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>) -> Re
             ..Failure::default()
         })));
     }
-    let added = resource
-        .apply(&now, &want, world)
-        .map_err(|error| with_diff(error, &diff))?;
-    let mut result = resource.result(&want);
+    let added = course.apply().map_err(|error| with_diff(error, &diff))?;
+    let mut result = course.result(false);
     result.extend(added);
-    let notes = resource.notes(&now, &want);
     Ok(Outcome {
         status: Status::Changed,
         diff,
         result,
-        notes,
+        notes: course.notes(),
         fingerprint,
     })
 }
@@ -272,9 +323,8 @@ fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
     }
 }
 
-fn fingerprint<S: Serialize>(state: &S) -> Option<u64> {
-    let bytes = postcard::to_stdvec(state).ok()?;
-    let digest = Sha256::digest(&bytes);
+fn fingerprint(state: &[u8]) -> Option<u64> {
+    let digest = Sha256::digest(state);
     digest.first_chunk::<8>().map(|first| u64::from_le_bytes(*first))
 }
 

@@ -294,4 +294,4 @@ service! {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

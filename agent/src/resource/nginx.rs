@@ -140,4 +140,4 @@ service! {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

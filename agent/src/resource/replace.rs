@@ -102,7 +102,7 @@ impl Resource for Replace {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::resource::content::given;
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn replace_keeps_the_laws() {
+    pub(crate) fn replace_keeps_the_laws() {
         let world = || Fake::new().file("/etc/x", "a=old\n");
         laws(&given::<Replace>(&[("path", "/etc/x"), ("regexp", "old"), ("replace", "new"), ("mode", "0600")]), world);
         laws(&given::<Replace>(&[("path", "/etc/n"), ("regexp", "old"), ("replace", "new")]), world);

@@ -188,7 +188,7 @@ impl Run<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_say_when_to_run_keep_the_laws() {
+    pub(crate) fn commands_that_say_when_to_run_keep_the_laws() {
         let world = || Fake::new().file("/etc/there", "x");
         laws(&given::<Command>(&[("cmd", "make /x"), ("creates", "/etc/th*")]), world);
         laws(

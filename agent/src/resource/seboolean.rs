@@ -119,7 +119,7 @@ impl Resource for Seboolean {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_keep_the_laws() {
+    pub(crate) fn booleans_keep_the_laws() {
         for live in ["on", "off"] {
             for stored in ["", "haproxy_connect_any=0\n", "haproxy_connect_any=1\n"] {
                 laws(&boolean(true), || host(live, stored));

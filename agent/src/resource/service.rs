@@ -325,7 +325,7 @@ impl Resource for Service {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn units_keep_the_laws() {
+    pub(crate) fn units_keep_the_laws() {
         for name in ["named", "nginx.service", "broken", "static", "isc-dhcp-server", "nmaed"] {
             for state in ["started", "stopped"] {
                 laws(&service(&[("name", name.into()), ("state", state.into())]), host);

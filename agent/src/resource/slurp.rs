@@ -80,7 +80,7 @@ impl Resource for Slurp {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::resource::content::given;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn slurp_keeps_the_laws() {
+    pub(crate) fn slurp_keeps_the_laws() {
         let world = || Fake::new().file("/etc/x", "foo").link("/etc/l", "x");
         laws(&given::<Slurp>(&[("src", "/etc/l")]), world);
         laws(&given::<Slurp>(&[("src", "/etc/none")]), world);

@@ -189,7 +189,7 @@ impl Resource for Sysctl {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_keep_the_laws() {
+    pub(crate) fn parameters_keep_the_laws() {
         for (name, value) in [("net.ipv4.ip_forward", "1"), ("net.ipv4.ip_forward", "0"), ("net.ipv4.ip_local_port_range", "32768 60999")] {
             laws(&sysctl(&[("name", name), ("value", value)]), host);
             laws(&sysctl(&[("name", name), ("value", value), ("sysctl_set", "yes"), ("sysctl_file", "/etc/sysctl.d/90.conf")]), host);

@@ -98,7 +98,7 @@ impl Resource for Timezone {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_keeps_the_laws() {
+    pub(crate) fn a_zone_keeps_the_laws() {
         for zone in ["Europe/Berlin", "Etc/UTC", "Mars/Olympus"] {
             let timezone = Timezone::decode(&map([("name", zone.into())])).unwrap();
             laws(&timezone, host);

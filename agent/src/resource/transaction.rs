@@ -212,7 +212,7 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
             }
         }
     }
-    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let owed = world.stat(&swap::owed_mark(watch.unit))?.is_some();
     Ok(State {
         family,
@@ -258,7 +258,7 @@ pub fn desire(set: &FileSet, now: &State) -> State {
         };
         (file.path.clone(), Some(content))
     }));
-    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let unit = now.unit.wanted(set.power, set.enabled, set.tell);
     State {
         files,

@@ -137,12 +137,12 @@ impl Resource for Unit {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
     use crate::resource::converge;
-    use crate::resource::laws::laws;
+    use crate::resource::laws::{laws, laws_with_secret, placeholder};
     use crate::system::Answer;
     use crate::system::fake::Fake;
     use crate::value::Value;
@@ -160,11 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn unit_files_keep_the_laws() {
+    pub(crate) fn unit_files_keep_the_laws() {
         for name in ["new", "named"] {
             laws(&unit(&[("name", name), ("content", "[Service]\nExecStart=/bin/true")]), host);
             laws(&unit(&[("name", name), ("content", "[Service]\nRestart=always\n"), ("dropin", "restart")]), host);
             laws(&unit(&[("name", name), ("state", "absent")]), host);
+            let secret = format!("[Service]\nEnvironment=TOKEN={}\n", placeholder());
+            laws_with_secret(&unit(&[("name", name), ("content", &secret)]), host);
         }
     }
 

@@ -226,7 +226,7 @@ impl User {
             let text = super::acting::ask(world, &all)?.text();
             let member = |line: &&str| line.rsplit(':').next().is_some_and(|m| m.split(',').any(|m| m.trim() == self.name));
             account.groups = text.lines().filter(member).filter_map(|line| line.split(':').next()).map(str::to_owned).collect();
-            account.groups.sort();
+            account.groups.sort_unstable();
         }
         Ok(Some(account))
     }
@@ -250,7 +250,7 @@ impl User {
         if let Some(groups) = &self.groups {
             let kept = if self.append { account.groups.clone() } else { Vec::new() };
             account.groups = groups.iter().filter(|group| !group.is_empty()).cloned().chain(kept).collect();
-            account.groups.sort();
+            account.groups.sort_unstable();
             account.groups.dedup();
         }
         if let Some(password) = self.password.as_ref().filter(|_| fresh || self.update_password == UpdatePassword::Always) {
@@ -468,7 +468,7 @@ impl Resource for User {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn users_keep_the_laws() {
+    pub(crate) fn users_keep_the_laws() {
         let cases: &[&[(&str, Value)]] = &[
             &[],
             &[("state", "absent".into())],
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_set_and_never_shown() {
+    pub(crate) fn a_password_is_set_and_never_shown() {
         laws_with_secret(&user("ops", &[("password", placeholder().into())]), host);
         laws_with_secret(&user("new", &[("password", placeholder().into())]), host);
     }

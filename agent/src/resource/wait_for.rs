@@ -305,7 +305,7 @@ impl Resource for WaitFor {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::param::Params;
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_text_are_waited_for() {
+    pub(crate) fn paths_and_text_are_waited_for() {
         let world = || Fake::new().file("/log", "starting\nready on 8080\n");
         for (pairs, good) in [
             (vec![("path", "/log")], true),

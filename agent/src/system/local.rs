@@ -165,7 +165,7 @@ impl System for Local {
             })
         };
         let mut entries: Vec<Entry> = found.map(entry).collect::<io::Result<_>>().map_err(os("list", dir))?;
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 

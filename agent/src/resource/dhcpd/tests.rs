@@ -138,12 +138,13 @@ fn contradictions_are_refused_before_anything_is_contacted() {
 }
 
 #[test]
-fn the_laws_hold_where_the_unit_is_a_script() {
+pub(crate) fn the_laws_hold_where_the_unit_is_a_script() {
     let show = "LoadState=loaded\nActiveState=failed\nSubState=failed\nUnitFileState=generated\n\
         SourcePath=/etc/init.d/isc-dhcp-server\nType=forking\n";
     laws(&Dhcpd::decode(&args()).unwrap(), || {
         Fake::new()
             .file("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\n")
+            .dir("/etc/default")
             .file("/etc/dhcp/dhcpd.conf", "# shipped\n")
             .fact("unit:isc-dhcp-server.service", Answer::ok(show))
             .fact("unit-enabled:isc-dhcp-server.service", Answer::ok("enabled\n"))

@@ -4,7 +4,7 @@
 use super::*;
 use crate::param::Params;
 use crate::resource::Resource;
-use crate::resource::laws::laws;
+use crate::resource::laws::{laws, laws_with_secret, placeholder};
 use crate::resource::transaction::tests::Rig;
 use crate::resource::{Status, converge};
 use crate::system::fake::Fake;
@@ -131,9 +131,9 @@ fn contradictions_are_refused_before_anything_is_contacted() {
 }
 
 #[test]
-fn the_laws_hold() {
+pub(crate) fn the_laws_hold() {
     let show = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=disabled\nType=notify\n";
-    laws(&Haproxy::decode(&args()).unwrap(), || {
+    let world = || {
         Fake::new()
             .file("/etc/os-release", "ID=almalinux\n")
             .file("/etc/haproxy/haproxy.cfg", "global\n")
@@ -142,5 +142,10 @@ fn the_laws_hold() {
             .checker("haproxy")
             .command(&["systemctl"], Answer::default())
             .command(&["/bin/sh"], Answer::default())
-    });
+    };
+    laws(&Haproxy::decode(&args()).unwrap(), world);
+    let mut args = args();
+    let stats = map([("user", "ops".into()), ("password", placeholder().into())]);
+    args.insert("stats".to_owned(), Value::Map(stats));
+    laws_with_secret(&Haproxy::decode(&args).unwrap(), world);
 }

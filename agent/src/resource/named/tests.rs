@@ -221,7 +221,7 @@ fn contradictions_are_refused_before_anything_is_contacted() {
 }
 
 #[test]
-fn the_laws_hold_on_both_families() {
+pub(crate) fn the_laws_hold_on_both_families() {
     let unit = |active: &str, file: &str| {
         Answer::ok(format!("LoadState=loaded\nActiveState={active}\nSubState=running\nUnitFileState={file}\nType=forking\n"))
     };

@@ -112,7 +112,7 @@ fn contradictions_are_refused_before_anything_is_contacted() {
 }
 
 #[test]
-fn the_laws_hold() {
+pub(crate) fn the_laws_hold() {
     let show = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\nType=forking\n";
     laws(&Nginx::decode(&args()).unwrap(), || {
         Fake::new()

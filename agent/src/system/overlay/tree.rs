@@ -2,7 +2,7 @@
 
 use crate::path::AbsPath;
 use crate::system::links::PREDICTED_DEVICE;
-use crate::system::{Entry, FileKind, Meta, System, SystemError};
+use crate::system::{Entry, Meta, System, SystemError};
 use std::collections::{BTreeMap, HashMap};
 
 /// What a predicted thing holds.
@@ -154,7 +154,10 @@ impl Tree {
 
     /// A folder's entries: those of the machine below without what went, with what came.
     pub(super) fn merge(&self, folder: &AbsPath, below: Vec<Entry>) -> Vec<Entry> {
-        let mut entries: BTreeMap<String, FileKind> = below.into_iter().map(|entry| (entry.name, entry.kind)).collect();
+        let mut entries = BTreeMap::new();
+        below
+            .into_iter()
+            .for_each(|entry| drop(entries.insert(entry.name, entry.kind)));
         for (path, name) in self
             .names
             .iter()

@@ -1,0 +1,61 @@
+//! Ctrl-C: what runs may finish, nothing new begins.
+
+use okd_tests::{Flavour, Lab, Play, until};
+
+const TASKS: &str = r#"
+    - name: Runs
+      shell: touch /srv/began; sleep 3; touch /srv/done
+    - name: Next
+      copy: {dest: /srv/never, content: never}
+    - name: Last
+      command: touch /srv/never-either
+"#;
+
+fn once(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, TASKS);
+    let run = play.start(&["--yes", "--transport", transport]);
+    until("the step runs", 30, || host.has("/srv/began").then_some(()));
+    run.interrupt();
+    let run = run.wait().ended(1);
+    assert!(host.has("/srv/done"), "a running step was dropped\n{run}");
+    assert!(!host.has("/srv/never"), "a new step began\n{run}");
+    assert!(!host.has("/srv/never-either"), "a new step began\n{run}");
+    assert_eq!(run.status("apply", "host", "Runs"), "changed", "{run}");
+    play.apply(&["--transport", transport]);
+    assert!(host.has("/srv/never-either"));
+}
+
+#[test]
+fn ctrl_c_lets_the_agents_step_finish_and_begins_no_other() {
+    once("agent");
+}
+
+#[test]
+fn ctrl_c_lets_plain_sshs_step_finish_and_begins_no_other() {
+    once("ssh");
+}
+
+#[test]
+fn ctrl_c_twice_drops_everything() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - shell: touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.1; done; touch /srv/done\n    \
+                 - command: touch /srv/never\n";
+    let mut run = Play::tasks(&lab, tasks).start(&["--yes", "--transport", "agent"]);
+    until("the step runs", 30, || host.has("/srv/began").then_some(()));
+    // A second signal that comes before the first was taken would be the same one.
+    until("the program ends", 30, || {
+        run.interrupt();
+        (!run.goes_on()).then_some(())
+    });
+    let run = run.wait();
+    assert_ne!(run.code, Some(0), "{run}");
+    host.sh("touch /srv/go");
+    until("the agent ends", 30, || {
+        (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
+    });
+    assert!(host.has("/srv/done"), "what ran was torn");
+    assert!(!host.has("/srv/never"), "a new step began");
+}
