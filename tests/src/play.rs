@@ -1,0 +1,309 @@
+//! The program as people run it: a folder with a playbook and an inventory, a command line, what came of it.
+
+use crate::lab::Lab;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use tempfile::TempDir;
+
+/// A playbook in a folder of its own, with an inventory of all hosts that the lab had when it was made.
+#[derive(Debug)]
+pub struct Play<'lab> {
+    lab: &'lab Lab,
+    folder: TempDir,
+    playbook: PathBuf,
+    inventory: PathBuf,
+}
+
+/// The program under test: `$OKD_PLAY`, or the debug build.
+#[must_use]
+pub fn program() -> PathBuf {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let path = match std::env::var_os("OKD_PLAY") {
+        Some(path) => root.join(path),
+        None => root.join("target/debug/okd-play"),
+    };
+    assert!(path.exists(), "{} is not there: build okd-play first", path.display());
+    path
+}
+
+impl<'lab> Play<'lab> {
+    /// A playbook from its text.
+    #[must_use]
+    pub fn new(lab: &'lab Lab, text: &str) -> Self {
+        let play = Play::of(lab, "play.yaml".into(), "hosts.yaml".into());
+        play.put("play.yaml", text);
+        play.put("hosts.yaml", &lab.inventory());
+        play
+    }
+
+    /// A play with these tasks for all hosts, without facts; the tasks are indented by four blanks.
+    #[must_use]
+    pub fn tasks(lab: &'lab Lab, tasks: &str) -> Self {
+        Play::new(lab, &format!("- hosts: all\n  gather_facts: false\n  tasks:\n{tasks}"))
+    }
+
+    /// A playbook of the project with an inventory.
+    #[must_use]
+    pub fn of(lab: &'lab Lab, playbook: PathBuf, inventory: PathBuf) -> Self {
+        let folder = tempfile::Builder::new().prefix("okd-e2e-").tempdir().unwrap();
+        let play = Play {
+            lab,
+            folder,
+            playbook,
+            inventory,
+        };
+        play.put("known_hosts", &lab.known_hosts());
+        play
+    }
+
+    /// Writes a file beside the playbook.
+    pub fn put(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Where the playbook lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.lab.command();
+        let folder = self.folder.path();
+        command.arg("exec").arg(program()).arg("run").arg(&self.playbook);
+        command.arg("-i").arg(&self.inventory);
+        let given = |name: &str| words.iter().any(|word| *word == name);
+        if !given("--private-key") {
+            command.arg("--private-key").arg(self.lab.key());
+        }
+        if !given("--ssh-common-args") {
+            let known = folder.join("known_hosts");
+            let options = format!(
+                "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o ConnectTimeout=5",
+                known.display()
+            );
+            command.arg("--ssh-common-args").arg(options);
+        }
+        if !given("-u") {
+            command.args(["-u", "root"]);
+        }
+        if !given("--output") {
+            command.args(["--output", "json"]);
+        }
+        command.args(words).current_dir(folder).env("HOME", folder);
+        command.env_remove("SSH_AUTH_SOCK").env_remove("OKD_LAB_OWNER_PID");
+        command
+    }
+
+    /// Starts `okd-play run` with further words on its command line.
+    pub fn start(&self, words: &[&str]) -> Running {
+        let out = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        let err = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        let mut command = self.command(words);
+        command.stdout(out.reopen().unwrap());
+        command.stderr(err.reopen().unwrap());
+        Running {
+            child: command.spawn().unwrap(),
+            out,
+            err,
+        }
+    }
+
+    /// Runs `okd-play run` with further words on its command line.
+    pub fn run(&self, words: &[&str]) -> Run {
+        self.start(words).wait()
+    }
+
+    /// Applies, and takes no other end than a good one.
+    pub fn apply(&self, words: &[&str]) -> Run {
+        self.run(&[&["--yes"], words].concat()).ended(0)
+    }
+
+    /// Applies again, and takes no change.
+    pub fn converged(&self, words: &[&str]) -> Run {
+        let run = self.apply(words);
+        for host in run.hosts() {
+            for word in ["changed", "unknown", "failed", "unreachable", "blocked"] {
+                assert_eq!(run.count(&host, word), 0, "{word} on {host}\n{run}");
+            }
+        }
+        run
+    }
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    out: tempfile::NamedTempFile,
+    err: tempfile::NamedTempFile,
+}
+
+impl Running {
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        let done = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status();
+        assert!(done.unwrap().success());
+    }
+
+    /// Whether it goes on.
+    pub fn goes_on(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it has printed so far.
+    #[must_use]
+    pub fn so_far(&self) -> String {
+        std::fs::read_to_string(self.out.path()).unwrap()
+    }
+
+    /// Its end.
+    #[must_use]
+    pub fn wait(mut self) -> Run {
+        let status = self.child.wait().unwrap();
+        let text =
+            |file: &tempfile::NamedTempFile| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned();
+        let (out, err) = (text(&self.out), text(&self.err));
+        let events = out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Run {
+            code: status.code(),
+            out,
+            err,
+            events,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.goes_on() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+    /// The lines of `--output json`.
+    pub events: Vec<Value>,
+}
+
+impl Run {
+    /// Itself, where it ended with this code; any other fails the test.
+    pub fn ended(self, code: i32) -> Run {
+        assert_eq!(self.code, Some(code), "exit code\n{self}");
+        self
+    }
+
+    /// The results of one pass, `plan` or `apply`.
+    pub fn results(&self, pass: &str) -> impl Iterator<Item = &Value> {
+        self.events
+            .iter()
+            .filter(move |event| event["event"] == "result" && event["pass"] == pass)
+    }
+
+    /// How a step ended on a host in a pass.
+    #[must_use]
+    pub fn status(&self, pass: &str, host: &str, task: &str) -> &str {
+        self.result(pass, host, task)["status"].as_str().unwrap()
+    }
+
+    /// A step's result on a host in a pass.
+    #[must_use]
+    pub fn result(&self, pass: &str, host: &str, task: &str) -> &Value {
+        self.results(pass)
+            .find(|event| event["host"] == host && event["task"] == task)
+            .unwrap_or_else(|| panic!("no result of `{task}` on {host} in the {pass}\n{self}"))
+    }
+
+    fn summary(&self) -> &Value {
+        let last = self.events.iter().find(|event| event["event"] == "summary");
+        last.unwrap_or_else(|| panic!("no summary\n{self}"))
+    }
+
+    /// The hosts of the summary.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        self.summary()["hosts"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    /// How many steps ended like this on a host.
+    #[must_use]
+    pub fn count(&self, host: &str, word: &str) -> u64 {
+        self.summary()["hosts"][host][word].as_u64().unwrap_or(0)
+    }
+
+    /// Whether a host is in the summary, and has anything in it.
+    #[must_use]
+    pub fn touched(&self, host: &str) -> bool {
+        self.events
+            .iter()
+            .any(|event| event["event"] == "result" && event["host"] == host)
+    }
+
+    /// Both outputs, with the words of JSON as people would read them.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let events = self.events.iter().flat_map(strings);
+        format!("{}\n{}\n{}", self.out, self.err, events.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Fails the test where these words were not printed.
+    pub fn says(&self, words: &str) {
+        assert!(self.words().contains(words), "not said: {words}\n{self}");
+    }
+
+    /// The sum that the plan gave for each file that it would write, by host and path; the last one counts.
+    #[must_use]
+    pub fn predicted(&self) -> std::collections::BTreeMap<(String, String), String> {
+        let mut all = std::collections::BTreeMap::new();
+        for event in self.results("plan") {
+            for change in event["diff"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|change| change["type"] == "text")
+            {
+                let (host, path) = (event["host"].as_str().unwrap(), change["path"].as_str().unwrap());
+                all.insert(
+                    (host.to_owned(), path.to_owned()),
+                    change["after_sha256"].as_str().unwrap().to_owned(),
+                );
+            }
+        }
+        all
+    }
+}
+
+/// All texts in a value.
+fn strings(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(list) => list.iter().flat_map(strings).collect(),
+        Value::Object(map) => map.values().flat_map(strings).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "exit code {:?}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code, self.out, self.err
+        )
+    }
+}

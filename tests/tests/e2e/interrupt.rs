@@ -1,0 +1,58 @@
+//! Ctrl-C: what runs may finish, nothing new begins.
+
+use okd_tests::{Flavour, Lab, Play, until};
+
+const TASKS: &str = r#"
+    - name: Runs
+      shell: touch /srv/began; sleep 3; touch /srv/done
+    - name: Next
+      copy: {dest: /srv/never, content: never}
+    - name: Last
+      command: touch /srv/never-either
+"#;
+
+fn once(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, TASKS);
+    let run = play.start(&["--yes", "--transport", transport]);
+    until("the step runs", 30, || host.has("/srv/began").then_some(()));
+    run.interrupt();
+    let run = run.wait().ended(1);
+    assert!(host.has("/srv/done"), "a running step was dropped\n{run}");
+    assert!(!host.has("/srv/never"), "a new step began\n{run}");
+    assert!(!host.has("/srv/never-either"), "a new step began\n{run}");
+    assert_eq!(run.status("apply", "host", "Runs"), "changed", "{run}");
+    play.apply(&["--transport", transport]);
+    assert!(host.has("/srv/never-either"));
+}
+
+#[test]
+fn ctrl_c_lets_the_agents_step_finish_and_begins_no_other() {
+    once("agent");
+}
+
+#[test]
+fn ctrl_c_lets_plain_sshs_step_finish_and_begins_no_other() {
+    once("ssh");
+}
+
+#[test]
+fn ctrl_c_twice_drops_everything() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, "    - shell: touch /srv/began; sleep 600\n");
+    let mut run = play.start(&["--yes"]);
+    until("the step runs", 30, || host.has("/srv/began").then_some(()));
+    run.interrupt();
+    // A second signal that comes before the first was taken would be the same one.
+    until("the program ends", 30, || {
+        run.interrupt();
+        (!run.goes_on()).then_some(())
+    });
+    let run = run.wait();
+    assert_ne!(run.code, Some(0), "{run}");
+    until("nothing of it is left on the host", 30, || {
+        (!host.holds("pgrep -f okd-play/agent-")).then_some(())
+    });
+}

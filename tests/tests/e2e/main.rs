@@ -1,0 +1,13 @@
+//! okd-play on real hosts, end to end. Each test has a lab of its own, so they can run side by side.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
+
+mod agent;
+mod cut;
+mod faults;
+mod interrupt;
+mod plan;
+mod refused;
+mod selection;
+mod services;
+mod transports;
+mod waits;
