@@ -12,7 +12,7 @@ fn only_its_file_stays() {
     assert_eq!(files.lines().count(), 1, "{files}");
     assert!(files.starts_with("agent-"), "{files}");
     until("the agent ends", 10, || {
-        (!host.holds("pgrep -f okd-play/agent-")).then_some(())
+        (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
     });
     let sent = host.received("eth0");
     play.apply(&["--transport", "agent"]);

@@ -53,6 +53,6 @@ fn ctrl_c_twice_drops_everything() {
     let run = run.wait();
     assert_ne!(run.code, Some(0), "{run}");
     until("nothing of it is left on the host", 30, || {
-        (!host.holds("pgrep -f okd-play/agent-")).then_some(())
+        (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
     });
 }
