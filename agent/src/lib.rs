@@ -2,6 +2,7 @@
 //! orchestrator speaks to the agent that it pushes there. No async runtime, no YAML, no templates, no terminal.
 
 pub mod diff;
+mod inbox;
 pub mod param;
 pub mod path;
 pub mod resource;
@@ -11,4 +12,5 @@ pub mod system;
 pub mod value;
 pub mod wire;
 
+pub use inbox::Stop;
 pub use value::Value;

@@ -35,7 +35,7 @@ fn session() -> io::Result<()> {
     serve(
         Arc::new(Local::new()),
         uid,
-        &mut BufReader::new(io::stdin().lock()),
+        BufReader::new(io::stdin()),
         &mut io::stdout().lock(),
     )
 }

@@ -1,6 +1,7 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
 use crate::diff::Change;
+use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Outcome, Status};
 use crate::system::cached::Cached;
@@ -12,11 +13,17 @@ use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
-/// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends.
+/// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
+/// ends, the step that runs is finished and no other is begun.
 ///
 /// # Errors
 /// A frame that cannot be one, and those of `reader` and `writer`.
-pub fn serve(machine: Arc<dyn System>, uid: u32, reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+pub fn serve(
+    machine: Arc<dyn System>,
+    uid: u32,
+    reader: impl Read + Send + 'static,
+    writer: &mut impl Write,
+) -> io::Result<()> {
     wire::send(
         writer,
         &Response::Hello {
@@ -24,8 +31,10 @@ pub fn serve(machine: Arc<dyn System>, uid: u32, reader: &mut impl Read, writer:
             uid,
         },
     )?;
-    let mut session = Session::new(machine);
-    while let Some(request) = wire::receive::<Request>(reader)? {
+    let stop = Stop::default();
+    let inbox = Inbox::fill(reader, stop.clone())?;
+    let mut session = Session::new(machine, stop);
+    while let Some(request) = inbox.take()? {
         let Some(response) = session.answer(request) else {
             continue;
         };
@@ -64,20 +73,22 @@ pub struct Session {
     plan: Arc<Overlay>,
     /// Steps that failed or were held.
     failed: HashSet<u64>,
+    stop: Stop,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
 }
 
 impl Session {
-    /// A session on a machine.
+    /// A session on a machine, which begins no step once `stop` is set.
     #[must_use]
-    pub fn new(machine: Arc<dyn System>) -> Self {
+    pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
         let veil = Arc::new(Veil::new(Arc::new(Cached::new(machine))));
         let plan = Arc::new(Overlay::new(veil.clone()));
         Session {
             veil,
             plan,
             failed: HashSet::new(),
+            stop,
             unfit: None,
         }
     }
@@ -93,6 +104,7 @@ impl Session {
             Request::Assume(changes) => {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
+            Request::Stop => self.stop.set(),
             Request::Task(task) => return Some(self.task(*task)),
         }
         None
@@ -100,7 +112,7 @@ impl Session {
 
     fn task(&mut self, task: Task) -> Response {
         let mark = self.plan.mark();
-        let reply = if task.after.iter().any(|id| self.failed.contains(id)) {
+        let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
             self.run(&task)
@@ -292,7 +304,7 @@ mod tests {
             ("mode", "0700".into()),
         ]);
         for verify in [false, true] {
-            let mut session = Session::new(Arc::new(Forgetful(Fake::new())));
+            let mut session = Session::new(Arc::new(Forgetful(Fake::new())), Stop::default());
             let task = Task {
                 id: 1,
                 after: Vec::new(),

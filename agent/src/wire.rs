@@ -27,6 +27,8 @@ pub enum Request {
     Forget,
     /// What another session predicted for this machine; a plan goes on from there.
     Assume(Vec<Recorded>),
+    /// No further step is begun; all that wait are [`Reply::Held`].
+    Stop,
 }
 
 /// One step.
@@ -85,7 +87,7 @@ pub enum Reply {
     Outcome(Box<Outcome>),
     /// Badly.
     Failed(Box<Failure>),
-    /// Not begun, because a step before it had failed.
+    /// Not begun, because a step before it had failed or the session was stopped.
     Held,
 }
 
@@ -162,6 +164,11 @@ pub fn send<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()
 /// # Errors
 /// As [`decode`], and the reader's; an end inside a frame is [`io::ErrorKind::UnexpectedEof`].
 pub fn receive<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>> {
+    Ok(receive_sized(reader)?.map(|(message, _)| message))
+}
+
+/// As [`receive`], with the length of the frame's body in bytes.
+pub(crate) fn receive_sized<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(T, usize)>> {
     let mut first = [0; 5];
     let mut filled = 0;
     while filled < first.len() {
@@ -174,7 +181,7 @@ pub fn receive<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option
     let (length, flag) = header(first)?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    decode(flag, &body).map(Some)
+    decode(flag, &body).map(|message| Some((message, length)))
 }
 
 fn invalid(error: impl ToString) -> io::Error {

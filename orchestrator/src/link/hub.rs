@@ -5,12 +5,14 @@ use super::binary;
 use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
+use okd_agent::Stop;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
@@ -31,6 +33,8 @@ struct Shared {
     transport: Transport,
     events: UnboundedSender<LinkEvent>,
     connections: Mutex<HashMap<String, Connecting>>,
+    stop: Stop,
+    waits: Mutex<BTreeMap<Address, u64>>,
     predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
 }
 
@@ -50,6 +54,8 @@ impl Hub {
             transport,
             events,
             connections: Mutex::default(),
+            stop: Stop::default(),
+            waits: Mutex::default(),
             predictions: Mutex::default(),
         };
         Hub {
@@ -70,6 +76,12 @@ impl Hub {
                 connection.clone().close().await;
             }
         }
+    }
+
+    /// How often each agent was asked while it had nothing left to do: the round trips that its work took.
+    #[must_use]
+    pub fn waits(&self) -> BTreeMap<Address, u64> {
+        lock(&self.shared.waits).clone()
     }
 
     fn open(&mut self, reach: &Arc<Reach>) -> &mut Open {
@@ -114,6 +126,13 @@ impl Links for Hub {
             }
         }
         let _ = open.requests.send(Request::Task(Box::new(task)));
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.set();
+        for open in self.sessions.values() {
+            let _ = open.requests.send(Request::Stop);
+        }
     }
 
     fn cut(&mut self, address: &Address) {
@@ -257,6 +276,15 @@ async fn start_agent(shared: &Arc<Shared>, connection: &Connection, reach: &Reac
     Ok(agent)
 }
 
+/// The answer to a step that was not begun.
+fn held(id: u64) -> Response {
+    Response::Done {
+        id,
+        reply: Reply::Held,
+        recorded: Vec::new(),
+    }
+}
+
 /// Requests go in without waiting for answers; answers come back in order.
 async fn by_agent(
     shared: &Arc<Shared>,
@@ -272,11 +300,24 @@ async fn by_agent(
         exit,
     } = agent;
     let address = reach.address();
+    let open = AtomicUsize::new(0);
+    let frame = |request: Request| match request {
+        Request::Task(task) if shared.stop.is_set() => {
+            shared.answer(&address, held(task.id));
+            Ok(Vec::new())
+        }
+        request => {
+            if matches!(request, Request::Task(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
+                *lock(&shared.waits).entry(address.clone()).or_default() += 1;
+            }
+            encode(&request)
+        }
+    };
     let writer = async {
         while let Some(request) = requests.recv().await {
-            let mut frames = encode(&request)?;
+            let mut frames = frame(request)?;
             while let Ok(more) = requests.try_recv() {
-                frames.extend(encode(&more)?);
+                frames.extend(frame(more)?);
             }
             input.write_all(&frames).await?;
             input.flush().await?;
@@ -292,7 +333,10 @@ async fn by_agent(
                     )));
                 }
                 Response::Hello { .. } => {}
-                done @ Response::Done { .. } => shared.answer(&address, done),
+                done @ Response::Done { .. } => {
+                    open.fetch_sub(1, Ordering::Relaxed);
+                    shared.answer(&address, done);
+                }
             }
         }
         Ok(())
@@ -350,7 +394,7 @@ async fn in_thread(
 ) {
     let (shared, own) = (Arc::clone(shared), address.clone());
     let worker = tokio::task::spawn_blocking(move || {
-        let mut session = Session::new(machine);
+        let mut session = Session::new(machine, shared.stop.clone());
         while let Some(request) = requests.blocking_recv() {
             let Some(response) = session.answer(request) else {
                 continue;

@@ -95,6 +95,9 @@ pub trait Links: Send {
     /// The reply comes as a [`LinkEvent`].
     fn send(&mut self, reach: &Arc<Reach>, task: Task);
 
+    /// Lets no session begin a further step: what waits there is answered as held, what runs is finished.
+    fn stop(&mut self);
+
     /// Ends a session at once, dropping what is under way there.
     fn cut(&mut self, address: &Address);
 }

@@ -333,6 +333,7 @@ impl Runner<'_, '_> {
                 if *self.channels.cancel.borrow() == Cancel::Hard {
                     return false;
                 }
+                self.channels.links.stop();
                 self.timers.clear();
             }
         }
@@ -837,7 +838,11 @@ impl Runner<'_, '_> {
 
     fn reply(&mut self, id: NodeId, index: usize, reply: wire::Reply) {
         let Some(mut live) = self.live.remove(&id) else { return };
-        if reply == wire::Reply::Held {
+        if reply == wire::Reply::Held && self.cancelled() && live.items.iter().all(|item| item.end.is_none()) {
+            self.requests.retain(|_, (node, _)| *node != id);
+            return;
+        }
+        if reply == wire::Reply::Held && !self.cancelled() {
             return self.held(id);
         }
         let end = finish::judged(&live, index, reply, self.pass);

@@ -21,7 +21,12 @@ fn a_limit_and_tags_do_exactly_their_part() {
         .map(|(name, address)| lab.host_with(name, address, Flavour::Debian, &["--cheap"]));
     let play = Play::tasks(&lab, MARKS);
     let there = || {
-        let list = |host: &okd_tests::Host<'_>| host.sh("ls -I share /srv").split_whitespace().collect::<Vec<_>>().join(" ");
+        let list = |host: &okd_tests::Host<'_>| {
+            host.sh("ls -I share /srv")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         (list(&hosts[0]), list(&hosts[1]))
     };
     let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());

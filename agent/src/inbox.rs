@@ -1,0 +1,94 @@
+//! What has been asked of a session and not begun. It is read ahead of the work, so that a stop is heard while a step
+//! runs, and the end of the link before the steps that were sent with it are begun.
+
+use crate::wire::{self, Request};
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// No more is read ahead while so much waits, in bytes; a stop behind that is heard later.
+const AHEAD: usize = 64 << 20;
+
+/// Whether no further step may begin.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on none may.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether none may.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<(Request, usize)>,
+    bytes: usize,
+    end: Option<io::Result<()>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Inbox {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Inbox {
+    /// An inbox that a thread fills until `reader` ends. [`Request::Stop`] and the end set `stop` as soon as they are read.
+    pub(crate) fn fill(mut reader: impl Read + Send + 'static, stop: Stop) -> io::Result<Arc<Inbox>> {
+        let inbox = Arc::new(Inbox::default());
+        let filled = Arc::clone(&inbox);
+        let work = move || {
+            let end = loop {
+                match wire::receive_sized::<Request>(&mut reader) {
+                    Ok(Some((Request::Stop, _))) => stop.set(),
+                    Ok(Some((request, bytes))) => filled.push(request, bytes),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            stop.set();
+            filled.lock().end = Some(end);
+            filled.changed.notify_all();
+        };
+        std::thread::Builder::new().spawn(work)?;
+        Ok(inbox)
+    }
+
+    /// The next request; `None` at the end.
+    pub(crate) fn take(&self) -> io::Result<Option<Request>> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some((request, bytes)) = waiting.requests.pop_front() {
+                waiting.bytes -= bytes;
+                self.changed.notify_all();
+                return Ok(Some(request));
+            }
+            if let Some(end) = waiting.end.take() {
+                return end.map(|()| None);
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn push(&self, request: Request, bytes: usize) {
+        let mut waiting = self.lock();
+        while waiting.bytes > AHEAD {
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.bytes += bytes;
+        waiting.requests.push_back((request, bytes));
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
