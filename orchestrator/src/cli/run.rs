@@ -138,10 +138,12 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             )
             .await?;
             let merged = planned.then(applied);
+            report.links(&hub.waits());
             report.recap(&merged, true);
             exit(&merged, false)
         }
         false => {
+            report.links(&hub.waits());
             report.recap(&planned, false);
             exit(&planned, args.check && args.exit_code)
         }

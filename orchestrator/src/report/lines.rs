@@ -1,6 +1,7 @@
 //! `--output json`: one object a line, for programs. The schema stands in docs/.
 
 use super::{StepResult, json};
+use crate::link::reach::Address;
 use crate::run::Outcome;
 use crate::source::SourceMap;
 use okd_agent::diff::{Change, Sign, TextChange};
@@ -88,6 +89,15 @@ pub(crate) fn unified(change: &TextChange) -> String {
         }
     }
     text
+}
+
+/// How often an agent was waited for.
+#[must_use]
+pub(crate) fn link(address: &Address, waits: u64) -> String {
+    format!(
+        "{}\n",
+        json!({"event": "link", "host": address.host, "user": address.user, "waits": waits})
+    )
 }
 
 /// The last line.

@@ -21,6 +21,7 @@ mod writer;
 
 pub use event::{Event, Pass, StepResult, StepStatus};
 
+use crate::link::reach::Address;
 use crate::run::Outcome;
 use crate::site::Site;
 use crate::source::SourceMap;
@@ -28,7 +29,7 @@ use failure::Reach;
 use layout::{Page, piece};
 use okd_agent::Value;
 use progress::Progress;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use theme::{Ink, Label, Theme};
@@ -375,6 +376,17 @@ impl Report {
     pub fn stopping(&mut self) {
         self.writer
             .err("stopping: no new steps; what runs may finish. Ctrl-C again drops it.\n");
+    }
+
+    /// How often each agent was waited for, for programs that measure.
+    pub fn links(&mut self, waits: &BTreeMap<Address, u64>) {
+        if self.settings.format == Format::Json {
+            let lines: String = waits
+                .iter()
+                .map(|(address, waits)| lines::link(address, *waits))
+                .collect();
+            self.writer.out(&lines);
+        }
     }
 
     /// The run is over.
