@@ -92,3 +92,55 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::resource::Kind;
+    use crate::serve::Session;
+    use crate::system::fake::Fake;
+    use crate::value::map;
+    use crate::wire::{Pass, Reply, Response, Task, encode};
+
+    fn task() -> Request {
+        let args = map([("path", "/etc/x".into()), ("state", "directory".into())]);
+        Request::Task(Box::new(Task {
+            id: 1,
+            after: Vec::new(),
+            kind: Kind::decode("file", &args).unwrap().unwrap(),
+            pass: Pass::Apply,
+            expect: None,
+            env: Vec::new(),
+            verify: false,
+        }))
+    }
+
+    #[test]
+    fn a_stop_and_the_end_are_heard_before_what_waits_is_taken() {
+        for last in [Some(Request::Stop), None] {
+            let mut frames = encode(&task()).unwrap();
+            frames.extend(last.iter().flat_map(|request| encode(request).unwrap()));
+            let stop = Stop::default();
+            let inbox = Inbox::fill(io::Cursor::new(frames), stop.clone()).unwrap();
+            while !stop.is_set() {
+                std::thread::yield_now();
+            }
+            let mut session = Session::new(Arc::new(Fake::new()), stop);
+            let answer = session.answer(inbox.take().unwrap().unwrap());
+            let Some(Response::Done { reply: Reply::Held, .. }) = answer else {
+                panic!("{answer:?}");
+            };
+            assert!(inbox.take().unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_comes_behind_what_was_asked_before() {
+        let mut frames = encode(&task()).unwrap();
+        frames.extend(b"Last login: today\n");
+        let inbox = Inbox::fill(io::Cursor::new(frames), Stop::default()).unwrap();
+        assert!(matches!(inbox.take().unwrap(), Some(Request::Task(_))));
+        assert_eq!(inbox.take().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

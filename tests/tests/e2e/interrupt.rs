@@ -41,10 +41,10 @@ fn ctrl_c_lets_plain_sshs_step_finish_and_begins_no_other() {
 fn ctrl_c_twice_drops_everything() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
-    let play = Play::tasks(&lab, "    - shell: touch /srv/began; sleep 600\n");
-    let mut run = play.start(&["--yes"]);
+    let tasks = "    - shell: touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.1; done; touch /srv/done\n    \
+                 - command: touch /srv/never\n";
+    let mut run = Play::tasks(&lab, tasks).start(&["--yes", "--transport", "agent"]);
     until("the step runs", 30, || host.has("/srv/began").then_some(()));
-    run.interrupt();
     // A second signal that comes before the first was taken would be the same one.
     until("the program ends", 30, || {
         run.interrupt();
@@ -52,7 +52,10 @@ fn ctrl_c_twice_drops_everything() {
     });
     let run = run.wait();
     assert_ne!(run.code, Some(0), "{run}");
-    until("nothing of it is left on the host", 30, || {
+    host.sh("touch /srv/go");
+    until("the agent ends", 30, || {
         (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
     });
+    assert!(host.has("/srv/done"), "what ran was torn");
+    assert!(!host.has("/srv/never"), "a new step began");
 }
