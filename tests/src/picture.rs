@@ -5,7 +5,8 @@ use crate::host::Host;
 use crate::until::until;
 use std::collections::BTreeMap;
 
-/// What a picture leaves out: what is no file at all, and what the machine itself writes while nobody acts.
+/// What a picture leaves out: what is no file at all, and what the machine itself writes while
+/// nobody acts or whenever somebody logs in.
 const ITS_OWN: &[&str] = &[
     "/proc",
     "/sys",
@@ -14,6 +15,7 @@ const ITS_OWN: &[&str] = &[
     "/run/user",
     "/run/udev",
     "/run/utmp",
+    "/run/motd.dynamic",
     "/run/log",
     "/var/log",
     "/var/lib/systemd",
