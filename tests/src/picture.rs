@@ -6,7 +6,8 @@ use crate::until::until;
 use std::collections::BTreeMap;
 
 /// What a picture leaves out: what is no file at all, and what the machine itself writes while
-/// nobody acts or whenever somebody logs in.
+/// nobody acts or whenever somebody logs in
+/// or asks rpm.
 const ITS_OWN: &[&str] = &[
     "/proc",
     "/sys",
@@ -16,6 +17,7 @@ const ITS_OWN: &[&str] = &[
     "/run/udev",
     "/run/utmp",
     "/run/motd.dynamic",
+    "*/rpmdb.sqlite-shm",
     "/run/log",
     "/var/log",
     "/var/lib/systemd",

@@ -83,7 +83,7 @@ fn power_cut(transport: &str) {
     });
     // The agent writes in no time: it is halted as soon as there is something of the new file.
     host.sh(
-        "while :; do for f in /srv/okd/.*; do case $f in */.|*/..) ;; *) [ ! -e $f ] || break 2 ;; esac; done; done
+        "timeout 120 sh -c 'while :; do for f in /srv/okd/.*; do case $f in */.|*/..) ;; *) [ ! -e $f ] || exit 0 ;; esac; done; done'
          pkill -STOP -f 'okd-play/[a]gent-' || true",
     );
     host.verb("kill");
