@@ -142,7 +142,7 @@ fn put_back(flavour: Flavour, transport: &str) {
     };
     let sites = |port: u16| format!("nginx: {{sites: [{{name: okd, listen: {port}, root: /var/www}}]}}");
     let subnet = |network: &str, range: &str| {
-        format!("dhcpd: {{interfaces: [eth0], subnets: [{{network: {network}, range: {range}}}]}}")
+        format!("dhcpd: {{subnets: [{{network: {network}, range: {range}}}]}}")
     };
     for (unit, good, bad) in [
         // Each listens where the other does.
