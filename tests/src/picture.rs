@@ -5,7 +5,9 @@ use crate::host::Host;
 use crate::until::until;
 use std::collections::BTreeMap;
 
-/// What a picture leaves out: what is no file at all, and what the machine itself writes while nobody acts.
+/// What a picture leaves out: what is no file at all, and what the machine itself writes while
+/// nobody acts or whenever somebody logs in
+/// or asks rpm.
 const ITS_OWN: &[&str] = &[
     "/proc",
     "/sys",
@@ -14,6 +16,8 @@ const ITS_OWN: &[&str] = &[
     "/run/user",
     "/run/udev",
     "/run/utmp",
+    "/run/motd.dynamic",
+    "*/rpmdb.sqlite-shm",
     "/run/log",
     "/var/log",
     "/var/lib/systemd",

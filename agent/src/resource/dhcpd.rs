@@ -143,7 +143,9 @@ impl Dhcpd {
 
     fn defaults(&self, family: Family) -> String {
         let names = self.interfaces.join(" ");
-        let lines = family.pick(format!("DHCPDARGS=\"{names}\"\n"), format!("INTERFACESv4=\"{names}\"\nINTERFACESv6=\"\"\n"));
+        // Debian's script starts a server for IPv6 too where both variables are empty; a blank names no interface either.
+        let some = if names.is_empty() { " " } else { &names };
+        let lines = family.pick(format!("DHCPDARGS=\"{names}\"\n"), format!("INTERFACESv4=\"{some}\"\nINTERFACESv6=\"\"\n"));
         header("#") + &lines
     }
 }

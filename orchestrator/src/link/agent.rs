@@ -51,9 +51,10 @@ impl From<io::Error> for AgentError {
     }
 }
 
-fn start_script(sha: &str) -> String {
+/// Starts the file that is there, where it is whole: a power cut may have left less.
+fn start_script(sha: &str, length: usize) -> String {
     format!(
-        "for d in {FOLDERS}; do a=$d/agent-{sha}; if [ -x \"$a\" ]; then echo {READY}; exec \"$a\" serve; fi; done; \
+        "for d in {FOLDERS}; do a=$d/agent-{sha}; if [ -x \"$a\" ] && [ \"$(wc -c <\"$a\")\" -eq {length} ]; then echo {READY}; exec \"$a\" serve; fi; done; \
          echo {MISSING} \"$(uname -sm)\""
     )
 }
@@ -65,7 +66,7 @@ fn send_script(sha: &str) -> String {
          if printf '#!/bin/sh\\nexit 0\\n' >\"$t\" && chmod 700 \"$t\" && \"$t\"; then rm -f \"$t\"; \
          a=$d/.agent.$$; trap 'rm -f \"$a\"' EXIT; cat >\"$a\" && chmod 755 \"$a\" || exit 1; \
          s=$(sha256sum <\"$a\" 2>/dev/null); case $s in {sha}*|'') ;; *) echo 'the file arrived damaged'; exit 1;; esac; \
-         \"$a\" --version >/dev/null || exit 1; mv -f \"$a\" \"$d/agent-{sha}\"; exit 0; fi; rm -f \"$t\"; done 2>&1; \
+         \"$a\" --version >/dev/null || exit 1; sync \"$a\" 2>/dev/null; mv -f \"$a\" \"$d/agent-{sha}\"; exit 0; fi; rm -f \"$t\"; done 2>&1; \
          echo 'no folder takes a program: tried /var/lib/okd-play, /run/okd-play and ~/.cache/okd-play'; exit 1"
     )
 }
@@ -115,7 +116,7 @@ pub(super) async fn start(
 }
 
 async fn begin(connection: &Connection, reach: &Reach, binary: &Binary) -> Result<Begun, AgentError> {
-    let command = as_user(reach, &start_script(&binary.sha256));
+    let command = as_user(reach, &start_script(&binary.sha256, binary.bytes.len()));
     let process = connection
         .exec(&command)
         .await

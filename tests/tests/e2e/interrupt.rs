@@ -43,7 +43,8 @@ fn ctrl_c_twice_drops_everything() {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let tasks = "    - shell: touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.1; done; touch /srv/done\n    \
                  - command: touch /srv/never\n";
-    let mut run = Play::tasks(&lab, tasks).start(&["--yes", "--transport", "agent"]);
+    let play = Play::tasks(&lab, tasks);
+    let mut run = play.start(&["--yes", "--transport", "agent"]);
     until("the step runs", 30, || host.has("/srv/began").then_some(()));
     // A second signal that comes before the first was taken would be the same one.
     until("the program ends", 30, || {

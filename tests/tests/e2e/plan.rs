@@ -72,15 +72,27 @@ fn a_plan_of_what_is_done_has_nothing_pending() {
 fn a_host_that_moved_since_the_plan_is_not_overwritten() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let gate = lab.host("gate", "10.77.1.22", Flavour::Debian);
     host.sh("echo old > /srv/file");
-    let play = Play::tasks(
+    // The play of the gate is applied first, and holds the other until the file there is another one.
+    let play = Play::new(
         &lab,
-        "    - name: Wait\n      command: sh -c 'touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.05; done'\n    \
-         - name: File\n      copy: {dest: /srv/file, content: new}\n",
+        r#"
+- hosts: gate
+  gather_facts: false
+  tasks:
+    - command: sh -c 'touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.05; done'
+- hosts: host
+  gather_facts: false
+  tasks:
+    - name: File
+      copy: {dest: /srv/file, content: new}
+"#,
     );
     let run = play.start(&["--yes"]);
-    until("the plan is made", 30, || host.has("/srv/began").then_some(()));
-    host.sh("echo mine > /srv/file; touch /srv/go");
+    until("the plan is made", 30, || gate.has("/srv/began").then_some(()));
+    host.sh("echo mine > /srv/file");
+    gate.sh("touch /srv/go");
     let run = run.wait().ended(4);
     assert_eq!(host.read("/srv/file"), "mine\n", "{run}");
 }

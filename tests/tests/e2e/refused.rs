@@ -1,5 +1,6 @@
 //! Services with a configuration that their own checker refuses, or on which they do not come up.
 
+use crate::services::{OF_ONE_HOST, OF_THE_SERVICES};
 use okd_tests::{Flavour, Host, Lab, Picture, Play};
 
 struct Service {
@@ -59,6 +60,10 @@ fn install(host: &Host<'_>, flavour: Flavour, packages: &str) {
     };
 }
 
+fn picture(host: &Host<'_>) -> Picture {
+    Picture::lasting(host, &[OF_ONE_HOST, OF_THE_SERVICES].concat())
+}
+
 fn task(text: &str) -> String {
     format!("    - name: Service\n      {text}\n")
 }
@@ -72,17 +77,12 @@ fn refused(flavour: Flavour, transport: &str) {
     install(&host, flavour, &all.join(" "));
     for service in services {
         Play::tasks(&lab, &task(&service.good)).apply(&["--transport", transport]);
-        let before = (
-            Picture::lasting(&host, crate::services::OF_ONE_HOST),
-            host.main_pid(service.unit),
-        );
+        let before = (picture(&host), host.main_pid(service.unit));
         let run = Play::tasks(&lab, &task(&service.bad))
             .run(&["--yes", "--transport", transport])
             .ended(1);
         run.says(service.words);
-        before
-            .0
-            .assert_same(&Picture::lasting(&host, crate::services::OF_ONE_HOST));
+        before.0.assert_same(&picture(&host));
         assert!(host.active(service.unit), "{} does not run\n{run}", service.unit);
         assert_eq!(host.main_pid(service.unit), before.1, "{} was restarted", service.unit);
     }
@@ -141,7 +141,9 @@ fn put_back(flavour: Flavour, transport: &str) {
         format!("haproxy: {{pools: [{{name: api, bind: [\"*:{port}\"], port: 6443, hosts: {{one: 10.77.1.9}}}}]}}")
     };
     let sites = |port: u16| format!("nginx: {{sites: [{{name: okd, listen: {port}, root: /var/www}}]}}");
-    let subnet = |network: &str, range: &str| format!("dhcpd: {{subnets: [{{network: {network}, range: {range}}}]}}");
+    let subnet = |network: &str, range: &str| {
+        format!("dhcpd: {{subnets: [{{network: {network}, range: {range}}}]}}")
+    };
     for (unit, good, bad) in [
         // Each listens where the other does.
         ("haproxy", pools(6443), pools(8080)),
@@ -157,11 +159,11 @@ fn put_back(flavour: Flavour, transport: &str) {
             Play::tasks(&lab, &task(&sites(8080))).apply(&["--transport", transport]);
         }
         Play::tasks(&lab, &task(&good)).apply(&["--transport", transport]);
-        let before = Picture::lasting(&host, crate::services::OF_ONE_HOST);
+        let before = picture(&host);
         let run = Play::tasks(&lab, &task(&bad))
             .run(&["--yes", "--transport", transport])
             .ended(1);
-        before.assert_same(&Picture::lasting(&host, crate::services::OF_ONE_HOST));
+        before.assert_same(&picture(&host));
         assert!(host.active(unit), "{unit} does not run\n{run}");
         let failure = &run.result("apply", "host", "Service")["failure"];
         let journal = failure["journal"].as_array().map_or(0, Vec::len);

@@ -17,6 +17,7 @@ pub(crate) const OF_ONE_HOST: &[&str] = &[
     "/var/lib/dnf",
     "/var/lib/rpm",
     "/usr/lib/sysimage/rpm",
+    "/root/.rpmdb",
     "/var/lib/dhcp/*",
     "/var/lib/dhcpd/*",
     "/var/lib/private",
@@ -24,7 +25,7 @@ pub(crate) const OF_ONE_HOST: &[&str] = &[
 ];
 
 /// Random keys and running state that the services make for themselves.
-const OF_THE_SERVICES: &[&str] = &[
+pub(crate) const OF_THE_SERVICES: &[&str] = &[
     "/etc/rndc.key",
     "/etc/bind/rndc.key",
     "/var/named/data/*",

@@ -11,7 +11,7 @@ fn play(lab: &Lab, steps: usize) -> Play<'_> {
             0 => format!("    - file: {{path: {path}, state: directory, mode: \"0755\"}}\n"),
             1 => format!("    - copy: {{dest: {path}, content: \"{n}\", mode: \"0644\"}}\n"),
             2 => format!("    - template: {{src: t.j2, dest: {path}, mode: \"0644\"}}\n"),
-            _ => format!("    - lineinfile: {{path: /srv/f1, line: \"line {n}\"}}\n"),
+            _ => format!("    - lineinfile: {{path: {path}, line: \"line {n}\", create: true, mode: \"0644\"}}\n"),
         });
     }
     let play = Play::new(lab, &format!("- hosts: all\n  tasks:\n{tasks}"));
