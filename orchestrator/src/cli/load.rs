@@ -62,8 +62,8 @@ pub fn site(
         answers,
         start_at,
     };
-    let site = Site::build(loading, inventory, &book, &wanted)?;
-    let mut errors = Diagnostics::default();
+    let mut site = Site::build(loading, inventory, &book, &wanted)?;
+    let mut errors = site.cross_check();
     for play in &site.plays {
         for step in play.steps() {
             task_args::check(&step, &mut errors);

@@ -121,29 +121,7 @@ fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
         options.check,
         options.diff,
     );
-    let mut names: Vec<HostName> = site.inventory.hosts().map(|host| host.name.clone()).collect();
-    names.extend(site.plays.iter().flat_map(|play| play.hosts().cloned()));
-    let mut seen = HashSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    let mut hosts = Vec::new();
-    for name in names {
-        let layers = site.inventory.layers(name.as_str(), &[&site.dir])?;
-        let groups = site.inventory.groups_of(name.as_str());
-        hosts.push(HostVars::new(name, layers, groups));
-    }
-    let members = |group: &str| {
-        site.inventory
-            .group_hosts(group)
-            .iter()
-            .map(|host| host.as_str().to_owned())
-            .collect()
-    };
-    let groups = site
-        .inventory
-        .groups()
-        .map(|group| (group.name.clone(), members(&group.name)))
-        .collect();
-    Ok(World::new(site.loading.clone(), hosts, groups, run))
+    site.world(run)
 }
 
 /// A step that is under way.

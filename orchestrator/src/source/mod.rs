@@ -97,7 +97,7 @@ impl SourceMap {
         let shown = std::env::current_dir()
             .ok()
             .and_then(|dir| path.strip_prefix(dir).ok().map(Path::to_path_buf))
-            .unwrap_or_else(|| path.to_path_buf());
+            .unwrap_or_else(|| path.strip_prefix(".").unwrap_or(path).to_path_buf());
         let line_starts = std::iter::once(0)
             .chain(
                 text.bytes()
