@@ -25,11 +25,18 @@ fn mistakes_are_told_as_their_goldens_say() {
             said.push_str(&format!("exit {}\n", output.status.code().unwrap()));
         }
         let folder = std::fs::canonicalize(dir.path()).unwrap();
-        let said = said.replace(&format!("{}/", folder.display()), "").replace(&folder.display().to_string(), ".");
+        let said = said
+            .replace(&format!("{}/", folder.display()), "")
+            .replace(&folder.display().to_string(), ".");
         let said = seconds(&said);
         let unplaced = case.head.contains("# no place");
-        if !(said.contains("error[") || said.contains("warning[")) || !(unplaced || said.contains("-->") && said.contains('^')) {
-            wrong.push(format!("{}: no error with a place and carets\n{said}", case.path.display()));
+        if !(said.contains("error[") || said.contains("warning["))
+            || !(unplaced || said.contains("-->") && said.contains('^'))
+        {
+            wrong.push(format!(
+                "{}: no error with a place and carets\n{said}",
+                case.path.display()
+            ));
         }
         wrong.extend(case.expect("says", &said).err());
     }

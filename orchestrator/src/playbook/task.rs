@@ -213,6 +213,13 @@ fn keyword(task: &mut Task, key: &Node, name: &str, value: &Node) -> Result<bool
     match name {
         "name" => task.name = Some(value.clone()),
         "register" => task.register = Some(keywords::variable_name(value)?),
+        _ if (name == "loop" || LOOPS.contains(&name)) && task.repeat.is_some() => {
+            let first = task.repeat.as_ref().map(|repeat| repeat.over.span);
+            let found = Diagnostic::new("two-loops", "a task has one loop").at(key.span, "a second one");
+            return Err(found
+                .at_some(first, "the first one")
+                .help("`with_nested` goes through two lists"));
+        }
         "loop" => task.repeat = Some(repeat(None, value)),
         "until" => task.until = Some(value.clone()),
         "retries" => task.retries = Some(value.clone()),

@@ -314,6 +314,18 @@ impl Runner<'_, '_> {
             if let Some(name) = &node.step.task.register {
                 state.set.insert(name.clone(), Slot::Known(result.clone()));
             }
+            if ends.iter().any(|end| end.status == StepStatus::Rescued) {
+                let task = map([
+                    ("name", live.name.as_str().into()),
+                    ("action", node.step.task.module.as_str().into()),
+                ]);
+                for (name, value) in [
+                    ("ansible_failed_task", Value::Map(task)),
+                    ("ansible_failed_result", result.clone()),
+                ] {
+                    state.set.insert(name.to_owned(), Slot::Known(value));
+                }
+            }
             if node.step.task.short_module() == "setup" {
                 state.facts_pending = None;
             }

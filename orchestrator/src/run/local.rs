@@ -8,7 +8,7 @@ use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::role::Entry;
 use crate::playbook::{Keywords, RoleUse, Vars, keywords};
 use crate::site::flow::{Around, Flattener};
-use crate::site::{Flow, Scoped, find};
+use crate::site::{Flow, Scoped, check, find};
 use crate::template::{Rendered, Scope, TemplateFile, Truth};
 use okd_agent::param::{Bytes, Params};
 use okd_agent::resource::Kind;
@@ -206,7 +206,7 @@ fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Optio
     let shown = |value: &Value| match value {
         Value::Str(text) => text.clone(),
         Value::Unknown(reason) => format!("(unknown until applied: {reason})"),
-        other => json(other, true),
+        other => json(other),
     };
     let mut end = LocalEnd::default();
     if let Some(node) = task.args.get("var") {
@@ -226,16 +226,9 @@ fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Optio
     Ok(Some(end))
 }
 
-/// A value as JSON text.
-#[must_use]
-pub(super) fn json(value: &Value, pretty: bool) -> String {
-    let json = crate::report::json::value(value);
-    let text = if pretty {
-        serde_json::to_string_pretty(&json)
-    } else {
-        serde_json::to_string(&json)
-    };
-    text.unwrap_or_default()
+/// A value as JSON text on several lines.
+fn json(value: &Value) -> String {
+    serde_json::to_string_pretty(&crate::report::json::value(value)).unwrap_or_default()
 }
 
 fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
@@ -379,16 +372,6 @@ fn add_host(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
 
 fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
     let word = decode::<actions::Meta>(context, given)?.free_form;
-    let known = [
-        "flush_handlers",
-        "end_play",
-        "end_host",
-        "end_batch",
-        "clear_host_errors",
-        "clear_facts",
-        "noop",
-        "refresh_inventory",
-    ];
     let effect = match word.as_str() {
         "flush_handlers" => Effect::Flush,
         "end_play" | "end_batch" => Effect::End { all: true },
@@ -397,7 +380,7 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
         "noop" => Effect::None,
         other => {
             let span = context.node.step.task.args.span;
-            let supported = known.contains(&other);
+            let supported = check::META.contains(&other);
             let text = if supported {
                 format!("`meta: {other}` is not supported")
             } else {
@@ -405,7 +388,7 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
             };
             return Err(Diagnostic::new("unknown-word", text)
                 .at(span, "")
-                .did_you_mean(other, known)
+                .did_you_mean(other, check::META.iter().copied())
                 .into());
         }
     };
@@ -489,7 +472,10 @@ fn checked(
 ) -> Result<Option<LocalEnd>, Stop> {
     let mut steps = Vec::new();
     crate::site::flow::steps_of(&flows, &mut steps);
-    steps.iter().for_each(|step| args::check(step, &mut errors));
+    for step in &steps {
+        args::check(step, &mut errors);
+        check::steps(context.world.engine(), step, &mut errors);
+    }
     if errors.has_errors() {
         return Err(stop(errors, context.node.step.task.span));
     }
@@ -620,7 +606,7 @@ fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf,
 fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
     if let Some(tree @ (Value::Map(_) | Value::List(_))) = given.get("content") {
-        let text = json(tree, false);
+        let text = crate::template::dumped(tree);
         given.insert("content".to_owned(), text.into());
     }
     let Some(src) = text_of(&given, "src")

@@ -36,6 +36,20 @@ impl Step {
         self.task.place.role.as_ref()
     }
 
+    /// Where its relative paths are looked for: `folder` of the role and the role, then the same of its file and its play.
+    #[must_use]
+    pub fn folders(&self, folder: &str, play: &Path) -> Vec<PathBuf> {
+        let role = self.role().map(|role| role.dir.as_path());
+        let outer = [self.task.place.dir.as_path(), play];
+        let mut folders: Vec<PathBuf> = role
+            .into_iter()
+            .chain(outer)
+            .flat_map(|dir| [dir.join(folder), dir.to_path_buf()])
+            .collect();
+        folders.dedup();
+        folders
+    }
+
     /// Its name as far as it is known without rendering: as written, or the module's.
     #[must_use]
     pub fn label(&self) -> String {

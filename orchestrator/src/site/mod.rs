@@ -1,5 +1,6 @@
 //! The site as meant: which steps run on which hosts, with which variables. Nothing has been contacted yet.
 
+pub mod check;
 pub mod flow;
 pub mod ports;
 pub mod scope;
@@ -12,8 +13,8 @@ use crate::error::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::{HostName, Inventory};
 use crate::playbook::load::Loader;
 use crate::playbook::{Batch, Item, Place, Play, Playbook, Vars, keywords, task};
-use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
+use crate::source::{Span, folder_of, names_in};
 use crate::template::{Engine, Found, RenderError, Scope};
 use indexmap::IndexSet;
 use okd_agent::Value;
@@ -109,7 +110,7 @@ impl Site {
         playbook: &Playbook,
         wanted: &Wanted,
     ) -> Result<Site, Diagnostics> {
-        let dir = playbook.path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let dir = folder_of(&playbook.path);
         let mut errors = Diagnostics::default();
         let mut warnings = Diagnostics::default();
         let limit = match &wanted.limit {
@@ -180,7 +181,9 @@ impl Site {
         let mut seen = HashSet::new();
         for play in &self.plays {
             for name in play.hosts() {
-                let Some(host) = world.host(name.as_str()) else { continue };
+                let Some(host) = world.host(name.as_str()) else {
+                    continue;
+                };
                 let scoped = Scoped {
                     world: Arc::clone(&world),
                     host,
@@ -400,7 +403,7 @@ impl Loading {
         let Some(node) = errors.absorb(self.loader.yaml(path, Some(span))) else {
             return Vec::new();
         };
-        let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let dir = folder_of(path);
         let place = Arc::new(Place {
             dir,
             role: place.role.clone(),
@@ -419,9 +422,10 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
         .map(|folder| folder.join(name))
         .find(|path| path.exists());
     found.ok_or_else(|| {
-        let mut shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        shown.dedup();
-        let names: Vec<String> = folders.iter().flat_map(|folder| files(folder)).collect();
+        let shown: IndexSet<String> = folders.iter().map(|folder| plain(folder)).collect();
+        let shown: Vec<String> = shown.into_iter().collect();
+        let (inside, _) = name.rsplit_once('/').unwrap_or_default();
+        let names: Vec<String> = folders.iter().flat_map(|folder| below(folder, inside)).collect();
         Diagnostic::new("no-file", format!("there is no file `{name}`"))
             .at(span, "")
             .note(format!("looked in {}", shown.join(", ")))
@@ -429,9 +433,23 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
     })
 }
 
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+/// A folder as a person would type it.
+pub(crate) fn plain(folder: &Path) -> String {
+    let parts: PathBuf = folder
+        .components()
+        .filter(|part| *part != std::path::Component::CurDir)
+        .collect();
+    match parts.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => parts.display().to_string(),
+    }
+}
+
+/// What lies in a folder's folder, named from the outer one.
+fn below(folder: &Path, inside: &str) -> Vec<String> {
+    let names = names_in(&folder.join(inside)).into_iter();
+    match inside {
+        "" => names.collect(),
+        inside => names.map(|name| format!("{inside}/{name}")).collect(),
+    }
 }

@@ -51,7 +51,10 @@ fn conflict(old: &Listener, new: &Listener) -> Diagnostic {
     let text = if old.service == new.service {
         format!("`{}` would listen on port {} twice", new.service, new.endpoint.1)
     } else {
-        format!("`{}` and `{}` both listen on port {}", old.service, new.service, new.endpoint.1)
+        format!(
+            "`{}` and `{}` both listen on port {}",
+            old.service, new.service, new.endpoint.1
+        )
     };
     let mut found = Diagnostic::new("port-in-use", text)
         .at(new.span, format!("`{}` listens here", new.service))
@@ -72,8 +75,15 @@ fn listeners_of(step: &Arc<Step>, scoped: &Scoped) -> Vec<Listener> {
         "nginx" | "okd.nginx" => ("nginx", lists("sites", "listen")),
         "haproxy" | "okd.haproxy" => {
             let stats = task.args.get("stats").and_then(|stats| stats.get("bind"));
-            let pools = [lists("frontends", "bind"), lists("pools", "bind"), lists("backends", "bind")];
-            ("haproxy", stats.cloned().into_iter().chain(pools.into_iter().flatten()).collect())
+            let pools = [
+                lists("frontends", "bind"),
+                lists("pools", "bind"),
+                lists("backends", "bind"),
+            ];
+            (
+                "haproxy",
+                stats.cloned().into_iter().chain(pools.into_iter().flatten()).collect(),
+            )
         }
         "named" | "okd.named" => return name_server(step, scoped),
         _ => return Vec::new(),
@@ -98,7 +108,9 @@ fn listeners_of(step: &Arc<Step>, scoped: &Scoped) -> Vec<Listener> {
         None => std::slice::from_ref(node),
     }) {
         match engine.render(node, &scoped.clone().shared()) {
-            Ok(Value::List(texts)) => listeners.extend(texts.iter().filter_map(|text| listener(node, &text.to_string()))),
+            Ok(Value::List(texts)) => {
+                listeners.extend(texts.iter().filter_map(|text| listener(node, &text.to_string())))
+            }
             Ok(text) => listeners.extend(listener(node, &text.to_string())),
             Err(_) => {}
         }

@@ -10,7 +10,6 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Value as Native};
 use okd_agent::Value;
 use okd_agent::value::{Map, map};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A variable that steps give: known, or on its way.
@@ -384,15 +383,10 @@ impl Scope for Scoped {
     }
 
     fn search(&self) -> Search {
-        let play = self.play.as_ref().map(|play| play.play.dir.clone());
-        let dir = self.step.as_ref().map(|step| step.task.place.dir.clone());
-        let role = self.role().map(|role| role.dir.clone());
-        let below = |folder: &str| -> Vec<PathBuf> {
-            let mut folders = Vec::new();
-            folders.extend(role.iter().flat_map(|role| [role.join(folder), role.clone()]));
-            folders.extend(dir.iter().chain(&play).flat_map(|dir| [dir.join(folder), dir.clone()]));
-            folders.dedup();
-            folders
+        let play = self.play.as_ref().map(|play| play.play.dir.clone()).unwrap_or_default();
+        let below = |folder: &str| match &self.step {
+            Some(step) => step.folders(folder, &play),
+            None => vec![play.join(folder), play.clone()],
         };
         Search {
             files: below("files"),

@@ -175,7 +175,9 @@ impl Reader<'_> {
             return;
         };
         for (key, role) in ROLES {
-            let Some((name, list)) = fields.take_entry(key) else { continue };
+            let Some((name, list)) = fields.take_entry(key) else {
+                continue;
+            };
             let before = machines.len();
             match &list.kind {
                 NodeKind::Seq(items) => machines.extend(items.iter().filter_map(|item| self.machine(item, role))),
@@ -194,8 +196,7 @@ impl Reader<'_> {
             let found = Diagnostic::new("missing-key", "`machines` of `cluster` needs `masters`");
             self.errors.push(found.at(node.span, "no `masters` in here"));
         }
-        self.errors
-            .absorb(fields.finish(&ROLES.map(|(key, _)| key)));
+        self.errors.absorb(fields.finish(&ROLES.map(|(key, _)| key)));
     }
 
     fn machine(&mut self, node: &Node, role: Role) -> Option<Machine> {
@@ -315,14 +316,24 @@ impl Topology {
         }
         if let (Some(name), Some(base)) = (&self.name, &self.base_domain) {
             let longest = self.machines.iter().filter_map(|machine| machine.name.as_ref());
-            let longest = longest.map(|name| name.value.len()).max().unwrap_or(0).max("api-int".len());
+            let longest = longest
+                .map(|name| name.value.len())
+                .max()
+                .unwrap_or(0)
+                .max("api-int".len());
             let whole = longest + name.value.len() + base.value.len() + 2;
             if whole > 253 {
-                let text = format!("names below `{}.{}` have up to {whole} letters; DNS allows 253", name.value, base.value);
+                let text = format!(
+                    "names below `{}.{}` have up to {whole} letters; DNS allows 253",
+                    name.value, base.value
+                );
                 errors.push(Diagnostic::new("wrong-value", text).at(base.span, "").at(name.span, ""));
             }
             if base.value == "local" || base.value.ends_with(".local") {
-                let text = format!("`{}` is looked for by multicast, not asked of a name server", base.value);
+                let text = format!(
+                    "`{}` is looked for by multicast, not asked of a name server",
+                    base.value
+                );
                 let found = Diagnostic::warning("local-domain", text).at(base.span, "");
                 errors.push(found.note("`.local` belongs to mDNS (RFC 6762)"));
             }
@@ -419,7 +430,11 @@ impl Topology {
         let own = self.network.map(|at| ("network", at.value, Some(at.span)));
         let all: Vec<_> = own.into_iter().chain(self.inner.iter().copied()).collect();
         for (index, (key, network, span)) in all.iter().enumerate() {
-            for (other_key, other, other_span) in all.iter().skip(index + 1).filter(|(_, other, _)| network.overlaps(*other)) {
+            for (other_key, other, other_span) in all
+                .iter()
+                .skip(index + 1)
+                .filter(|(_, other, _)| network.overlaps(*other))
+            {
                 let shown = |key: &str, network: &Network, span: &Option<Span>| {
                     let default = if span.is_none() { ", OKD's default" } else { "" };
                     format!("`{key}` ({}/{}{default})", network.address, network.prefix)
@@ -464,14 +479,17 @@ fn unusable(network: Network, address: Ipv4Addr) -> Option<String> {
 }
 
 fn address(text: &str) -> Result<Ipv4Addr, String> {
-    text.parse().map_err(|_| format!("`{text}` is not an address such as 10.0.0.2"))
+    text.parse()
+        .map_err(|_| format!("`{text}` is not an address such as 10.0.0.2"))
 }
 
 fn network(text: &str) -> Result<Network, String> {
     let network = Network::new(text)?;
     match network.address {
         IpAddr::V4(_) if network.prefix <= 29 => Ok(network),
-        IpAddr::V4(_) => Err(format!("`{text}` is too small: 8 addresses at least, a length of 29 or less")),
+        IpAddr::V4(_) => Err(format!(
+            "`{text}` is too small: 8 addresses at least, a length of 29 or less"
+        )),
         IpAddr::V6(_) => Err(format!("`{text}` is of IPv6; machines are addressed by IPv4 here")),
     }
 }
@@ -483,7 +501,9 @@ fn hardware_address(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` is nobody's"));
     }
     if first & 1 == 1 {
-        return Err(format!("`{text}` is an address of a group: the second digit of a machine's is even"));
+        return Err(format!(
+            "`{text}` is an address of a group: the second digit of a machine's is even"
+        ));
     }
     Ok(address)
 }

@@ -78,8 +78,13 @@ impl SourceMap {
                 std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
                 _ => error.to_string(),
             };
-            Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", path.display()))
-                .at_some(asked, "asked for here")
+            let found = Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", path.display()));
+            let found = found.at_some(asked, "asked for here");
+            let (folder, name) = (folder_of(path), path.file_name().unwrap_or_default().to_string_lossy());
+            match error.kind() {
+                std::io::ErrorKind::NotFound => found.did_you_mean(&name, names_in(&folder).iter().map(String::as_str)),
+                _ => found,
+            }
         })
     }
 
@@ -130,6 +135,26 @@ impl SourceMap {
         let position = file.position(span.start);
         format!("{}:{}:{}", file.path.display(), position.line, position.column)
     }
+}
+
+/// The folder of a path, `.` for a bare name.
+#[must_use]
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The names in a folder; none where there is no such folder.
+#[must_use]
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 impl SourceFile {

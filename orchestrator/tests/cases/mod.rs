@@ -27,7 +27,10 @@ impl Case {
         let text = std::fs::read_to_string(path).unwrap();
         let (mut head, mut sections): (String, Vec<(String, String)>) = (String::new(), Vec::new());
         for line in text.split_inclusive('\n') {
-            let name = line.trim_end().strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --"));
+            let name = line
+                .trim_end()
+                .strip_prefix("-- ")
+                .and_then(|rest| rest.strip_suffix(" --"));
             match (name, sections.last_mut()) {
                 (Some(name), _) => sections.push((name.to_owned(), String::new())),
                 (None, Some((_, body))) => body.push_str(line),
@@ -70,7 +73,11 @@ impl Case {
 
     /// Writes the files into a folder; `expected` are those that are not files.
     pub fn unpack(&self, dir: &Path, expected: &[&str]) {
-        for (name, text) in self.sections.iter().filter(|(name, _)| !expected.contains(&name.as_str())) {
+        for (name, text) in self
+            .sections
+            .iter()
+            .filter(|(name, _)| !expected.contains(&name.as_str()))
+        {
             let path = dir.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -96,7 +103,11 @@ impl Case {
                 ));
             }
         }
-        let sections: String = self.sections.iter().map(|(name, text)| format!("-- {name} --\n{text}")).collect();
+        let sections: String = self
+            .sections
+            .iter()
+            .map(|(name, text)| format!("-- {name} --\n{text}"))
+            .collect();
         std::fs::write(&self.path, format!("{}{sections}", self.head)).unwrap();
         Ok(())
     }
@@ -122,7 +133,14 @@ fn words(line: &str) -> Vec<String> {
 /// Runs okd-play in a folder, away from the settings of whoever runs the tests.
 pub fn okd_play(dir: &Path, args: &[String]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_okd-play"));
-    command.args(args).current_dir(dir).env_remove("OKD_PLAY_INVENTORY").env("HOME", dir).env("NO_COLOR", "1");
-    command.env_remove("ANSIBLE_ROLES_PATH").stdin(std::process::Stdio::null());
+    command
+        .args(args)
+        .current_dir(dir)
+        .env_remove("OKD_PLAY_INVENTORY")
+        .env("HOME", dir)
+        .env("NO_COLOR", "1");
+    command
+        .env_remove("ANSIBLE_ROLES_PATH")
+        .stdin(std::process::Stdio::null());
     command.output().unwrap()
 }
