@@ -2,8 +2,8 @@
 
 use super::{ALL, Inventory, ini, vars, yaml};
 use crate::error::{Diagnostic, Diagnostics};
-use crate::source::{FileId, SourceMap, Span};
 use crate::source::folder_of;
+use crate::source::{FileId, SourceMap, Span};
 use crate::vault::Vault;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -212,9 +212,9 @@ impl Host {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use crate::error::Diagnostics;
     use crate::source::golden;
+    use std::path::Path;
 
     /// A folder of files, and the inventory of one path in it.
     pub(super) struct Site {

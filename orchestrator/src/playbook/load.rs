@@ -117,7 +117,7 @@ impl Loader {
         errors: &mut Diagnostics,
     ) {
         if let Some(span) = asked.filter(|_| chain.iter().any(|seen| seen == path)) {
-            let found = Diagnostic::new("import-cycle", format!("{} imports itself", path.display()));
+            let found = Diagnostic::new("import-cycle", format!("{} imports itself", crate::source::plain(path)));
             errors.push(found.at(span, "it is under way already"));
             return;
         }

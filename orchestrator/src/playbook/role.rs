@@ -112,7 +112,9 @@ impl Loader {
             .find(|dir| dir.is_dir());
         found.ok_or_else(|| {
             let names: Vec<String> = candidates.iter().flat_map(|folder| folders(folder)).collect();
-            let places: Vec<String> = candidates.iter().map(|folder| crate::site::plain(folder)).collect();
+            let places: indexmap::IndexSet<String> =
+                candidates.iter().map(|folder| crate::source::plain(folder)).collect();
+            let places: Vec<String> = places.into_iter().collect();
             Diagnostic::new("no-role", format!("there is no role `{name}`"))
                 .at(asked, "")
                 .note(format!("looked in {}", places.join(", ")))
@@ -137,7 +139,7 @@ impl Loader {
                 let names = names.iter().map(|name| name.split('.').next().unwrap_or(name));
                 let message = format!("the role has no file {kind}/{from}.yml");
                 let found = Diagnostic::new("no-file", message).at(asked, "");
-                let found = found.note(format!("in {}", crate::site::plain(dir)));
+                let found = found.note(format!("in {}", crate::source::plain(dir)));
                 errors.push(found.did_you_mean(from, names));
                 None
             }

@@ -337,7 +337,13 @@ fn free_form(module: &str, text: &str, node: &Node) -> Vec<(Node, Node)> {
         }
     }
     if raw_only && entries.is_empty() {
-        return vec![(Node::str("_raw_params", node.span), node.clone())];
+        let whole = node.as_str() == Some(text);
+        let raw = if whole {
+            node.clone()
+        } else {
+            Node::str(text, node.span)
+        };
+        return vec![(Node::str("_raw_params", node.span), raw)];
     }
     if !rest.is_empty() {
         entries.push((

@@ -6,9 +6,9 @@ use super::prepare::{Context, Stop, rendered};
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::role::Entry;
-use crate::playbook::{Keywords, RoleUse, Vars, keywords};
+use crate::playbook::{Keywords, Role, RoleUse, Vars, keywords};
 use crate::site::flow::{Around, Flattener};
-use crate::site::{Flow, Scoped, check, find};
+use crate::site::{Flow, Scoped, Step, check, find};
 use crate::template::{Rendered, Scope, TemplateFile, Truth};
 use okd_agent::param::{Bytes, Params};
 use okd_agent::resource::Kind;
@@ -63,6 +63,10 @@ pub enum Effect {
         flows: Vec<Flow>,
         /// Parameters for them.
         params: Map,
+        /// Handlers that they bring.
+        handlers: Vec<Arc<Step>>,
+        /// Roles whose variables all later tasks see.
+        roles: Vec<Arc<Role>>,
     },
     /// Runs what was notified.
     Flush,
@@ -247,7 +251,11 @@ fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>,
                     None => format!("Assertion failed: {assertion}"),
                 };
                 let place = context.world.loading.loader.sources.place(condition.span);
-                let result = map([("assertion", assertion.as_str().into()), ("msg", msg.as_str().into())]);
+                let result = map([
+                    ("assertion", assertion.as_str().into()),
+                    ("evaluated_to", false.into()),
+                    ("msg", msg.as_str().into()),
+                ]);
                 let failed = Some(if said.is_some() {
                     format!("{msg}\n  {assertion}   {place}")
                 } else {
@@ -418,6 +426,7 @@ fn around(context: &Context, apply: Option<&Value>) -> Around {
         keywords: inherited,
         notify: step.notify.clone(),
         params: step.params.clone(),
+        path: step.path.clone(),
         ..Around::default()
     }
 }
@@ -432,7 +441,8 @@ fn include_tasks(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Resu
     let items = loading.items(&path, step.task.args.span, &step.task.place, &mut errors);
     let mut flattener = Flattener::new(loading, dir, &mut errors);
     let flows = flattener.items(&items, &around(context, args.apply.as_ref()));
-    checked(flows, errors, context, scope)
+    let handlers = std::mem::take(&mut flattener.handlers);
+    checked(flows, handlers, Vec::new(), errors, context, scope)
 }
 
 fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
@@ -461,20 +471,28 @@ fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Resul
     };
     let mut flattener = Flattener::new(&context.world.loading, &dir, &mut errors);
     let flows = flattener.included_role(&role, &entry, &around(context, args.apply.as_ref()));
-    checked(flows, errors, context, scope)
+    let handlers = std::mem::take(&mut flattener.handlers);
+    let roles = std::mem::take(&mut flattener.roles);
+    let roles = if args.public { roles } else { Vec::new() };
+    checked(flows, handlers, roles, errors, context, scope)
 }
 
 fn checked(
     flows: Vec<Flow>,
+    handlers: Vec<Arc<Step>>,
+    roles: Vec<Arc<Role>>,
     mut errors: Diagnostics,
     context: &Context,
     scope: &Arc<dyn Scope>,
 ) -> Result<Option<LocalEnd>, Stop> {
-    let mut steps = Vec::new();
+    let mut all = context.world.handlers(&context.node.play);
+    all.extend(handlers.iter().cloned());
+    let mut steps = handlers.clone();
     crate::site::flow::steps_of(&flows, &mut steps);
     for step in &steps {
         args::check(step, &mut errors);
         check::steps(context.world.engine(), step, &mut errors);
+        check::notifications(&all, step, &mut errors);
     }
     if errors.has_errors() {
         return Err(stop(errors, context.node.step.task.span));
@@ -483,7 +501,12 @@ fn checked(
     for vars in &context.node.step.task.keywords.vars {
         params.extend(rendered(context, vars, scope)?);
     }
-    Ok(LocalEnd::effect(Effect::Include { flows, params }))
+    Ok(LocalEnd::effect(Effect::Include {
+        flows,
+        params,
+        handlers,
+        roles,
+    }))
 }
 
 /// The resource that a task asks for.

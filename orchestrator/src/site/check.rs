@@ -6,6 +6,7 @@ use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::Keywords;
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::Engine;
+use std::sync::Arc;
 
 /// The words that `meta` takes.
 pub const META: &[&str] = &[
@@ -28,7 +29,7 @@ pub fn check(site: &Site, errors: &mut Diagnostics) {
         }
         for step in play.steps() {
             steps(&site.loading.engine, &step, errors);
-            notifications(play, &step, errors);
+            notifications(&play.flows.handlers, &step, errors);
             template(site, play, &step, errors);
         }
     }
@@ -77,6 +78,7 @@ pub fn steps(engine: &Engine, step: &Step, errors: &mut Diagnostics) {
     }
     values(step, errors);
     words(step, errors);
+    defaults(step, errors);
 }
 
 fn keyword_nodes(keywords: &Keywords) -> impl Iterator<Item = &Node> {
@@ -153,6 +155,28 @@ fn values(step: &Step, errors: &mut Diagnostics) {
     }
 }
 
+/// `module_defaults`: modules that there are, with parameters that they have.
+fn defaults(step: &Step, errors: &mut Diagnostics) {
+    for (key, given) in step.keywords.module_defaults.iter().flat_map(Node::entries) {
+        let Some(module) = key.as_str() else { continue };
+        if !crate::actions::is_module(module) {
+            let found = Diagnostic::new("unknown-module", format!("there is no module `{module}`")).at(key.span, "");
+            errors.push(found.did_you_mean(module, crate::actions::module_names().iter().copied()));
+            continue;
+        }
+        let Some(spec) = crate::run::args::spec_of(module) else { continue };
+        let known = || spec.params.iter().flat_map(|param| std::iter::once(&param.name).chain(param.aliases));
+        for (key, _) in given.entries() {
+            let name = key.to_value().to_string();
+            if !known().any(|own| **own == *name) {
+                let text = format!("`{name}` is not a parameter of `{module}`");
+                let found = Diagnostic::new("unknown-key", text).at(key.span, "");
+                errors.push(found.did_you_mean(&name, known().copied()));
+            }
+        }
+    }
+}
+
 /// Words that have no meaning where they stand.
 fn words(step: &Step, errors: &mut Diagnostics) {
     let task = &step.task;
@@ -175,8 +199,7 @@ fn words(step: &Step, errors: &mut Diagnostics) {
 }
 
 /// A handler that nobody has would never run: that is a mistake, not a wish.
-fn notifications(play: &SitePlay, step: &Step, errors: &mut Diagnostics) {
-    let handlers = &play.flows.handlers;
+pub fn notifications(handlers: &[Arc<Step>], step: &Step, errors: &mut Diagnostics) {
     for node in step
         .notify
         .iter()

@@ -14,7 +14,7 @@ use crate::inventory::{HostName, Inventory};
 use crate::playbook::load::Loader;
 use crate::playbook::{Batch, Item, Place, Play, Playbook, Vars, keywords, task};
 use crate::source::yaml::{Node, NodeKind};
-use crate::source::{Span, folder_of, names_in};
+use crate::source::{Span, folder_of, names_in, plain};
 use crate::template::{Engine, Found, RenderError, Scope};
 use indexmap::IndexSet;
 use okd_agent::Value;
@@ -160,7 +160,10 @@ impl Site {
         for name in names {
             let layers = self.inventory.layers(name.as_str(), &[&self.dir])?;
             let groups = self.inventory.groups_of(name.as_str());
-            hosts.push(HostVars::new(name.clone(), layers, groups));
+            let span = self.inventory.host(name.as_str()).and_then(|host| host.span);
+            let mut host = HostVars::new(name.clone(), layers, groups);
+            host.span = span;
+            hosts.push(host);
         }
         let members = |group: &str| {
             let hosts = self.inventory.group_hosts(group);
@@ -431,18 +434,6 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
             .note(format!("looked in {}", shown.join(", ")))
             .did_you_mean(name, names.iter().map(String::as_str))
     })
-}
-
-/// A folder as a person would type it.
-pub(crate) fn plain(folder: &Path) -> String {
-    let parts: PathBuf = folder
-        .components()
-        .filter(|part| *part != std::path::Component::CurDir)
-        .collect();
-    match parts.as_os_str().is_empty() {
-        true => ".".to_owned(),
-        false => parts.display().to_string(),
-    }
 }
 
 /// What lies in a folder's folder, named from the outer one.

@@ -78,7 +78,7 @@ impl SourceMap {
                 std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
                 _ => error.to_string(),
             };
-            let found = Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", path.display()));
+            let found = Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", plain(path)));
             let found = found.at_some(asked, "asked for here");
             let (folder, name) = (folder_of(path), path.file_name().unwrap_or_default().to_string_lossy());
             match error.kind() {
@@ -143,6 +143,19 @@ pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
+    }
+}
+
+/// A path as a person would type it.
+#[must_use]
+pub fn plain(path: &Path) -> String {
+    let parts: PathBuf = folder
+        .components()
+        .filter(|part| *part != std::path::Component::CurDir)
+        .collect();
+    match parts.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => parts.display().to_string(),
     }
 }
 

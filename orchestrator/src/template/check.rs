@@ -72,7 +72,8 @@ impl Engine {
                 "the template cannot be read: {}",
                 err.detail().unwrap_or("syntax error")
             );
-            found.push(Diagnostic::new("template-syntax", said).at(place.span(&self.inner.sources, range), ""));
+            let hint = if text.get(range.clone()) == Some("=") { "`==` compares" } else { "" };
+            found.push(Diagnostic::new("template-syntax", said).at(place.span(&self.inner.sources, range), hint));
             return;
         }
         for tokens in scan::token_lists(text, bare) {
