@@ -182,7 +182,8 @@ impl Vault {
         }
         let unreadable = |why: String| {
             let message = format!("cannot decrypt {}: {why}", source.path.display());
-            Diagnostic::new("vault", message)
+            let end = source.text.lines().next().map_or(0, str::len) as u32;
+            Diagnostic::new("vault", message).at(crate::source::Span { file, start: 0, end }, "")
         };
         let secret = self
             .decrypt(&source.text)

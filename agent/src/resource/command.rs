@@ -8,7 +8,7 @@ use crate::system::System;
 use crate::value::Map;
 
 params! {
-    /// Runs a program, without a shell: no pipes, no variables, no wildcards.
+    /// Runs a program, without a shell: no pipes, no wildcards.
     pub struct Command {
         /// Program and arguments in one line, split as a shell does.
         cmd: Option<String> ["_raw_params", "free_form"],
@@ -26,6 +26,8 @@ params! {
         stdin_add_newline: bool = "yes",
         /// Take the line ends off the end of the outputs.
         strip_empty_ends: bool = "yes",
+        /// Whether `$NAME` and `${NAME}` in the arguments become what the environment says; a name that it lacks stays.
+        expand_argument_vars: bool = "yes",
         /// What the program will have changed, so that the plan can go on past it.
         predicts: Option<Predicts>,
     }
@@ -40,7 +42,7 @@ impl Command {
         Ok(Run {
             line: self.cmd.clone().unwrap_or_else(|| words::join(&argv)),
             cmd: argv.clone().into(),
-            argv,
+            argv: if self.expand_argument_vars { expanded(argv) } else { argv },
             chdir: self.chdir.as_ref(),
             creates: self.creates.as_deref(),
             removes: self.removes.as_deref(),
@@ -50,6 +52,46 @@ impl Command {
             predicts: self.predicts.as_ref(),
         })
     }
+}
+
+/// Arguments with variables, handed to a shell that puts in their values and then becomes the program.
+fn expanded(argv: Vec<String>) -> Vec<String> {
+    if !argv.iter().any(|word| variables(word).next().is_some()) {
+        return argv;
+    }
+    let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+    ["/bin/sh".to_owned(), "-c".to_owned(), format!("exec {}", words.join(" "))].into()
+}
+
+/// Where variables stand in a word, with their names.
+fn variables(word: &str) -> impl Iterator<Item = (std::ops::Range<usize>, &str)> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    word.match_indices('$').filter_map(move |(at, _)| {
+        let rest = &word[at + 1..];
+        let (name, length) = match rest.strip_prefix('{') {
+            Some(inner) => (inner.split_once('}')?.0, inner.find('}')? + 3),
+            None => {
+                let end = rest.find(|c: char| !letter(c)).unwrap_or(rest.len());
+                (&rest[..end], end + 1)
+            }
+        };
+        let valid = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(letter);
+        valid.then_some((at..at + length, name))
+    })
+}
+
+/// A word for a shell: literal but for its variables, and they too where they are not set.
+fn quoted(word: &str) -> String {
+    let (mut out, mut from) = (String::new(), 0);
+    for (range, name) in variables(word) {
+        out.push_str(&words::join(&[word[from..range.start].to_owned()]));
+        out.push_str(&format!("\"${{{name}-\\{}}}\"", &word[range.clone()].replace('}', "\\}")));
+        from = range.end;
+    }
+    if from < word.len() || out.is_empty() {
+        out.push_str(&words::join(&[word[from..].to_owned()]));
+    }
+    out
 }
 
 impl Resource for Command {

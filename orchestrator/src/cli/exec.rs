@@ -69,7 +69,7 @@ fn site(sources: &SourceMap, args: &ExecArgs) -> Result<Site, crate::error::Diag
         "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - name: command\n      command:\n        argv: !unsafe {words}\n"
     );
     let file = sources.add(Path::new("command line"), text);
-    let loading = load::loading(sources, Tags::default(), &extra);
+    let loading = load::loading(sources, Tags::default(), &extra)?;
     let plays = loading.loader.parsed(&yaml::parse(sources, file)?, Path::new("."))?;
     let book = Playbook {
         path: PathBuf::from("."),

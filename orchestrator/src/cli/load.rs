@@ -2,14 +2,16 @@
 
 use super::args::SiteArgs;
 use crate::error::{Diagnostic, Diagnostics};
+use crate::graph::build::Graph;
 use crate::inventory::{Inventory, InventorySource};
 use crate::playbook::load::Loader;
 use crate::playbook::{Vars, keywords};
 use crate::run::args as task_args;
-use crate::site::{Loading, Site, Tags, Wanted};
+use crate::site::{Loading, Site, Tags, Wanted, check};
 use crate::source::SourceMap;
 use crate::source::yaml::{self, Node};
 use crate::template::{Engine, Options};
+use crate::vault::Vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ pub fn site(
     ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
 ) -> Result<Site, Diagnostics> {
     let extra = extra_vars(sources, &args.extra_vars)?;
-    let loading = loading(sources, tags, &extra);
+    let loading = loading(sources, tags, &extra)?;
     let (book, inventory) = rayon::join(
         || loading.loader.playbook(playbook),
         || inventory(sources, &args.inventory, playbook.parent()),
@@ -62,59 +64,33 @@ pub fn site(
         answers,
         start_at,
     };
-    let site = Site::build(loading, inventory, &book, &wanted)?;
-    let mut errors = Diagnostics::default();
-    for play in &site.plays {
-        for step in play.steps() {
-            task_args::check(&step, &mut errors);
-            check_notify(&site, play, &step, &mut errors);
-        }
+    let mut site = Site::build(loading, inventory, &book, &wanted)?;
+    let mut errors = site.cross_check();
+    for step in site.plays.iter().flat_map(|play| play.steps()) {
+        task_args::check(&step, &mut errors);
     }
+    check::check(&site, &mut errors);
+    errors.absorb(Graph::check(&site));
     errors.into_result(site)
 }
 
-/// A handler that nobody has would never run: that is a mistake, not a wish.
-fn check_notify(site: &Site, play: &crate::site::SitePlay, step: &crate::site::Step, errors: &mut Diagnostics) {
-    let _ = site;
-    for topic in &step.notify {
-        for node in std::iter::once(topic).chain(topic.items()) {
-            let Some(name) = node.as_str().filter(|name| !name.contains("{{")) else {
-                continue;
-            };
-            if play
-                .flows
-                .handlers
-                .iter()
-                .any(|handler| crate::run::answers(handler, name))
-            {
-                continue;
-            }
-            let known: Vec<String> = play
-                .flows
-                .handlers
-                .iter()
-                .flat_map(|handler| std::iter::once(handler.label()).chain(handler.task.listen.iter().cloned()))
-                .collect();
-            let found = Diagnostic::new("unknown-handler", format!("there is no handler `{name}`")).at(node.span, "");
-            errors.push(found.did_you_mean(name, known.iter().map(String::as_str)));
-        }
-    }
-}
-
 /// What reads and renders.
-#[must_use]
-pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars) -> Loading {
+///
+/// # Errors
+/// Where the system gives no random bytes.
+pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars) -> Result<Loading, Diagnostic> {
+    let vault = Vault::new(Vec::new()).map_err(|error| Diagnostic::new("vault", error.to_string()))?;
     let roles = std::env::var_os("ANSIBLE_ROLES_PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let home = std::env::home_dir().map(|home| home.join(".ansible/roles"));
     let mut roles: Vec<PathBuf> = roles.unwrap_or_default();
     roles.extend(home);
     roles.push(PathBuf::from("/etc/ansible/roles"));
-    Loading {
-        loader: Loader::new(sources.clone(), roles),
+    Ok(Loading {
+        loader: Loader::new(sources.clone(), roles, Arc::new(vault)),
         engine: Engine::new(sources.clone(), Options::default()),
         tags,
         extra: Arc::new(extra.clone()),
-    }
+    })
 }
 
 /// The inventory: `-i`, else `$OKD_PLAY_INVENTORY`, else `inventory/` beside the playbook or its parent.

@@ -116,6 +116,20 @@ impl Graph {
         Ok(graph)
     }
 
+    /// The mistakes in `needs`, where a site has any.
+    ///
+    /// # Errors
+    /// As [`Graph::site`].
+    pub fn check(site: &Site) -> Result<(), Diagnostics> {
+        let needs = |play: &Arc<SitePlay>| {
+            play.play.needs.is_some() || play.steps().iter().any(|step| crate::site::flow::needs(step).is_some())
+        };
+        match site.plays.iter().any(needs) {
+            true => Graph::site(site).map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// What a node does.
     #[must_use]
     #[allow(clippy::indexing_slicing, reason = "every node is added together with its work")]

@@ -1,7 +1,8 @@
 //! From what `-i` names to an inventory: files, folders of files, lists of hosts.
 
-use super::{ALL, Inventory, folder_of, ini, vars, yaml};
+use super::{ALL, Inventory, ini, vars, yaml};
 use crate::error::{Diagnostic, Diagnostics};
+use crate::source::folder_of;
 use crate::source::{FileId, SourceMap, Span};
 use crate::vault::Vault;
 use std::os::unix::fs::PermissionsExt;

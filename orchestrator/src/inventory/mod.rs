@@ -19,7 +19,7 @@ use crate::vault::Vault;
 use indexmap::IndexMap;
 use std::borrow::Borrow;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The group of all hosts.
@@ -208,20 +208,13 @@ impl Host {
     }
 }
 
-/// The folder of a path, `.` for a bare name.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::error::Diagnostics;
     use crate::source::golden;
+    use std::path::Path;
 
     /// A folder of files, and the inventory of one path in it.
     pub(super) struct Site {

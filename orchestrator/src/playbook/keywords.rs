@@ -222,11 +222,17 @@ pub fn variable_name(key: &Node) -> Result<String, Diagnostic> {
     Err(
         Diagnostic::new("bad-name", format!("`{name}` cannot be a variable's name"))
             .at(key.span, "letters, digits and underscores only")
-            .help(format!(
-                "`{}` would be one",
-                name.replace(|letter: char| !letter.is_alphanumeric(), "_")
-            )),
+            .help(format!("`{}` would be one", possible_name(&name))),
     )
+}
+
+/// The nearest name that a variable can have.
+fn possible_name(text: &str) -> String {
+    let name = text.replace(|letter: char| !letter.is_alphanumeric(), "_");
+    match name.starts_with(|first: char| first.is_ascii_digit()) {
+        true => format!("_{name}"),
+        false => name,
+    }
 }
 
 /// A scalar as text.

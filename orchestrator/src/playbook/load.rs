@@ -3,8 +3,9 @@
 use super::keywords::{self, Keywords, boolean, names, text, vars};
 use super::{Batch, Place, Play, Playbook, Prompt, Vars, role, task};
 use crate::error::{Diagnostic, Diagnostics};
-use crate::source::yaml::{self, Node, NodeKind};
-use crate::source::{SourceMap, Span};
+use crate::source::yaml::{Node, NodeKind};
+use crate::source::{SourceMap, Span, folder_of};
+use crate::vault::Vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,14 +40,20 @@ pub struct Loader {
     pub sources: SourceMap,
     /// Further folders of roles, after those beside the playbook.
     pub roles_path: Vec<PathBuf>,
+    /// Opens what is encrypted.
+    pub vault: Arc<Vault>,
 }
 
 impl Loader {
     /// A loader that looks for roles where Ansible does: beside the playbook, `$ANSIBLE_ROLES_PATH`, the user's and the
     /// system's folder.
     #[must_use]
-    pub fn new(sources: SourceMap, roles_path: Vec<PathBuf>) -> Self {
-        Loader { sources, roles_path }
+    pub fn new(sources: SourceMap, roles_path: Vec<PathBuf>, vault: Arc<Vault>) -> Self {
+        Loader {
+            sources,
+            roles_path,
+            vault,
+        }
     }
 
     /// One YAML document.
@@ -55,7 +62,7 @@ impl Loader {
     /// When the file cannot be read or is not YAML.
     pub fn yaml(&self, path: &Path, asked: Option<Span>) -> Result<Node, Diagnostics> {
         let file = self.sources.read(path, asked)?;
-        yaml::parse(&self.sources, file)
+        self.vault.parse(&self.sources, file)
     }
 
     pub(super) fn role_folders(&self, beside: &Path) -> Vec<PathBuf> {
@@ -111,14 +118,14 @@ impl Loader {
         errors: &mut Diagnostics,
     ) {
         if let Some(span) = asked.filter(|_| chain.iter().any(|seen| seen == path)) {
-            let found = Diagnostic::new("import-cycle", format!("{} imports itself", path.display()));
+            let found = Diagnostic::new("import-cycle", format!("{} imports itself", crate::source::plain(path)));
             errors.push(found.at(span, "it is under way already"));
             return;
         }
         let Some(node) = errors.absorb(self.yaml(path, asked)) else {
             return;
         };
-        let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let dir = folder_of(path);
         let NodeKind::Seq(list) = &node.kind else {
             let found = Diagnostic::new("wrong-type", "a playbook is a list of plays");
             errors.push(
@@ -271,7 +278,7 @@ impl Play {
             "post_tasks" => self.post_tasks = task::items(value, "post_tasks", place, errors),
             "handlers" => self.handlers = task::items(value, "handlers", place, errors),
             "serial" => self.serial = batches(value)?,
-            "max_fail_percentage" => self.max_fail_percentage = value.to_value().to_string().parse().ok(),
+            "max_fail_percentage" => self.max_fail_percentage = Some(percentage(value)?),
             "strategy" => self.linear = strategy(value)?,
             "order" => self.order = Some(order(value)?),
             "force_handlers" => self.force_handlers = boolean(value, "force_handlers")?,
@@ -343,6 +350,13 @@ fn batches(node: &Node) -> Result<Vec<Batch>, Diagnostic> {
             })
         })
         .collect()
+}
+
+fn percentage(node: &Node) -> Result<f64, Diagnostic> {
+    let number = node.to_value().to_string().parse().ok();
+    number.filter(|number| (0.0..=100.0).contains(number)).ok_or_else(|| {
+        Diagnostic::new("wrong-type", "`max_fail_percentage` is a number from 0 to 100").at(node.span, "")
+    })
 }
 
 fn strategy(node: &Node) -> Result<bool, Diagnostic> {

@@ -112,7 +112,9 @@ impl Loader {
             .find(|dir| dir.is_dir());
         found.ok_or_else(|| {
             let names: Vec<String> = candidates.iter().flat_map(|folder| folders(folder)).collect();
-            let places: Vec<String> = candidates.iter().map(|folder| folder.display().to_string()).collect();
+            let places: indexmap::IndexSet<String> =
+                candidates.iter().map(|folder| crate::source::plain(folder)).collect();
+            let places: Vec<String> = places.into_iter().collect();
             Diagnostic::new("no-role", format!("there is no role `{name}`"))
                 .at(asked, "")
                 .note(format!("looked in {}", places.join(", ")))
@@ -133,12 +135,12 @@ impl Loader {
             Some(path) => errors.absorb(self.yaml(&path, Some(asked))),
             None if from == "main" => None,
             None => {
+                let names = crate::source::names_in(&dir.join(kind));
+                let names = names.iter().map(|name| name.split('.').next().unwrap_or(name));
                 let message = format!("the role has no file {kind}/{from}.yml");
-                errors.push(
-                    Diagnostic::new("no-file", message)
-                        .at(asked, "")
-                        .note(format!("in {}", dir.display())),
-                );
+                let found = Diagnostic::new("no-file", message).at(asked, "");
+                let found = found.note(format!("in {}", crate::source::plain(dir)));
+                errors.push(found.did_you_mean(from, names));
                 None
             }
         }
@@ -167,6 +169,26 @@ impl Loader {
         let Some(meta) = self.role_yaml(dir, "meta", "main", asked, errors) else {
             return (Vec::new(), false);
         };
+        let known = [
+            "dependencies",
+            "allow_duplicates",
+            "galaxy_info",
+            "collections",
+            "argument_specs",
+        ];
+        if meta.as_map().is_some() {
+            for (key, _) in meta.entries() {
+                let word = key.to_value().to_string();
+                if !known.contains(&word.as_str()) {
+                    let text = format!("`{word}` is not a keyword of a role's meta");
+                    errors.push(
+                        Diagnostic::new("unknown-key", text)
+                            .at(key.span, "")
+                            .did_you_mean(&word, known),
+                    );
+                }
+            }
+        }
         let uses = meta
             .get("dependencies")
             .map(|node| uses(node, errors))

@@ -216,6 +216,13 @@ fn keyword(task: &mut Task, key: &Node, name: &str, value: &Node) -> Result<bool
     match name {
         "name" => task.name = Some(value.clone()),
         "register" => task.register = Some(keywords::variable_name(value)?),
+        _ if (name == "loop" || LOOPS.contains(&name)) && task.repeat.is_some() => {
+            let first = task.repeat.as_ref().map(|repeat| repeat.over.span);
+            let found = Diagnostic::new("two-loops", "a task has one loop").at(key.span, "a second one");
+            return Err(found
+                .at_some(first, "the first one")
+                .help("`with_nested` goes through two lists"));
+        }
         "loop" => task.repeat = Some(repeat(None, value)),
         "until" => task.until = Some(value.clone()),
         "retries" => task.retries = Some(value.clone()),
@@ -333,7 +340,13 @@ fn free_form(module: &str, text: &str, node: &Node) -> Vec<(Node, Node)> {
         }
     }
     if raw_only && entries.is_empty() {
-        return vec![(Node::str("_raw_params", node.span), node.clone())];
+        let whole = node.as_str() == Some(text);
+        let raw = if whole {
+            node.clone()
+        } else {
+            Node::str(text, node.span)
+        };
+        return vec![(Node::str("_raw_params", node.span), raw)];
     }
     if !rest.is_empty() {
         entries.push((

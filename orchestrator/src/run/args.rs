@@ -19,7 +19,9 @@ pub fn kind_info(module: &str) -> Option<&'static KindInfo> {
         .find(|kind| kind.names.contains(&name) || kind.names.contains(&module))
 }
 
-fn spec_of(module: &str) -> Option<&'static Spec> {
+/// The table of a module's parameters; `None` where it takes any.
+#[must_use]
+pub fn spec_of(module: &str) -> Option<&'static Spec> {
     let action = actions::ACTIONS.iter().find(|action| action.name == short(module));
     match action {
         Some(action) => action.spec,
@@ -66,6 +68,16 @@ pub fn check(step: &Step, errors: &mut Diagnostics) {
         .map(|(key, value)| (key.to_value().to_string(), constant(value)))
         .collect();
     let args = named(&task.module, args);
+    if short(&task.module) == "copy"
+        && let (Some((src, _)), Some((content, _))) = (task.args.entry("src"), task.args.entry("content"))
+    {
+        let text = "`src` and `content` of `copy` exclude each other";
+        errors.push(
+            Diagnostic::new("contradiction", text)
+                .at(content.span, "")
+                .at(src.span, ""),
+        );
+    }
     let mut found = Vec::new();
     okd_agent::param::refuse_unknown(&args, spec, &mut found);
     let defaults = !step.keywords.module_defaults.is_empty();

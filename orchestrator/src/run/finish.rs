@@ -43,7 +43,8 @@ fn never(node: &Node) -> bool {
 
 pub(super) fn failed(failure: Failure, unreachable: bool) -> ItemEnd {
     let mut result = failure.result.clone();
-    result.insert("changed".to_owned(), false.into());
+    // A program that ran and failed may have changed something.
+    result.insert("changed".to_owned(), result.contains_key("rc").into());
     result.insert(
         if unreachable { "unreachable" } else { "failed" }.to_owned(),
         true.into(),
@@ -82,11 +83,19 @@ pub(super) fn local(changed: bool, failed: Option<String>, msg: String, mut resu
     )
 }
 
+/// A result with the number of tries, where the step may be tried again.
+pub(super) fn tried(mut end: ItemEnd, live: &Live) -> ItemEnd {
+    if let (Value::Map(result), true) = (&mut end.result, live.attempts > 1) {
+        result.insert("attempts".to_owned(), Value::Int(i64::from(live.attempt)));
+    }
+    end
+}
+
 pub(super) fn gave_up(mut end: ItemEnd, attempts: u32) -> ItemEnd {
     let message = format!("the condition of `until` did not hold in {attempts} tries");
     if let Value::Map(result) = &mut end.result {
         result.insert("failed".to_owned(), true.into());
-        result.insert("attempts".to_owned(), Value::Int(i64::from(attempts)));
+        result.insert("attempts".to_owned(), Value::Int(i64::from(attempts) - 1));
     }
     let result = end.result.as_map().cloned().unwrap_or_default();
     let earlier = end.failure.take().map(|failure| *failure).unwrap_or_default();
@@ -242,7 +251,10 @@ fn conditions(live: &Live, index: usize, mut end: ItemEnd) -> Result<ItemEnd, Re
 
 /// With `until`: whether the step is to be tried again (`true`), has to be given up (`false`), or is content (`None`).
 pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Option<bool> {
-    let condition = live.context.node.step.task.until.as_ref()?;
+    let task = &live.context.node.step.task;
+    if task.until.is_none() && task.retries.is_none() {
+        return None;
+    }
     if matches!(
         end.status,
         StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked
@@ -250,7 +262,12 @@ pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Opt
         return None;
     }
     let engine = live.context.world.engine();
-    match engine.condition(condition, &with_result(live, index, end)) {
+    let holds = match &task.until {
+        Some(condition) => engine.condition(condition, &with_result(live, index, end)),
+        None if end.status == StepStatus::Failed => Ok(Truth::False),
+        None => Ok(Truth::True),
+    };
+    match holds {
         Ok(Truth::True | Truth::Unknown(_)) => None,
         _ if pass == Pass::Plan => Some(false),
         _ => Some(live.attempt < live.attempts),
@@ -276,6 +293,8 @@ impl Runner<'_, '_> {
             _ => End::Done,
         };
         if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
+            let hosts = std::iter::once(&node.host).chain(&node.shared);
+            hosts.for_each(|host| self.world.fall(host.as_str()));
             self.fatal(id, &live);
         }
         let settled = self.graph.ready.settle(id, end);
@@ -312,6 +331,21 @@ impl Runner<'_, '_> {
             let mut state = host.state_mut();
             if let Some(name) = &node.step.task.register {
                 state.set.insert(name.clone(), Slot::Known(result.clone()));
+            }
+            if ends.iter().any(|end| end.status == StepStatus::Rescued) {
+                let task = map([
+                    (
+                        "name",
+                        node.step.task.name.as_ref().map_or("", |_| live.name.as_str()).into(),
+                    ),
+                    ("action", node.step.task.module.as_str().into()),
+                ]);
+                for (name, value) in [
+                    ("ansible_failed_task", Value::Map(task)),
+                    ("ansible_failed_result", result.clone()),
+                ] {
+                    state.set.insert(name.to_owned(), Slot::Known(value));
+                }
             }
             if node.step.task.short_module() == "setup" {
                 state.facts_pending = None;
@@ -355,13 +389,8 @@ impl Runner<'_, '_> {
             }
         }
         let key = (node.play.index, node.host.as_str().to_owned());
-        for handler in node
-            .play
-            .flows
-            .handlers
-            .iter()
-            .filter(|handler| names.iter().any(|name| answers(handler, name)))
-        {
+        let handlers = self.world.handlers(&node.play);
+        for handler in names.iter().flat_map(|name| meant(live, &handlers, name)) {
             let fired = self
                 .notified
                 .entry(key.clone())
@@ -559,21 +588,30 @@ impl Runner<'_, '_> {
             .ok()
             .flatten()
             .unwrap_or(false);
-        let share = node.play.play.max_fail_percentage.is_some_and(|limit| {
-            let batch = node.play.batches.iter().find(|batch| batch.contains(&node.host));
-            let bad = |host: &str| {
-                self.outcome
-                    .counts
-                    .get(host)
-                    .is_some_and(|counts| counts.failed + counts.unreachable > 0)
-            };
-            batch.is_some_and(|batch| {
-                let failed = batch.iter().filter(|host| bad(host.as_str())).count();
-                failed as f64 * 100.0 / batch.len() as f64 > limit
-            })
-        });
-        if flag || share {
-            self.aborted.insert(node.play.index, id);
+        let batch = node.play.batches.iter().find(|batch| batch.contains(&node.host));
+        let names = batch.into_iter().flatten().map(|host| host.as_str().to_owned());
+        let standing = self.world.standing(names).len();
+        let size = batch.map_or(0, Vec::len);
+        let share = node
+            .play
+            .play
+            .max_fail_percentage
+            .is_some_and(|limit| (size - standing) as f64 * 100.0 / size.max(1) as f64 > limit);
+        if !(flag || share || standing == 0) {
+            return;
+        }
+        if !(flag || share) {
+            let later = node.play.batches.iter().skip_while(|batch| !batch.contains(&node.host));
+            let later = later.skip(1).flatten().map(|host| host.as_str().to_owned());
+            self.cut.extend(later.map(|host| ((node.play.index, host), id)));
+        }
+        // As in Ansible nothing that is written behind it is begun, but for plays that say themselves what they need.
+        let behind = self.plays.iter();
+        let behind = behind.filter(|play| play.index > node.play.index && play.play.needs.is_none());
+        let own = (flag || share).then_some(node.play.index);
+        let ended: Vec<usize> = own.into_iter().chain(behind.map(|play| play.index)).collect();
+        for play in ended {
+            self.aborted.entry(play).or_insert(id);
         }
     }
 }
@@ -583,6 +621,35 @@ impl Runner<'_, '_> {
 pub fn answers(handler: &Step, name: &str) -> bool {
     let own = handler.task.name.as_ref().map(|name| name.to_value().to_string());
     own.as_deref() == Some(name) || handler.label() == name || handler.task.listen.iter().any(|topic| topic == name)
+}
+
+/// The handlers that a notification means: of those with that name one, and all that listen to it. As in Ansible, the
+/// section read last wins, and in it the handler that is listed first.
+fn meant<'h>(live: &Live, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
+    let section = |handler: &Step| {
+        let (outer, _) = handler.path.rsplit_once("/handlers/").unwrap_or((&handler.path, ""));
+        outer.to_owned()
+    };
+    let named = |handler: &&Arc<Step>| {
+        let scoped = live.context.scoped();
+        let own = crate::site::Scoped {
+            step: Some(Arc::clone(handler)),
+            ..scoped
+        };
+        let name = handler.task.name.as_ref();
+        let name = name.and_then(|name| live.context.world.engine().render(name, &own.shared()).ok());
+        let name = name.map(|name| name.to_string()).unwrap_or_default();
+        let full = handler.role().map(|role| format!("{} : {name}", role.name));
+        name == topic || full.as_deref() == Some(topic)
+    };
+    let all: Vec<&Arc<Step>> = handlers.iter().filter(named).collect();
+    let last = all.last().map(|handler| section(handler));
+    let one = all.into_iter().find(|handler| Some(section(handler)) == last);
+    let listening = handlers
+        .iter()
+        .filter(|handler| handler.task.listen.iter().any(|own| own == topic));
+    let listening = listening.filter(|handler| one.is_none_or(|one| one.path != handler.path));
+    one.into_iter().chain(listening).collect()
 }
 
 fn worst(live: &Live) -> StepStatus {
@@ -606,13 +673,7 @@ fn worst(live: &Live) -> StepStatus {
 
 fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
     if !live.looped {
-        let mut result = ends.first().map(|end| end.result.clone()).unwrap_or_default();
-        if let (Value::Map(result), true) = (&mut result, live.attempts > 1) {
-            result
-                .entry("attempts".to_owned())
-                .or_insert(Value::Int(i64::from(live.attempt)));
-        }
-        return result;
+        return ends.first().map(|end| end.result.clone()).unwrap_or_default();
     }
     let results: Vec<Value> = live
         .items
@@ -630,7 +691,10 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
         })
         .collect();
     let any = |status: StepStatus| ends.iter().any(|end| end.status == status);
-    let changed = match (any(StepStatus::Changed), any(StepStatus::Unknown)) {
+    let said = ends
+        .iter()
+        .any(|end| end.result.get("changed").and_then(Value::to_bool) == Some(true));
+    let changed = match (said, any(StepStatus::Unknown)) {
         (true, _) => Value::Bool(true),
         (false, true) => Value::Unknown(format!("the result of \"{}\"", live.name)),
         (false, false) => Value::Bool(false),
@@ -640,6 +704,9 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
         ("changed", changed),
         ("msg", "All items completed".into()),
     ]);
+    if ends.is_empty() {
+        result.insert("skipped_reason".to_owned(), "No items in the list".into());
+    }
     if ends.iter().all(|end| end.status == StepStatus::Skipped) {
         result.insert("skipped".to_owned(), true.into());
     }

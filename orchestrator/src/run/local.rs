@@ -6,9 +6,9 @@ use super::prepare::{Context, Stop, rendered};
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::role::Entry;
-use crate::playbook::{Keywords, RoleUse, Vars, keywords};
+use crate::playbook::{Keywords, Role, RoleUse, Vars, keywords};
 use crate::site::flow::{Around, Flattener};
-use crate::site::{Flow, Scoped, find};
+use crate::site::{Flow, Scoped, Step, check, find};
 use crate::template::{Rendered, Scope, TemplateFile, Truth};
 use okd_agent::param::{Bytes, Params};
 use okd_agent::resource::Kind;
@@ -63,6 +63,10 @@ pub enum Effect {
         flows: Vec<Flow>,
         /// Parameters for them.
         params: Map,
+        /// Handlers that they bring.
+        handlers: Vec<Arc<Step>>,
+        /// Roles whose variables all later tasks see.
+        roles: Vec<Arc<Role>>,
     },
     /// Runs what was notified.
     Flush,
@@ -206,7 +210,7 @@ fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Optio
     let shown = |value: &Value| match value {
         Value::Str(text) => text.clone(),
         Value::Unknown(reason) => format!("(unknown until applied: {reason})"),
-        other => json(other, true),
+        other => json(other),
     };
     let mut end = LocalEnd::default();
     if let Some(node) = task.args.get("var") {
@@ -226,16 +230,9 @@ fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Optio
     Ok(Some(end))
 }
 
-/// A value as JSON text.
-#[must_use]
-pub(super) fn json(value: &Value, pretty: bool) -> String {
-    let json = crate::report::json::value(value);
-    let text = if pretty {
-        serde_json::to_string_pretty(&json)
-    } else {
-        serde_json::to_string(&json)
-    };
-    text.unwrap_or_default()
+/// A value as JSON text on several lines.
+fn json(value: &Value) -> String {
+    serde_json::to_string_pretty(&crate::report::json::value(value)).unwrap_or_default()
 }
 
 fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
@@ -254,7 +251,11 @@ fn assert(context: &Context, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>,
                     None => format!("Assertion failed: {assertion}"),
                 };
                 let place = context.world.loading.loader.sources.place(condition.span);
-                let result = map([("assertion", assertion.as_str().into()), ("msg", msg.as_str().into())]);
+                let result = map([
+                    ("assertion", assertion.as_str().into()),
+                    ("evaluated_to", false.into()),
+                    ("msg", msg.as_str().into()),
+                ]);
                 let failed = Some(if said.is_some() {
                     format!("{msg}\n  {assertion}   {place}")
                 } else {
@@ -379,16 +380,6 @@ fn add_host(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
 
 fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
     let word = decode::<actions::Meta>(context, given)?.free_form;
-    let known = [
-        "flush_handlers",
-        "end_play",
-        "end_host",
-        "end_batch",
-        "clear_host_errors",
-        "clear_facts",
-        "noop",
-        "refresh_inventory",
-    ];
     let effect = match word.as_str() {
         "flush_handlers" => Effect::Flush,
         "end_play" | "end_batch" => Effect::End { all: true },
@@ -397,7 +388,7 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
         "noop" => Effect::None,
         other => {
             let span = context.node.step.task.args.span;
-            let supported = known.contains(&other);
+            let supported = check::META.contains(&other);
             let text = if supported {
                 format!("`meta: {other}` is not supported")
             } else {
@@ -405,7 +396,7 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
             };
             return Err(Diagnostic::new("unknown-word", text)
                 .at(span, "")
-                .did_you_mean(other, known)
+                .did_you_mean(other, check::META.iter().copied())
                 .into());
         }
     };
@@ -435,6 +426,7 @@ fn around(context: &Context, apply: Option<&Value>) -> Around {
         keywords: inherited,
         notify: step.notify.clone(),
         params: step.params.clone(),
+        path: step.path.clone(),
         ..Around::default()
     }
 }
@@ -449,7 +441,8 @@ fn include_tasks(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Resu
     let items = loading.items(&path, step.task.args.span, &step.task.place, &mut errors);
     let mut flattener = Flattener::new(loading, dir, &mut errors);
     let flows = flattener.items(&items, &around(context, args.apply.as_ref()));
-    checked(flows, errors, context, scope)
+    let handlers = std::mem::take(&mut flattener.handlers);
+    checked(flows, handlers, Vec::new(), errors, context, scope)
 }
 
 fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
@@ -478,18 +471,29 @@ fn include_role(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Resul
     };
     let mut flattener = Flattener::new(&context.world.loading, &dir, &mut errors);
     let flows = flattener.included_role(&role, &entry, &around(context, args.apply.as_ref()));
-    checked(flows, errors, context, scope)
+    let handlers = std::mem::take(&mut flattener.handlers);
+    let roles = std::mem::take(&mut flattener.roles);
+    let roles = if args.public { roles } else { Vec::new() };
+    checked(flows, handlers, roles, errors, context, scope)
 }
 
 fn checked(
     flows: Vec<Flow>,
+    handlers: Vec<Arc<Step>>,
+    roles: Vec<Arc<Role>>,
     mut errors: Diagnostics,
     context: &Context,
     scope: &Arc<dyn Scope>,
 ) -> Result<Option<LocalEnd>, Stop> {
-    let mut steps = Vec::new();
+    let mut all = context.world.handlers(&context.node.play);
+    all.extend(handlers.iter().cloned());
+    let mut steps = handlers.clone();
     crate::site::flow::steps_of(&flows, &mut steps);
-    steps.iter().for_each(|step| args::check(step, &mut errors));
+    for step in &steps {
+        args::check(step, &mut errors);
+        check::steps(context.world.engine(), step, &mut errors);
+        check::notifications(&all, step, &mut errors);
+    }
     if errors.has_errors() {
         return Err(stop(errors, context.node.step.task.span));
     }
@@ -497,7 +501,12 @@ fn checked(
     for vars in &context.node.step.task.keywords.vars {
         params.extend(rendered(context, vars, scope)?);
     }
-    Ok(LocalEnd::effect(Effect::Include { flows, params }))
+    Ok(LocalEnd::effect(Effect::Include {
+        flows,
+        params,
+        handlers,
+        roles,
+    }))
 }
 
 /// The resource that a task asks for.
@@ -620,7 +629,7 @@ fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf,
 fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
     if let Some(tree @ (Value::Map(_) | Value::List(_))) = given.get("content") {
-        let text = json(tree, false);
+        let text = crate::template::dumped(tree);
         given.insert("content".to_owned(), text.into());
     }
     let Some(src) = text_of(&given, "src")

@@ -18,7 +18,7 @@ use crate::inventory::HostName;
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::scope::{HostVars, run_facts};
-use crate::site::{Flow, Site, Slot, Step, World};
+use crate::site::{Flow, Site, SitePlay, Slot, World};
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
@@ -101,9 +101,12 @@ pub async fn pass(
         maybe: HashMap::new(),
         fired_by: HashMap::new(),
         expansions: HashMap::new(),
+        cursors: HashMap::new(),
         timers: BTreeMap::new(),
         ended: HashSet::new(),
         aborted: HashMap::new(),
+        cut: HashMap::new(),
+        plays: &site.plays,
         down: HashMap::new(),
         dirty: HashSet::new(),
         uncertain: HashSet::new(),
@@ -120,35 +123,24 @@ fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
     };
     let playbook_dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
     let inventory_dir = site.inventory.dirs().first().cloned().unwrap_or_default();
-    let run = run_facts(
+    let inventory_dir = std::path::absolute(&inventory_dir).unwrap_or(inventory_dir);
+    let inventory_dir: std::path::PathBuf = inventory_dir.components().collect();
+    let mut run = run_facts(
         &playbook_dir.display().to_string(),
         &inventory_dir.display().to_string(),
         options.check,
         options.diff,
     );
-    let mut names: Vec<HostName> = site.inventory.hosts().map(|host| host.name.clone()).collect();
-    names.extend(site.plays.iter().flat_map(|play| play.hosts().cloned()));
-    let mut seen = HashSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    let mut hosts = Vec::new();
-    for name in names {
-        let layers = site.inventory.layers(name.as_str(), &[&site.dir])?;
-        let groups = site.inventory.groups_of(name.as_str());
-        hosts.push(HostVars::new(name, layers, groups));
-    }
-    let members = |group: &str| {
-        site.inventory
-            .group_hosts(group)
-            .iter()
-            .map(|host| host.as_str().to_owned())
-            .collect()
+    let tags = &site.loading.tags;
+    let only = if tags.only.is_empty() {
+        vec!["all".to_owned()]
+    } else {
+        tags.only.clone()
     };
-    let groups = site
-        .inventory
-        .groups()
-        .map(|group| (group.name.clone(), members(&group.name)))
-        .collect();
-    Ok(World::new(site.loading.clone(), hosts, groups, run))
+    run.insert("ansible_run_tags".to_owned(), only.into());
+    run.insert("ansible_skip_tags".to_owned(), tags.skip.clone().into());
+    run.insert("ansible_forks".to_owned(), Value::Int(options.forks as i64));
+    site.world(run)
 }
 
 /// A step that is under way.
@@ -177,6 +169,16 @@ struct LiveItem {
     env: Vec<(String, String)>,
     sent: Option<u64>,
     end: Option<ItemEnd>,
+    /// How its own host is reached, where `delegate_to` names one an item.
+    reach: Option<Arc<Reach>>,
+}
+
+impl Live {
+    /// How the host of an item is reached.
+    fn reach_of(&self, index: usize) -> Option<&Arc<Reach>> {
+        let own = self.items.get(index).and_then(|item| item.reach.as_ref());
+        own.or(self.reach.as_ref())
+    }
 }
 
 /// How an item ended.
@@ -245,9 +247,14 @@ struct Runner<'a, 'c> {
     maybe: HashMap<NodeId, String>,
     fired_by: HashMap<NodeId, Vec<String>>,
     expansions: HashMap<NodeId, NodeId>,
+    /// Where in the list of handlers a flush stands.
+    cursors: HashMap<NodeId, usize>,
     timers: BTreeMap<(Instant, u64), Timer>,
     ended: HashSet<(usize, String)>,
     aborted: HashMap<usize, NodeId>,
+    /// Hosts whose turn in a play does not come, since all hosts of an earlier batch have failed.
+    cut: HashMap<(usize, String), NodeId>,
+    plays: &'a [Arc<SitePlay>],
     down: HashMap<Address, (String, bool)>,
     /// Hosts on which something with an unknown effect has run.
     dirty: HashSet<String>,
@@ -294,6 +301,7 @@ impl Runner<'_, '_> {
         }
         let names = self.world.names();
         hosts.sort_by_key(|name, _| names.iter().position(|other| other == name));
+        self.excluded.iter().for_each(|host| self.world.fall(host));
         self.outcome.counts = hosts.keys().map(|host| (host.clone(), Counts::default())).collect();
         let _ = self.channels.events.send(Event::Begin {
             pass: self.pass,
@@ -368,6 +376,10 @@ impl Runner<'_, '_> {
         let Some(node) = self.node(id) else { return };
         let host_key = (node.play.index, node.host.as_str().to_owned());
         if let Some(culprit) = self.aborted.get(&node.play.index) {
+            let settled = self.graph.ready.settle(id, End::Blocked(*culprit));
+            return self.after(settled);
+        }
+        if let Some(culprit) = self.cut.get(&host_key) {
             let settled = self.graph.ready.settle(id, End::Blocked(*culprit));
             return self.after(settled);
         }
@@ -463,7 +475,12 @@ impl Runner<'_, '_> {
             .iter()
             .any(|item| matches!(item.work, ItemWork::Send(..)));
         let reached = if sends {
-            reach::reach(&context, &self.options.defaults)
+            let first = prepared
+                .items
+                .iter()
+                .find(|item| matches!(item.work, ItemWork::Send(..)));
+            let locals = first.map(|item| item.locals.clone()).unwrap_or_default();
+            reach::reach(&context, &self.options.defaults, &locals)
         } else {
             Err(Stop::Unknown(String::new()))
         };
@@ -480,9 +497,9 @@ impl Runner<'_, '_> {
         let Some(before) = self.barriers(id, firm, reach.as_deref()) else {
             return self.graph.ready.defer(id);
         };
-        let attempts = match &task.until {
-            Some(_) => number(task.retries.as_ref()).unwrap_or(3.0) as u32 + 1,
-            None => 1,
+        let attempts = match task.until.is_some() || task.retries.is_some() {
+            true => number(task.retries.as_ref()).unwrap_or(3.0) as u32 + 1,
+            false => 1,
         };
         let timeout = number(keywords.timeout.as_ref()).or_else(|| number(task.r#async.as_ref()));
         let name = if prepared.name.is_empty() {
@@ -507,7 +524,18 @@ impl Runner<'_, '_> {
         };
         let mut effects = Vec::new();
         for item in prepared.items {
-            live.items.push(self.item(item, &live.context, &mut effects));
+            let mut item = self.item(item, &live.context, &mut effects);
+            if live.looped && item.kind.is_some() && keywords.delegate_to.is_some() {
+                match reach::reach(&live.context, &self.options.defaults, &item.locals) {
+                    Ok((reach, _)) => item.reach = Some(reach),
+                    Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
+                    Err(Stop::Unknown(reason)) => item.end = Some(finish::unknown(&live.context, &reason)),
+                    Err(Stop::Failed(found)) => {
+                        item.end = Some(finish::failed(live.context.failure(&found), false));
+                    }
+                }
+            }
+            live.items.push(item);
         }
         self.start(id, firm, live, before, effects, timeout);
     }
@@ -539,6 +567,7 @@ impl Runner<'_, '_> {
             env: Vec::new(),
             sent: None,
             end: None,
+            reach: None,
         };
         match item.work {
             ItemWork::Send(kind, env) => {
@@ -588,7 +617,10 @@ impl Runner<'_, '_> {
             let _ = self.channels.events.send(Event::Started { host, task, limit });
         }
         let task = &live.context.node.step.task;
-        let pipelined = task.until.is_none() && task.failed_when.is_none() && effects.is_empty();
+        let pipelined = live.attempts == 1
+            && task.failed_when.is_none()
+            && effects.is_empty()
+            && live.items.iter().all(|item| item.reach.is_none());
         if !live.ignore {
             live.barrier.extend(&ids);
         }
@@ -636,17 +668,20 @@ impl Runner<'_, '_> {
             return false;
         };
         let registers = live.context.node.step.task.register.is_some();
+        let only_checks = self.own_check_mode(live) == Some(true);
         let moved = self.outcome.counts.get(host).is_some_and(|counts| counts.changed > 0);
         let item = &mut live.items[index];
-        if record.status != StepStatus::Ok || record.sent.is_none() || record.sent != item.sent {
+        let planned = only_checks && record.status == StepStatus::Changed;
+        if !(planned || record.status == StepStatus::Ok) || record.sent.is_none() || record.sent != item.sent {
             return false;
         }
         if record.result.unknown().is_some() || (registers && moved) {
             return false;
         }
+        let status = record.status;
         item.end = Some(ItemEnd {
             repeated: true,
-            ..ItemEnd::new(StepStatus::Ok, "", record.result.clone())
+            ..ItemEnd::new(status, "", record.result.clone())
         });
         true
     }
@@ -665,7 +700,7 @@ impl Runner<'_, '_> {
             .filter(|_| !self.dirty.contains(host))
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
-        let (Some(kind), Some(reach)) = (&item.kind, &live.reach) else {
+        let (Some(kind), Some(reach)) = (&item.kind, live.reach_of(index)) else {
             return number;
         };
         let task = Task {
@@ -699,11 +734,11 @@ impl Runner<'_, '_> {
     fn requeue(&mut self, event: LinkEvent) {
         let LinkEvent::Down { address, .. } = event else { return };
         let at = Instant::now();
-        for (number, (node, _)) in &self.requests {
+        for (number, (node, index)) in &self.requests {
             let own = self
                 .live
                 .get(node)
-                .and_then(|live| live.reach.as_ref())
+                .and_then(|live| live.reach_of(*index))
                 .map(|reach| reach.address());
             if own.as_ref() == Some(&address) || own.is_none() {
                 self.timers.insert((at, *number), Timer::Expired(*node, *number));
@@ -713,18 +748,18 @@ impl Runner<'_, '_> {
 
     /// `check_mode` of a task wins over the pass.
     fn far_pass(&self, live: &Live) -> wire::Pass {
-        let scope = live.context.scoped().shared();
-        let own = live
-            .context
-            .flag(live.context.node.step.keywords.check_mode.as_ref(), &scope)
-            .ok()
-            .flatten();
-        match own {
+        match self.own_check_mode(live) {
             Some(true) => wire::Pass::Plan,
             Some(false) => wire::Pass::Apply,
             None if self.pass == Pass::Plan => wire::Pass::Plan,
             None => wire::Pass::Apply,
         }
+    }
+
+    fn own_check_mode(&self, live: &Live) -> Option<bool> {
+        let scope = live.context.scoped().shared();
+        let own = live.context.node.step.keywords.check_mode.as_ref();
+        live.context.flag(own, &scope).ok().flatten()
     }
 
     fn fire(&mut self) {
@@ -754,7 +789,8 @@ impl Runner<'_, '_> {
         if !self.requests.contains_key(&number) {
             return;
         }
-        let Some(reach) = self.live.get(&id).and_then(|live| live.reach.clone()) else {
+        let index = self.requests.get(&number).map_or(0, |(_, index)| *index);
+        let Some(reach) = self.live.get(&id).and_then(|live| live.reach_of(index).cloned()) else {
             return;
         };
         let address = reach.address();
@@ -794,8 +830,8 @@ impl Runner<'_, '_> {
                 let affected: Vec<u64> = self
                     .requests
                     .iter()
-                    .filter(|(_, (node, _))| {
-                        let own = self.live.get(node).and_then(|live| live.reach.as_ref());
+                    .filter(|(_, (node, index))| {
+                        let own = self.live.get(node).and_then(|live| live.reach_of(*index));
                         own.is_some_and(|reach| reach.address() == address)
                     })
                     .map(|(number, _)| *number)
@@ -857,7 +893,7 @@ impl Runner<'_, '_> {
                 ));
             }
             Some(false) => live.items[index].end = Some(finish::gave_up(end, live.attempt)),
-            None => live.items[index].end = Some(end),
+            None => live.items[index].end = Some(finish::tried(end, &live)),
         }
         if again == Some(true) && live.open == 0 {
             live.attempt += 1;
@@ -946,7 +982,17 @@ impl Runner<'_, '_> {
         let mut pause: f64 = 0.0;
         for effect in effects {
             match effect {
-                Effect::Include { flows, params } => includes.push((flows, params)),
+                Effect::Include {
+                    flows,
+                    params,
+                    handlers,
+                    roles,
+                } => {
+                    if let Some(node) = self.node(id) {
+                        self.world.bring(&node.play, &handlers, &roles);
+                    }
+                    includes.push((flows, params));
+                }
                 Effect::Flush => return self.flush(id),
                 Effect::Pause(seconds) if self.pass == Pass::Apply => pause = pause.max(seconds),
                 other => self.effect(id, other),
@@ -971,9 +1017,7 @@ impl Runner<'_, '_> {
     fn effect(&mut self, id: NodeId, effect: Effect) {
         let Some(live) = self.live.get(&id) else { return };
         let node = live.context.node.clone();
-        let hosts = std::iter::once(&node.host)
-            .chain(&node.shared)
-            .filter_map(|host| self.world.host(host.as_str()));
+        let hosts = self.receivers(live).into_iter();
         match effect {
             Effect::Facts(facts) => hosts.for_each(|host| {
                 let slots = facts
@@ -999,6 +1043,24 @@ impl Runner<'_, '_> {
                     .extend(all_hosts.into_iter().map(|host| (node.play.index, host)));
             }
             Effect::None | Effect::Include { .. } | Effect::Flush | Effect::Pause(_) | Effect::WaitForConnection(_) => {
+            }
+        }
+    }
+
+    /// The hosts that get the facts of a step: its own, or with `delegate_facts` the one that it is delegated to.
+    fn receivers(&self, live: &Live) -> Vec<Arc<HostVars>> {
+        let (node, keywords) = (&live.context.node, &live.context.node.step.keywords);
+        let scope = live.context.scoped().shared();
+        let delegated = live.context.flag(keywords.delegate_facts.as_ref(), &scope);
+        let other = match delegated {
+            Ok(Some(true)) => live.context.keyword(keywords.delegate_to.as_ref(), &scope).ok().flatten(),
+            _ => None,
+        };
+        match other.and_then(|name| self.world.host(&name.to_string())) {
+            Some(host) => vec![host],
+            None => {
+                let names = std::iter::once(&node.host).chain(&node.shared);
+                names.filter_map(|host| self.world.host(host.as_str())).collect()
             }
         }
     }
@@ -1050,24 +1112,24 @@ impl Runner<'_, '_> {
         self.after(settled);
     }
 
-    /// Handlers that were notified run now, in the order in which they are listed.
+    /// Handlers that were notified run now, one after the other in the order in which they are listed; what they notify
+    /// themselves comes when its turn comes.
     fn flush(&mut self, id: NodeId) {
         let Some(node) = self.node(id) else { return };
         let key = (node.play.index, node.host.as_str().to_owned());
-        let fired = self.notified.remove(&key).unwrap_or_default();
-        if fired.is_empty() {
+        let handlers = self.world.handlers(&node.play);
+        let cursor = self.cursors.get(&id).copied().unwrap_or(0);
+        let notified = self.notified.entry(key.clone()).or_default();
+        let waiting = handlers.iter().enumerate();
+        let waiting = waiting.filter(|(_, step)| notified.contains_key(&step.path));
+        let Some((at, step)) = waiting.min_by_key(|(at, _)| (*at < cursor, *at)) else {
             self.live.remove(&id);
             let settled = self.graph.ready.settle(id, End::Done);
             return self.after(settled);
-        }
-        let steps: Vec<Arc<Step>> = node
-            .play
-            .flows
-            .handlers
-            .iter()
-            .filter(|step| fired.contains_key(&step.path))
-            .cloned()
-            .collect();
+        };
+        self.cursors.insert(id, at + 1);
+        let fired: IndexMap<String, Fired> = notified.shift_remove_entry(&step.path).into_iter().collect();
+        let steps = vec![Arc::clone(step)];
         let flows: Vec<Flow> = steps.iter().cloned().map(Flow::Step).collect();
         self.graph.ready.start(id);
         let round = self.graph.ready.len();

@@ -1,7 +1,7 @@
 //! From a task on a host to what has to be done now: conditions, loops, rendered and decoded arguments. Touches nothing.
 
 use super::args;
-use super::local::{self, LocalEnd};
+use super::local::{self, Effect, LocalEnd};
 use crate::error::Diagnostic;
 use crate::graph::build::StepNode;
 use crate::playbook::{Repeat, Vars};
@@ -180,10 +180,17 @@ impl Context {
             Err(other) => return Err(other),
         };
         let mut items = Vec::new();
+        let mut given = Map::new();
         for index in 0..over.len() {
             let locals = loop_locals(repeat, &over, index);
-            let inner = scoped.with(locals.clone());
+            let inner = scoped.with(given.clone()).with(locals.clone());
             let work = self.item(&inner)?;
+            if let ItemWork::Local(end) = &work
+                && let Effect::Facts(facts) = &end.effect
+            {
+                let extra = &self.world.loading.extra;
+                given.extend(facts.clone().into_iter().filter(|(name, _)| !extra.contains_key(name)));
+            }
             let label = self.label(repeat, &over[index], &inner)?;
             items.push(Item {
                 label: Some(label),

@@ -33,12 +33,16 @@ pub struct Defaults {
     pub ssh_extra_args: Option<String>,
 }
 
-/// How the step's host (or the one that it is delegated to) is reached.
+/// How the step's host (or the one that it is delegated to) is reached; `locals` are the loop's variables.
 ///
 /// # Errors
 /// As rendering; connection variables that mean nothing here.
-pub fn reach(context: &Context, defaults: &Defaults) -> Result<(Arc<Reach>, Option<String>), Stop> {
-    let scoped = context.scoped();
+pub fn reach(
+    context: &Context,
+    defaults: &Defaults,
+    locals: &okd_agent::value::Map,
+) -> Result<(Arc<Reach>, Option<String>), Stop> {
+    let scoped = context.scoped().with(locals.clone());
     let scope = scoped.clone().shared();
     let keywords = &context.node.step.keywords;
     let delegate = match context.keyword(keywords.delegate_to.as_ref(), &scope)? {

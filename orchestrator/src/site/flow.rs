@@ -36,6 +36,20 @@ impl Step {
         self.task.place.role.as_ref()
     }
 
+    /// Where its relative paths are looked for: `folder` of the role and the role, then the same of its file and its play.
+    #[must_use]
+    pub fn folders(&self, folder: &str, play: &Path) -> Vec<PathBuf> {
+        let role = self.role().map(|role| role.dir.as_path());
+        let outer = [self.task.place.dir.as_path(), play];
+        let mut folders: Vec<PathBuf> = role
+            .into_iter()
+            .chain(outer)
+            .flat_map(|dir| [dir.join(folder), dir.to_path_buf()])
+            .collect();
+        folders.dedup();
+        folders
+    }
+
     /// Its name as far as it is known without rendering: as written, or the module's.
     #[must_use]
     pub fn label(&self) -> String {
@@ -91,7 +105,7 @@ impl Tags {
         let named = |list: &[String]| {
             list.iter().any(|tag| match tag.as_str() {
                 "all" => true,
-                "tagged" => tags.iter().any(|own| own != "always" && own != "never"),
+                "tagged" => !tags.is_empty() && !has("never"),
                 "untagged" => tags.is_empty(),
                 tag => has(tag),
             })
@@ -366,7 +380,7 @@ impl<'a> Flattener<'a> {
             return;
         };
         if around.files.contains(&path) {
-            let found = Diagnostic::new("import-cycle", format!("{} imports itself", path.display()));
+            let found = Diagnostic::new("import-cycle", format!("{} imports itself", crate::source::plain(&path)));
             self.errors.push(found.at(span, "it is under way already"));
             return;
         }
@@ -429,14 +443,24 @@ impl<'a> Flattener<'a> {
         let Some(loaded) = self.errors.absorb(loaded) else {
             return Vec::new();
         };
-        let mut parameters: Vec<&str> = role.vars.keys().map(String::as_str).collect();
+        let mut parameters: Vec<String> = role
+            .vars
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_value()))
+            .collect();
         parameters.sort_unstable();
-        let once = format!("{} {parameters:?}", role.name);
-        if !again && !loaded.allow_duplicates && role.vars.is_empty() && !self.seen.insert(once) {
+        let when: Vec<String> = role
+            .keywords
+            .when
+            .iter()
+            .map(|node| node.to_value().to_string())
+            .collect();
+        let once = format!("{} {parameters:?} {:?} {when:?}", role.name, role.keywords.tags);
+        if !again && !loaded.allow_duplicates && !self.seen.insert(once) {
             return Vec::new();
         }
         chain.push(role.name.clone());
-        let flows = self.loaded(&loaded, role, around, chain);
+        let flows = self.loaded(&loaded, role, around, chain, again);
         chain.pop();
         flows
     }
@@ -446,8 +470,16 @@ impl<'a> Flattener<'a> {
         self.role(role, entry, around, &mut Vec::new(), true)
     }
 
-    fn loaded(&mut self, loaded: &RoleTasks, role: &RoleUse, around: &Around, chain: &mut Vec<String>) -> Vec<Flow> {
+    fn loaded(
+        &mut self,
+        loaded: &RoleTasks,
+        role: &RoleUse,
+        around: &Around,
+        chain: &mut Vec<String>,
+        imported: bool,
+    ) -> Vec<Flow> {
         let mut around = around.clone();
+        let outer = around.params.clone();
         if !role.vars.is_empty() {
             around.params.push(Arc::new(role.vars.clone()));
         }
@@ -456,13 +488,14 @@ impl<'a> Flattener<'a> {
             flows.extend(self.role_use(dependency, &around.at(&format!("needs{at}")), chain));
         }
         self.roles.push(Arc::clone(&loaded.role));
-        let handlers = self.items(
-            &loaded.handlers,
-            &Around {
-                handler: true,
-                ..around.at("handlers")
-            },
-        );
+        let mut inner = Around {
+            handler: true,
+            ..around.at(&format!("{}/handlers", role.name))
+        };
+        if imported {
+            inner.params = outer;
+        }
+        let handlers = self.items(&loaded.handlers, &inner);
         steps_of(&handlers, &mut self.handlers);
         flows.extend(self.items(&loaded.tasks, &around.at(&role.name)));
         flows
@@ -520,6 +553,7 @@ mod tests {
         assert!(want(&["dns"], &[], &["always"]) && !want(&["dns"], &["always"], &["always"]));
         assert!(!want(&[], &["dns"], &["dns"]) && want(&[], &["dns"], &["web"]));
         assert!(want(&["tagged"], &[], &["dns"]) && !want(&["tagged"], &[], &[]));
+        assert!(!want(&["tagged"], &[], &["never", "dns"]));
         assert!(want(&["untagged"], &[], &[]) && !want(&["untagged"], &[], &["dns"]));
         assert!(want(&["all"], &[], &["dns"]) && !want(&["all"], &[], &["never"]));
         assert!(!want(&[], &["tagged"], &["dns"]) && !want(&[], &["untagged"], &[]));

@@ -1,20 +1,26 @@
 //! The site as meant: which steps run on which hosts, with which variables. Nothing has been contacted yet.
 
+pub mod check;
 pub mod flow;
+pub mod ports;
 pub mod scope;
+pub mod topology;
 
 pub use flow::{Flow, FlowBlock, Flows, Step, Tags};
 pub use scope::{Scoped, Slot, World};
 
-use crate::error::{Diagnostic, Diagnostics};
+use crate::error::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::{HostName, Inventory};
 use crate::playbook::load::Loader;
 use crate::playbook::{Batch, Item, Place, Play, Playbook, Vars, keywords, task};
-use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
-use crate::template::{Engine, RenderError, Scope};
+use crate::source::{Span, folder_of, names_in, plain};
+use crate::template::{Engine, Found, RenderError, Scope};
+use indexmap::IndexSet;
 use okd_agent::Value;
-use std::collections::BTreeSet;
+use okd_agent::value::Map;
+use scope::HostVars;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,7 +110,7 @@ impl Site {
         playbook: &Playbook,
         wanted: &Wanted,
     ) -> Result<Site, Diagnostics> {
-        let dir = playbook.path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let dir = folder_of(&playbook.path);
         let mut errors = Diagnostics::default();
         let mut warnings = Diagnostics::default();
         let limit = match &wanted.limit {
@@ -139,6 +145,70 @@ impl Site {
             dir,
             warnings,
         })
+    }
+}
+
+impl Site {
+    /// Every host's variables as they stand before anything has run. `run` holds what is true of the run itself.
+    ///
+    /// # Errors
+    /// What is wrong in `group_vars` and `host_vars`.
+    pub fn world(&self, run: Map) -> Result<Arc<World>, Diagnostics> {
+        let named = self.inventory.hosts().map(|host| &host.name);
+        let names: IndexSet<&HostName> = named.chain(self.plays.iter().flat_map(|play| play.hosts())).collect();
+        let mut hosts = Vec::new();
+        for name in names {
+            let layers = self.inventory.layers(name.as_str(), &[&self.dir])?;
+            let groups = self.inventory.groups_of(name.as_str());
+            let span = self.inventory.host(name.as_str()).and_then(|host| host.span);
+            let mut host = HostVars::new(name.clone(), layers, groups);
+            host.span = span;
+            hosts.push(host);
+        }
+        let members = |group: &str| {
+            let hosts = self.inventory.group_hosts(group);
+            hosts.iter().map(|host| host.as_str().to_owned()).collect()
+        };
+        let groups = self.inventory.groups();
+        let groups = groups.map(|group| (group.name.clone(), members(&group.name))).collect();
+        Ok(World::new(self.loading.clone(), hosts, groups, run))
+    }
+
+    /// What contradicts itself in the description of the cluster, and services that want the same port of a host. It
+    /// looks at every host of every play; nothing is contacted. Warnings are kept.
+    pub fn cross_check(&mut self) -> Diagnostics {
+        let mut found = Diagnostics::default();
+        let Some(world) = found.absorb(self.world(Map::new())) else {
+            return found;
+        };
+        let mut seen = HashSet::new();
+        for play in &self.plays {
+            for name in play.hosts() {
+                let Some(host) = world.host(name.as_str()) else {
+                    continue;
+                };
+                let scoped = Scoped {
+                    world: Arc::clone(&world),
+                    host,
+                    play: Some(Arc::clone(play)),
+                    step: None,
+                    locals: Arc::default(),
+                    includes: Vec::new(),
+                };
+                found.0.extend(ports::check(play, &scoped));
+                let Found::Raw(node) = scoped.lookup(topology::VARIABLE) else {
+                    continue;
+                };
+                if topology::is_description(&node) && seen.insert(node.span) {
+                    let scope = scoped.shared();
+                    let known = |node: &Node| world.engine().render(node, &scope).ok();
+                    found.0.extend(topology::check(&node, &known).1);
+                }
+            }
+        }
+        let (errors, warnings) = found.0.into_iter().partition(|one| one.severity == Severity::Error);
+        self.warnings.0.extend::<Vec<_>>(warnings);
+        Diagnostics(errors)
     }
 }
 
@@ -336,7 +406,7 @@ impl Loading {
         let Some(node) = errors.absorb(self.loader.yaml(path, Some(span))) else {
             return Vec::new();
         };
-        let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let dir = folder_of(path);
         let place = Arc::new(Place {
             dir,
             role: place.role.clone(),
@@ -355,9 +425,10 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
         .map(|folder| folder.join(name))
         .find(|path| path.exists());
     found.ok_or_else(|| {
-        let mut shown: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-        shown.dedup();
-        let names: Vec<String> = folders.iter().flat_map(|folder| files(folder)).collect();
+        let shown: IndexSet<String> = folders.iter().map(|folder| plain(folder)).collect();
+        let shown: Vec<String> = shown.into_iter().collect();
+        let (inside, _) = name.rsplit_once('/').unwrap_or_default();
+        let names: Vec<String> = folders.iter().flat_map(|folder| below(folder, inside)).collect();
         Diagnostic::new("no-file", format!("there is no file `{name}`"))
             .at(span, "")
             .note(format!("looked in {}", shown.join(", ")))
@@ -365,9 +436,11 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
     })
 }
 
-fn files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+/// What lies in a folder's folder, named from the outer one.
+fn below(folder: &Path, inside: &str) -> Vec<String> {
+    let names = names_in(&folder.join(inside)).into_iter();
+    match inside {
+        "" => names.collect(),
+        inside => names.map(|name| format!("{inside}/{name}")).collect(),
+    }
 }

@@ -3,14 +3,14 @@
 use super::{Loading, SitePlay, Step};
 use crate::inventory::{HostName, VarLayer};
 use crate::playbook::{Role, Vars};
+use crate::source::Span;
 use crate::source::yaml::Node;
 use crate::template::{Engine, Found, Scope, Search};
 use indexmap::IndexMap;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value as Native};
 use okd_agent::Value;
 use okd_agent::value::{Map, map};
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A variable that steps give: known, or on its way.
@@ -44,6 +44,8 @@ pub struct HostVars {
     pub layers: Vec<Arc<VarLayer>>,
     /// The groups that it is in, as `group_names` lists them.
     pub groups: Vec<String>,
+    /// Where the inventory names it first.
+    pub span: Option<Span>,
     state: RwLock<HostState>,
 }
 
@@ -55,6 +57,7 @@ impl HostVars {
             name,
             layers,
             groups,
+            span: None,
             state: RwLock::default(),
         }
     }
@@ -85,6 +88,17 @@ pub struct World {
     /// Facts about the run: `playbook_dir`, `ansible_check_mode`, …
     pub run: Map,
     hosts: RwLock<IndexMap<String, Arc<HostVars>>>,
+    /// Hosts on which a step has failed.
+    fallen: RwLock<HashSet<String>>,
+    /// What includes have brought, by the number of the play.
+    brought: RwLock<HashMap<usize, Brought>>,
+}
+
+/// What included roles give to their play.
+#[derive(Debug, Default)]
+struct Brought {
+    handlers: Vec<Arc<Step>>,
+    roles: Vec<Arc<Role>>,
 }
 
 impl World {
@@ -100,6 +114,8 @@ impl World {
             groups: RwLock::new(groups),
             run,
             hosts: RwLock::new(hosts),
+            fallen: RwLock::default(),
+            brought: RwLock::default(),
         })
     }
 
@@ -111,6 +127,59 @@ impl World {
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .cloned()
+    }
+
+    /// Takes in what an included role gives to its play: handlers, and roles whose variables all later tasks see.
+    pub fn bring(&self, play: &SitePlay, handlers: &[Arc<Step>], roles: &[Arc<Role>]) {
+        let mut brought = self.brought.write().unwrap_or_else(PoisonError::into_inner);
+        let own = brought.entry(play.index).or_default();
+        for handler in handlers {
+            if !own.handlers.iter().any(|known| known.path == handler.path) {
+                own.handlers.push(Arc::clone(handler));
+            }
+        }
+        own.roles.extend(roles.iter().cloned());
+    }
+
+    /// The handlers of a play as far as they are known.
+    #[must_use]
+    pub fn handlers(&self, play: &SitePlay) -> Vec<Arc<Step>> {
+        let brought = self.brought.read().unwrap_or_else(PoisonError::into_inner);
+        let more = brought.get(&play.index).map(|brought| brought.handlers.as_slice());
+        play.flows
+            .handlers
+            .iter()
+            .chain(more.unwrap_or_default())
+            .cloned()
+            .collect()
+    }
+
+    /// The roles whose variables a play sees, the last ones first.
+    fn roles(&self, play: &SitePlay) -> Vec<Arc<Role>> {
+        let brought = self.brought.read().unwrap_or_else(PoisonError::into_inner);
+        let more = brought.get(&play.index).map(|brought| brought.roles.as_slice());
+        let all = play.flows.roles.iter().chain(more.unwrap_or_default());
+        all.rev().cloned().collect()
+    }
+
+    /// A host on which a step has failed takes no further part.
+    pub fn fall(&self, host: &str) {
+        let mut fallen = self.fallen.write().unwrap_or_else(PoisonError::into_inner);
+        fallen.insert(host.to_owned());
+    }
+
+    /// Those of some hosts that still take part.
+    #[must_use]
+    pub fn standing(&self, hosts: impl Iterator<Item = String>) -> Vec<String> {
+        let fallen = self.fallen.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.filter(|host| !fallen.contains(host)).collect()
+    }
+
+    /// The inventory file that names a host first.
+    fn file_of(&self, host: &str) -> Option<String> {
+        let span = self.host(host)?.span?;
+        let path = std::path::absolute(&self.loading.loader.sources.file(span.file).path).ok()?;
+        Some(path.display().to_string())
     }
 
     /// Every host's name.
@@ -200,6 +269,11 @@ impl Scoped {
         }
     }
 
+    fn roles(&self) -> Vec<Arc<Role>> {
+        let play = self.play.as_ref();
+        play.map(|play| self.world.roles(play)).unwrap_or_default()
+    }
+
     fn role(&self) -> Option<&Arc<Role>> {
         self.step.as_ref().and_then(|step| step.role())
     }
@@ -216,15 +290,28 @@ impl Scoped {
             "role_path" => self
                 .role()
                 .and_then(|role| known(role.dir.display().to_string().into())),
-            "ansible_play_hosts" | "ansible_play_hosts_all" | "play_hosts" => known(
-                self.play
-                    .as_ref()?
-                    .hosts()
-                    .map(|host| host.as_str())
-                    .collect::<Vec<_>>()
-                    .into(),
-            ),
-            "ansible_play_batch" => known(self.batch()?.into()),
+            "ansible_play_hosts_all" => {
+                let hosts = self.play.as_ref()?.hosts().map(|host| host.as_str().to_owned());
+                known(hosts.collect::<Vec<_>>().into())
+            }
+            "ansible_play_hosts" | "play_hosts" => {
+                let hosts = self.play.as_ref()?.hosts().map(|host| host.as_str().to_owned());
+                known(self.world.standing(hosts).into())
+            }
+            "ansible_play_batch" => known(self.world.standing(self.batch()?.into_iter()).into()),
+            "playbook_dir" => {
+                let dir = self.play.as_ref().map(|play| play.play.dir.as_path());
+                let dir = dir.and_then(|dir| std::path::absolute(dir).ok());
+                match dir {
+                    Some(dir) => known(dir.display().to_string().trim_end_matches("/.").into()),
+                    None => self.world.run.get(name).and_then(|value| known(value.clone())),
+                }
+            }
+            "inventory_file" => {
+                let file = self.world.file_of(self.host.name.as_str())?;
+                known(file.into())
+            }
+            "vars" => Some(Found::Native(self.world.engine().object(&self.clone().shared()))),
             "ansible_play_name" => known(self.play.as_ref()?.play.name.as_str().into()),
             "ansible_facts" => Some(self.facts()),
             _ => self.world.run.get(name).and_then(|value| known(value.clone())),
@@ -286,8 +373,8 @@ impl Scoped {
     }
 
     fn play_level(&self, name: &str) -> Option<Found> {
-        let roles = self.play.iter().flat_map(|play| play.flows.roles.iter().rev());
-        let roles = self.role().into_iter().chain(roles);
+        let roles = self.roles();
+        let roles = self.role().into_iter().chain(&roles);
         if let Some(node) = roles.filter_map(|role| role.vars.get(name)).next() {
             return Some(raw(node));
         }
@@ -311,10 +398,10 @@ impl Scoped {
     }
 
     fn default(&self, name: &str) -> Option<Found> {
-        let roles = self.play.iter().flat_map(|play| play.flows.roles.iter().rev());
+        let roles = self.roles();
         self.role()
             .into_iter()
-            .chain(roles)
+            .chain(&roles)
             .filter_map(|role| role.defaults.get(name))
             .next()
             .map(raw)
@@ -375,7 +462,8 @@ impl Scope for Scoped {
         if let Some(play) = &self.play {
             names.extend(play.play.vars.keys().chain(play.answers.keys()).cloned());
             names.extend(play.files.iter().flat_map(|vars| vars.keys().cloned()));
-            let roles = play.flows.roles.iter().chain(self.role());
+            let roles = self.roles();
+            let roles = roles.iter().chain(self.role());
             names.extend(roles.flat_map(|role| role.vars.keys().chain(role.defaults.keys()).cloned()));
         }
         names.sort();
@@ -384,15 +472,10 @@ impl Scope for Scoped {
     }
 
     fn search(&self) -> Search {
-        let play = self.play.as_ref().map(|play| play.play.dir.clone());
-        let dir = self.step.as_ref().map(|step| step.task.place.dir.clone());
-        let role = self.role().map(|role| role.dir.clone());
-        let below = |folder: &str| -> Vec<PathBuf> {
-            let mut folders = Vec::new();
-            folders.extend(role.iter().flat_map(|role| [role.join(folder), role.clone()]));
-            folders.extend(dir.iter().chain(&play).flat_map(|dir| [dir.join(folder), dir.clone()]));
-            folders.dedup();
-            folders
+        let play = self.play.as_ref().map(|play| play.play.dir.clone()).unwrap_or_default();
+        let below = |folder: &str| match &self.step {
+            Some(step) => step.folders(folder, &play),
+            None => vec![play.join(folder), play.clone()],
         };
         Search {
             files: below("files"),
@@ -418,6 +501,11 @@ const MAGIC: &[&str] = &[
     "ansible_check_mode",
     "ansible_diff_mode",
     "ansible_version",
+    "ansible_run_tags",
+    "ansible_skip_tags",
+    "ansible_forks",
+    "inventory_file",
+    "vars",
 ];
 
 /// `hostvars`: every host's variables, each looked up and rendered when it is used.

@@ -78,8 +78,13 @@ impl SourceMap {
                 std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
                 _ => error.to_string(),
             };
-            Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", path.display()))
-                .at_some(asked, "asked for here")
+            let found = Diagnostic::new("unreadable-file", format!("cannot read {}: {why}", plain(path)));
+            let found = found.at_some(asked, "asked for here");
+            let (folder, name) = (folder_of(path), path.file_name().unwrap_or_default().to_string_lossy());
+            match error.kind() {
+                std::io::ErrorKind::NotFound => found.did_you_mean(&name, names_in(&folder).iter().map(String::as_str)),
+                _ => found,
+            }
         })
     }
 
@@ -97,7 +102,7 @@ impl SourceMap {
         let shown = std::env::current_dir()
             .ok()
             .and_then(|dir| path.strip_prefix(dir).ok().map(Path::to_path_buf))
-            .unwrap_or_else(|| path.to_path_buf());
+            .unwrap_or_else(|| path.strip_prefix(".").unwrap_or(path).to_path_buf());
         let line_starts = std::iter::once(0)
             .chain(
                 text.bytes()
@@ -130,6 +135,39 @@ impl SourceMap {
         let position = file.position(span.start);
         format!("{}:{}:{}", file.path.display(), position.line, position.column)
     }
+}
+
+/// The folder of a path, `.` for a bare name.
+#[must_use]
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// A path as a person would type it.
+#[must_use]
+pub fn plain(path: &Path) -> String {
+    let parts: PathBuf = folder
+        .components()
+        .filter(|part| *part != std::path::Component::CurDir)
+        .collect();
+    match parts.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => parts.display().to_string(),
+    }
+}
+
+/// The names in a folder; none where there is no such folder.
+#[must_use]
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 impl SourceFile {

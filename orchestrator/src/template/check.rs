@@ -2,11 +2,12 @@
 //! It finds mistakes in branches that a run would not reach.
 
 use super::problem::Place;
-use super::scan::{self, Kind, Token};
+use super::scan::{self, Kind, Source, Token};
 use super::{Engine, Names};
 use crate::error::{Diagnostic, nearest};
 use crate::source::yaml::{Node, NodeKind};
 use minijinja::Environment;
+use std::path::Path;
 
 impl Engine {
     /// The mistakes in the templates of a tree that show without its variables.
@@ -42,24 +43,37 @@ impl Engine {
         }
     }
 
+    /// The mistakes in a template file that show without its variables; one with a `#jinja2:` line is left to its
+    /// rendering.
+    #[must_use]
+    pub fn check_file(&self, path: &Path, text: &str) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        if !text.starts_with("#jinja2:") {
+            self.check_text(text, false, Place::File(self.file_id(path, text)), &mut found);
+        }
+        found
+    }
+
     fn check_text(&self, text: &str, bare: bool, place: Place<'_>, found: &mut Vec<Diagnostic>) {
         let mut env = Environment::empty();
         env.set_syntax(super::syntax());
+        let source = Source::new(text, 0, bare, matches!(place, Place::Scalar(_)));
         let parsed = if bare {
-            env.compile_expression(text).map(drop)
+            env.compile_expression(&source.text).map(drop)
         } else {
-            env.template_from_str(text).map(drop)
+            env.template_from_str(&source.text).map(drop)
         };
         if let Err(err) = parsed {
-            let range = err
-                .range()
-                .filter(|range| range.end <= text.len())
-                .unwrap_or(0..text.len());
+            let range = err.range().filter(|range| range.end <= source.text.len());
+            let range = range.map_or(0..text.len(), |range| {
+                source.offset(range.start)..source.offset(range.end)
+            });
             let said = format!(
                 "the template cannot be read: {}",
                 err.detail().unwrap_or("syntax error")
             );
-            found.push(Diagnostic::new("template-syntax", said).at(place.span(&self.inner.sources, range), ""));
+            let hint = if text.get(range.clone()) == Some("=") { "`==` compares" } else { "" };
+            found.push(Diagnostic::new("template-syntax", said).at(place.span(&self.inner.sources, range), hint));
             return;
         }
         for tokens in scan::token_lists(text, bare) {

@@ -40,6 +40,7 @@ use scan::Source;
 use scope::Root;
 
 pub use file::{Rendered, TemplateFile};
+pub(crate) use filters::json::dumped;
 pub use scope::{Found, Scope, Search, With};
 pub use secret::SecretStore;
 pub use touch::{touch_failure, touch_pending, touch_unknown, yielded};

@@ -1,6 +1,6 @@
 //! A real sshd on loopback for one test: its own keys, configuration and port, gone with the value.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock};
@@ -53,9 +53,8 @@ impl Sshd {
         }
         keygen(&["-t", "ed25519", "-f"], &at("id_ed25519"));
         std::fs::copy(at("id_ed25519.pub"), at("authorized_keys")).expect("authorized keys");
-        let port = free_port();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nAuthorizedKeysFile DIR/authorized_keys\nStrictModes no\n\
+            "ListenAddress 127.0.0.1\nPidFile none\nAuthorizedKeysFile DIR/authorized_keys\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
              UseDNS no\nLogLevel VERBOSE\nHostKey DIR/host_ed25519\nHostKey DIR/host_ecdsa\nHostKey DIR/host_rsa\n{extra}\n"
         );
@@ -63,39 +62,33 @@ impl Sshd {
         std::fs::write(at("sshd_config"), config).expect("a configuration");
         // sshd as root wants its privilege separation folder, which the system's unit otherwise makes.
         let _ = std::fs::create_dir_all("/run/sshd");
-        let mut sshd = Sshd {
-            port,
-            child: spawn(dir.path()),
-            dir,
-        };
-        sshd.wait_until_ready();
-        sshd
+        // Whoever else asks for a port may get the one that was free a moment ago; then another one will do.
+        for _ in 0..20 {
+            let port = free_port();
+            if let Some(child) = listening(dir.path(), port) {
+                return Sshd { port, dir, child };
+            }
+        }
+        panic!("sshd finds no free port");
     }
 
     /// The same server again, so that it reads its files anew.
     pub fn restart(mut self) -> Sshd {
         self.kill();
-        self.child = spawn(self.dir.path());
-        self.wait_until_ready();
-        self
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(child) = listening(self.dir.path(), self.port) {
+                self.child = child;
+                return self;
+            }
+            assert!(Instant::now() < deadline, "port {} stays in use", self.port);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-
-    fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            let ended = self.child.try_wait().expect("a child");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "sshd did not start: {}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -178,11 +171,29 @@ impl Drop for Sshd {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
+/// A server that says itself that it listens: a connection alone could have reached somebody else on that port. `None`
+/// where the port is in use.
+fn listening(dir: &Path, port: u16) -> Option<Child> {
+    let mut child = spawn(dir, port);
+    let said = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !said().contains(&format!("Server listening on 127.0.0.1 port {port}.")) {
+        if child.try_wait().expect("a child").is_some() {
+            let log = said();
+            assert!(log.contains("Address already in use"), "sshd did not start: {log}");
+            return None;
+        }
+        assert!(Instant::now() < deadline, "sshd does not listen: {}", said());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Some(child)
+}
+
+fn spawn(dir: &Path, port: u16) -> Child {
     let log = std::fs::File::create(dir.join("log")).expect("a log");
     let mut command = Command::new(SSHD);
     command
-        .args(["-D", "-e", "-f"])
+        .args(["-D", "-e", "-p", &port.to_string(), "-f"])
         .arg(dir.join("sshd_config"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

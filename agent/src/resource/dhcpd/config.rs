@@ -1,8 +1,7 @@
 //! dhcpd.conf, rendered whole; see dhcpd.conf(5) and dhcp-options(5).
 
-use super::problems::{mac, range};
 use super::{Dhcpd, Reservation, Subnet};
-use crate::resource::network::Network;
+use crate::resource::network::{Network, mac, range};
 use crate::resource::transaction::header;
 use std::fmt::Write;
 

@@ -1,38 +1,9 @@
 //! What is wrong with a DHCP server's settings, said before anything is contacted.
 
 use super::{Dhcpd, Reservation, Subnet};
-use crate::resource::network::Network;
+use crate::resource::network::{Network, mac, range};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-
-/// A hardware address in lower case with colons.
-pub(super) fn mac(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split([':', '-']).collect();
-    let good = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if parts.len() == 6 && parts.iter().all(good) {
-        Ok(parts.join(":").to_ascii_lowercase())
-    } else {
-        Err(format!("`{text}` is not a hardware address such as 52:54:00:00:10:02"))
-    }
-}
-
-/// First and last address of `10.0.0.15-10.0.0.30` or `10.0.0.15-30`.
-pub(super) fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
-    let expected = || format!("`{text}` is not a range such as 10.0.0.15-10.0.0.30");
-    let words: Vec<&str> = text.split(|c: char| c == '-' || c.is_whitespace()).filter(|word| !word.is_empty()).collect();
-    let [first, rest @ ..] = words.as_slice() else { return Err(expected()) };
-    let from: Ipv4Addr = first.parse().map_err(|_| expected())?;
-    let to = match rest {
-        [] => from,
-        [last] if last.contains('.') => last.parse().map_err(|_| expected())?,
-        [last] => {
-            let [a, b, c, _] = from.octets();
-            Ipv4Addr::new(a, b, c, last.parse().map_err(|_| expected())?)
-        }
-        _ => return Err(expected()),
-    };
-    if from <= to { Ok((from, to)) } else { Err(format!("the range `{text}` ends before it begins")) }
-}
 
 pub(super) fn problems(dhcpd: &Dhcpd) -> Vec<String> {
     let mut problems = Vec::new();

@@ -168,6 +168,18 @@ fn number_text(number: f64) -> String {
     }
 }
 
+/// A value on one line as Python's `json.dumps` writes it.
+pub(crate) fn dumped(value: &Value) -> String {
+    let layout = Layout {
+        indent: None,
+        sort_keys: false,
+        ascii: true,
+    };
+    let mut out = String::new();
+    layout.value(value, 0, (", ", ": "), &mut out);
+    out
+}
+
 /// A value on one line, non-ASCII letters as they are.
 #[cfg(test)]
 pub(in crate::template) fn compact(value: &Value) -> String {

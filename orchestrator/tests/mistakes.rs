@@ -1,0 +1,60 @@
+//! Every kind of mistake as a person meets it: the command, the files, and what okd-play says. Each message has its
+//! place, the line, carets and, where one is near, the right name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cases;
+
+use cases::{Case, okd_play};
+
+#[test]
+fn mistakes_are_told_as_their_goldens_say() {
+    let cases = Case::all("mistakes");
+    assert!(cases.len() >= 40, "{} cases", cases.len());
+    let mut wrong = Vec::new();
+    for mut case in cases {
+        let dir = tempfile::tempdir().unwrap();
+        case.unpack(dir.path(), &["says"]);
+        if case.section("inventory").is_none() && case.section("inventory/hosts.yml").is_none() {
+            std::fs::write(dir.path().join("inventory"), "web1 ansible_connection=local\n").unwrap();
+        }
+        let mut said = String::new();
+        for command in case.commands() {
+            let output = okd_play(dir.path(), &command);
+            let text = [output.stdout, output.stderr].concat();
+            said.push_str(&String::from_utf8(text).unwrap());
+            said.push_str(&format!("exit {}\n", output.status.code().unwrap()));
+        }
+        let folder = std::fs::canonicalize(dir.path()).unwrap();
+        let said = said
+            .replace(&format!("{}/", folder.display()), "")
+            .replace(&folder.display().to_string(), ".");
+        let said = seconds(&said);
+        let unplaced = case.head.contains("# no place");
+        if !(said.contains("error[") || said.contains("warning["))
+            || !(unplaced || said.contains("-->") && said.contains('^'))
+        {
+            wrong.push(format!(
+                "{}: no error with a place and carets\n{said}",
+                case.path.display()
+            ));
+        }
+        wrong.extend(case.expect("says", &said).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How long something took is not compared.
+fn seconds(text: &str) -> String {
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        let words: Vec<&str> = line.trim_end().split(' ').collect();
+        match words.as_slice() {
+            [rest @ .., number, "s"] if number.parse::<f64>().is_ok() => {
+                kept.push_str(&rest.join(" "));
+                kept.push_str(" … s\n");
+            }
+            _ => kept.push_str(line),
+        }
+    }
+    kept
+}
