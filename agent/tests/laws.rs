@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+use okd_agent::Stop;
 use okd_agent::path::AbsPath;
 use okd_agent::resource::KINDS;
 use okd_agent::resource::conformance::{kinds, laws};
@@ -31,7 +32,7 @@ fn hold(findings: &[String]) {
 #[test]
 fn hold_on_this_machine() {
     let (dir, path) = folder();
-    let mut session = Session::new(Arc::new(Local::new()));
+    let mut session = Session::new(Arc::new(Local::new()), Stop::default());
     hold(&laws(
         &mut |request| session.answer(request),
         &Local::new(),
@@ -44,7 +45,7 @@ fn hold_on_this_machine() {
 #[test]
 fn hold_on_a_machine_made_of_data() {
     let world = Arc::new(Fake::new().dir("/work"));
-    let mut session = Session::new(world.clone());
+    let mut session = Session::new(world.clone(), Stop::default());
     let path = AbsPath::new("/work").unwrap();
     hold(&laws(
         &mut |request| session.answer(request),

@@ -1,6 +1,7 @@
 //! Plain SSH's world conforms like any other; here its shell runs on this machine, without the SSH.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use okd_agent::Stop;
 use okd_agent::path::AbsPath;
 use okd_agent::resource::conformance::laws;
 use okd_agent::serve::Session;
@@ -82,7 +83,7 @@ fn the_far_shell_predicted() {
 fn the_laws_in_the_far_shell() {
     for program in ["/bin/sh", "/bin/bash"] {
         on_a_thread(program, |world, path| {
-            let mut session = Session::new(world.clone());
+            let mut session = Session::new(world.clone(), Stop::default());
             conforms(laws(&mut |request| session.answer(request), world.as_ref(), path, true));
         });
     }

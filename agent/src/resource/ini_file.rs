@@ -119,6 +119,9 @@ impl IniFile {
                 lines.len()..lines.len()
             }
         };
+        if let Some(above) = lines[..body.start].last_mut().filter(|line| !line.ends_with('\n')) {
+            above.push('\n');
+        }
         let mut section: Vec<String> = lines[body.clone()].to_vec();
         let mut kept = vec![false; section.len()];
         self.keep(&mut section, &mut kept, option, &mut wanted);

@@ -478,6 +478,184 @@ mod generated {
         )
     }
 
+    /// A file made of few lines, so that what is asked for meets what is there: with and without a last line end, with
+    /// line ends of Windows, with a block and without.
+    fn text() -> impl Strategy<Value = Option<String>> {
+        let line = prop_oneof![
+            Just("a=1"),
+            Just("a = 2"),
+            Just("b=1"),
+            Just("# a=1"),
+            Just("[s]"),
+            Just("[t]"),
+            Just(""),
+            Just("  a=1 "),
+            Just("ü"),
+        ];
+        let block = prop_oneof![
+            Just(""),
+            Just("# BEGIN ANSIBLE MANAGED BLOCK|a=1|# END ANSIBLE MANAGED BLOCK")
+        ];
+        let end = prop_oneof![Just("\n"), Just("\n"), Just("\r\n")];
+        let lines = prop::collection::vec(line, 0..8);
+        let text = (lines, block, 0_usize..8, end, any::<bool>()).prop_map(|(mut lines, block, at, end, last)| {
+            let at = at.min(lines.len());
+            lines.splice(at..at, block.split('|').filter(|line| !line.is_empty()));
+            let text = lines.join(end);
+            if last && !lines.is_empty() { text + end } else { text }
+        });
+        prop_oneof![1 => Just(None), 6 => text.prop_map(Some)]
+    }
+
+    fn of(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+        prop::sample::select(choices)
+    }
+
+    /// Parameters; an empty text leaves one out.
+    type Pairs = Vec<(&'static str, &'static str)>;
+
+    fn edit() -> impl Strategy<Value = (&'static str, Pairs)> {
+        prop_oneof![line(), block(), replace(), ini(), copy()]
+    }
+
+    fn yes() -> impl Strategy<Value = &'static str> {
+        of(&["", "yes"])
+    }
+
+    fn state() -> impl Strategy<Value = &'static str> {
+        of(&["", "absent"])
+    }
+
+    fn place() -> impl Strategy<Value = (&'static str, &'static str)> {
+        (
+            of(&["insertafter", "insertbefore"]),
+            of(&["", "EOF", "BOF", "^b", "^none", "a=1"]),
+        )
+    }
+
+    /// What is written in the place of a match matches again, or the next run would take the match before it.
+    fn line() -> impl Strategy<Value = (&'static str, Pairs)> {
+        let finds = prop::sample::select(vec![
+            ("a=1", "", ""),
+            ("x", "", ""),
+            ("a=1", "^a", ""),
+            ("a = 2", "^a", ""),
+            (r"\1=1", "(a)=", ""),
+            ("x", "^none", ""),
+            ("a=1", "", "a"),
+            ("x", "", "none"),
+            ("", "^a", ""),
+            ("", "", "a=1"),
+        ]);
+        (finds, place(), state(), yes(), yes(), yes()).prop_map(|(find, place, state, backrefs, create, firstmatch)| {
+            let (line, regexp, search) = find;
+            let pairs = vec![
+                ("line", line),
+                ("regexp", regexp),
+                ("search_string", search),
+                place,
+                ("state", state),
+            ];
+            let more = vec![("backrefs", backrefs), ("create", create), ("firstmatch", firstmatch)];
+            ("lineinfile", [pairs, more].concat())
+        })
+    }
+
+    fn block() -> impl Strategy<Value = (&'static str, Pairs)> {
+        let block = of(&["", "x", "x\ny\n", "a=1"]);
+        (block, place(), state(), yes(), yes(), yes()).prop_map(|(block, place, state, create, before, after)| {
+            let pairs = vec![("block", block), place, ("state", state), ("create", create)];
+            (
+                "blockinfile",
+                [pairs, vec![("prepend_newline", before), ("append_newline", after)]].concat(),
+            )
+        })
+    }
+
+    /// No replacement matches again, unless it is what it replaces.
+    fn replace() -> impl Strategy<Value = (&'static str, Pairs)> {
+        let replace = prop::sample::select(vec![
+            ("a", "z"),
+            ("a", ""),
+            ("^a.*$", "z"),
+            ("^$", "z"),
+            (r"\s*=\s*", "="),
+            (r"\s*=\s*", " = "),
+            ("(.)=(.)", r"\1:\2"),
+            ("(.)=(.)", r"\3"),
+        ]);
+        (replace, of(&["", "b", "none"]), of(&["", "0600"])).prop_map(|((regexp, text), after, mode)| {
+            (
+                "replace",
+                vec![("regexp", regexp), ("replace", text), ("after", after), ("mode", mode)],
+            )
+        })
+    }
+
+    fn ini() -> impl Strategy<Value = (&'static str, Pairs)> {
+        let (section, option) = (of(&["", "s", "t", "new"]), of(&["", "a", "b", "n"]));
+        (section, option, of(&["", "1", "2", "x y"]), state(), yes(), yes()).prop_map(
+            |(section, option, value, state, spaces, bare)| {
+                let pairs = vec![
+                    ("section", section),
+                    ("option", option),
+                    ("value", value),
+                    ("state", state),
+                ];
+                (
+                    "ini_file",
+                    [pairs, vec![("no_extra_spaces", spaces), ("allow_no_value", bare)]].concat(),
+                )
+            },
+        )
+    }
+
+    fn copy() -> impl Strategy<Value = (&'static str, Pairs)> {
+        let (content, force) = (of(&["a=1\n", "a=1\nb=1", "ü"]), of(&["", "no"]));
+        (content, force, of(&["", "0600", "g+w"]), of(&["", "named", "nosuch"])).prop_map(
+            |(content, force, mode, owner)| {
+                (
+                    "copy",
+                    vec![("content", content), ("force", force), ("mode", mode), ("owner", owner)],
+                )
+            },
+        )
+    }
+
+    /// The laws for a kind by its name; arguments that contradict each other are not tried.
+    fn hold(kind: &str, args: &crate::value::Map, world: impl Fn() -> Fake) {
+        fn of<R: Resource<World = dyn System>>(args: &crate::value::Map, world: impl Fn() -> Fake) {
+            let resource = R::decode(args).unwrap();
+            if resource.check().is_ok() {
+                laws(&resource, world);
+            }
+        }
+        match kind {
+            "lineinfile" => of::<crate::resource::line::LineInFile>(args, world),
+            "blockinfile" => of::<crate::resource::block::BlockInFile>(args, world),
+            "replace" => of::<crate::resource::replace::Replace>(args, world),
+            "ini_file" => of::<crate::resource::ini_file::IniFile>(args, world),
+            _ => of::<crate::resource::copy::Copy>(args, world),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn edits_keep_the_laws(text in text(), (kind, pairs) in edit()) {
+            let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+            let mut args: crate::value::Map = given.map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+            args.insert(if kind == "copy" { "dest" } else { "path" }.to_owned(), "/srv/x".into());
+            hold(kind, &args, || {
+                let fake = Fake::new().user("named", 25).dir("/srv");
+                match &text {
+                    Some(text) => fake.file("/srv/x", text.as_str()).owned("/srv/x", 0o640, "named", "root"),
+                    None => fake,
+                }
+            });
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]

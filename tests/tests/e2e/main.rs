@@ -5,6 +5,7 @@ mod agent;
 mod cut;
 mod faults;
 mod interrupt;
+mod laws;
 mod plan;
 mod refused;
 mod selection;

@@ -155,9 +155,9 @@ impl Tree {
     /// A folder's entries: those of the machine below without what went, with what came.
     pub(super) fn merge(&self, folder: &AbsPath, below: Vec<Entry>) -> Vec<Entry> {
         let mut entries = BTreeMap::new();
-        below
-            .into_iter()
-            .for_each(|entry| drop(entries.insert(entry.name, entry.kind)));
+        for entry in below {
+            entries.insert(entry.name, entry.kind);
+        }
         for (path, name) in self
             .names
             .iter()
