@@ -110,11 +110,12 @@ impl BlockInFile {
         if let Some(before) = lines[..at].last_mut().filter(|line| !line.ends_with('\n')) {
             before.push('\n');
         }
-        if self.prepend_newline && self.present() && at > 0 && lines[at - 1] != "\n" {
+        let surrounded = !block.is_empty();
+        if self.prepend_newline && surrounded && at > 0 && lines[at - 1] != "\n" {
             lines.insert(at, "\n".to_owned());
             at += 1;
         }
-        if self.append_newline && self.present() && lines.get(at).is_some_and(|line| line != "\n") {
+        if self.append_newline && surrounded && lines.get(at).is_some_and(|line| line != "\n") {
             block.push("\n".to_owned());
         }
         lines.splice(at..at, block);

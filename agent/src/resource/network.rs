@@ -125,8 +125,13 @@ pub fn mac(text: &str) -> Result<String, String> {
 /// Says what was expected.
 pub fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
     let expected = || format!("`{text}` is not a range such as 10.0.0.15-10.0.0.30");
-    let words: Vec<&str> = text.split(|c: char| c == '-' || c.is_whitespace()).filter(|word| !word.is_empty()).collect();
-    let [first, rest @ ..] = words.as_slice() else { return Err(expected()) };
+    let words: Vec<&str> = text
+        .split(|c: char| c == '-' || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let [first, rest @ ..] = words.as_slice() else {
+        return Err(expected());
+    };
     let from: Ipv4Addr = first.parse().map_err(|_| expected())?;
     let to = match rest {
         [] => from,
@@ -137,7 +142,11 @@ pub fn range(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), String> {
         }
         _ => return Err(expected()),
     };
-    if from <= to { Ok((from, to)) } else { Err(format!("the range `{text}` ends before it begins")) }
+    if from <= to {
+        Ok((from, to))
+    } else {
+        Err(format!("the range `{text}` ends before it begins"))
+    }
 }
 
 #[cfg(test)]
