@@ -200,7 +200,7 @@ async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiv
     let address = reach.address();
     let end = match (&reach.way, &reach.become_user) {
         (Way::Local, None) => {
-            in_thread(&shared, &address, Arc::new(Local::new()), requests).await;
+            in_thread(&shared, &address, Arc::new(Local::new()), None, requests).await;
             Ok(())
         }
         (Way::Local, Some(user)) => Err(Down {
@@ -255,7 +255,7 @@ async fn over_ssh(shared: &Arc<Shared>, reach: &Reach, requests: UnboundedReceiv
             },
         })?;
     shared.state(&reach.host, "plain SSH", false);
-    in_thread(shared, &reach.address(), Arc::new(shell), requests).await;
+    in_thread(shared, &reach.address(), Arc::new(shell), Some(connection), requests).await;
     Ok(())
 }
 
@@ -390,20 +390,27 @@ async fn in_thread(
     shared: &Arc<Shared>,
     address: &Address,
     machine: Arc<dyn System>,
+    connection: Option<Connection>,
     mut requests: UnboundedReceiver<Request>,
 ) {
     let (shared, own) = (Arc::clone(shared), address.clone());
     let worker = tokio::task::spawn_blocking(move || {
         let mut session = Session::new(machine, shared.stop.clone());
         while let Some(request) = requests.blocking_recv() {
-            let Some(response) = session.answer(request) else {
+            let Some(mut response) = session.answer(request) else {
                 continue;
             };
-            let gone = match &response {
+            let gone = match &mut response {
                 Response::Done {
                     reply: Reply::Failed(failure),
                     ..
-                } if failure.lost => Some(failure.message.clone()),
+                } if failure.lost => {
+                    // What happened to the connection says more than what a channel of it met.
+                    if let Some(gone) = connection.as_ref().and_then(Connection::lost) {
+                        failure.message = gone.to_string();
+                    }
+                    Some(failure.message.clone())
+                }
                 _ => None,
             };
             shared.answer(&own, response);

@@ -455,7 +455,7 @@ impl System for Shell {
                     parent.trim_end_matches('/'),
                     self.pid
                 );
-                Line::new("ln -sT --")
+                Line::new("ln -sfT --")
                     .words([target.as_str(), &fresh])
                     .code(" && { mv -fT --")
                     .words([fresh.as_str(), path.as_str()])

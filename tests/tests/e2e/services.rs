@@ -86,7 +86,7 @@ fn came_true(host: &Host<'_>, plan: &Run, run: &Run) {
         "dhcpd.conf",
         "haproxy.cfg",
         "nginx.conf",
-        "10.0.0",
+        "0.0.10",
         "resolv.conf",
         "marker.txt",
     ] {

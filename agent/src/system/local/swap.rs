@@ -33,10 +33,13 @@ impl Drop for Temporary {
     }
 }
 
-/// A fresh name beside a path, which says for whom and by which process it was made.
+/// A fresh name beside a path, which says for whom and by which process it was made. What has that name was left by a
+/// process that had this one's number before the machine was restarted, and goes.
 pub(super) fn beside(path: &Path) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("{}{}-{count}", stem(path), std::process::id()))
+    let fresh = path.with_file_name(format!("{}{}-{count}", stem(path), std::process::id()));
+    drop(fs::remove_file(&fresh));
+    fresh
 }
 
 fn stem(path: &Path) -> String {

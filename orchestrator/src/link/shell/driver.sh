@@ -124,6 +124,8 @@ fill() {
     maker=${old#"${1%/*}/$3"}
     [ -f "$old" ] && [ ! -e "/proc/${maker%%-*}" ] && rm -f -- "$old"
   done
+  # Before a restart of the machine, another shell may have had this one's number.
+  rm -f -- "$1"
   (umask 077; set -C; cat "$D/in" >"$1") || exit 41
   if [ -f "$2" ]; then
     keep=mode,xattr
