@@ -32,6 +32,9 @@ struct Case {
     secret: Option<&'static str>,
 }
 
+/// A kind, the file that it writes, and its parameters.
+type Poisoned = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 fn cases(folder: &AbsPath) -> Vec<Case> {
     let poison = Secrets::placeholder("poison", "0f0f");
     let texts: &[(&'static str, &[(&str, &str)])] = &[
@@ -259,7 +262,7 @@ fn cases(folder: &AbsPath) -> Vec<Case> {
         ),
         ("uri", &[("url", "http://127.0.0.1:1/"), ("creates", "{}/a.conf")]),
     ];
-    let secrets: &[(&'static str, &'static str, &[(&str, &str)])] = &[
+    let secrets: &[Poisoned] = &[
         ("copy", "new", &[("content", "p={!}\n"), ("mode", "0600")]),
         ("copy", "a.conf", &[("content", "a=1\nb={!}\n# c\n")]),
         ("lineinfile", "a.conf", &[("line", "b={!}"), ("regexp", "^b=")]),

@@ -1053,7 +1053,11 @@ impl Runner<'_, '_> {
         let scope = live.context.scoped().shared();
         let delegated = live.context.flag(keywords.delegate_facts.as_ref(), &scope);
         let other = match delegated {
-            Ok(Some(true)) => live.context.keyword(keywords.delegate_to.as_ref(), &scope).ok().flatten(),
+            Ok(Some(true)) => live
+                .context
+                .keyword(keywords.delegate_to.as_ref(), &scope)
+                .ok()
+                .flatten(),
             _ => None,
         };
         match other.and_then(|name| self.world.host(&name.to_string())) {

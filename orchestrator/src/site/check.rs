@@ -164,8 +164,14 @@ fn defaults(step: &Step, errors: &mut Diagnostics) {
             errors.push(found.did_you_mean(module, crate::actions::module_names().iter().copied()));
             continue;
         }
-        let Some(spec) = crate::run::args::spec_of(module) else { continue };
-        let known = || spec.params.iter().flat_map(|param| std::iter::once(&param.name).chain(param.aliases));
+        let Some(spec) = crate::run::args::spec_of(module) else {
+            continue;
+        };
+        let known = || {
+            spec.params
+                .iter()
+                .flat_map(|param| std::iter::once(&param.name).chain(param.aliases))
+        };
         for (key, _) in given.entries() {
             let name = key.to_value().to_string();
             if !known().any(|own| **own == *name) {
