@@ -3,7 +3,7 @@
 
 use super::{Site, SitePlay, Step};
 use crate::error::{Diagnostic, Diagnostics};
-use crate::playbook::Keywords;
+use crate::playbook::{Keywords, Need};
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::Engine;
 use std::sync::Arc;
@@ -27,12 +27,21 @@ pub fn check(site: &Site, errors: &mut Diagnostics) {
             vars.values()
                 .for_each(|node| errors.extend(site.loading.engine.check(node)));
         }
+        let late = play.play.needs.iter().flatten().filter(|_| play.late);
+        late.for_each(|need| errors.push(needs_late(need)));
         for step in play.steps() {
+            let late = step.task.needs.iter().flatten().filter(|_| play.late);
+            late.for_each(|need| errors.push(needs_late(need)));
             steps(&site.loading.engine, &step, errors);
             notifications(&play.flows.handlers, &step, errors);
             template(site, play, &step, errors);
         }
     }
+}
+
+fn needs_late(need: &Need) -> Diagnostic {
+    let text = "`needs` is not supported behind `add_host` and `group_by`: the hosts of this play are not known yet";
+    Diagnostic::new("unsupported", text).at(need.span, "")
 }
 
 /// Looks at one step, also one that an include has brought.
@@ -164,8 +173,14 @@ fn defaults(step: &Step, errors: &mut Diagnostics) {
             errors.push(found.did_you_mean(module, crate::actions::module_names().iter().copied()));
             continue;
         }
-        let Some(spec) = crate::run::args::spec_of(module) else { continue };
-        let known = || spec.params.iter().flat_map(|param| std::iter::once(&param.name).chain(param.aliases));
+        let Some(spec) = crate::run::args::spec_of(module) else {
+            continue;
+        };
+        let known = || {
+            spec.params
+                .iter()
+                .flat_map(|param| std::iter::once(&param.name).chain(param.aliases))
+        };
         for (key, _) in given.entries() {
             let name = key.to_value().to_string();
             if !known().any(|own| **own == *name) {

@@ -161,7 +161,7 @@ impl Around {
 }
 
 /// A play's parts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Flows {
     /// Everything in order, with the flushing of handlers in its places.
     pub main: Vec<Flow>,
@@ -380,7 +380,10 @@ impl<'a> Flattener<'a> {
             return;
         };
         if around.files.contains(&path) {
-            let found = Diagnostic::new("import-cycle", format!("{} imports itself", crate::source::plain(&path)));
+            let found = Diagnostic::new(
+                "import-cycle",
+                format!("{} imports itself", crate::source::plain(&path)),
+            );
             self.errors.push(found.at(span, "it is under way already"));
             return;
         }

@@ -72,7 +72,11 @@ impl Engine {
                 "the template cannot be read: {}",
                 err.detail().unwrap_or("syntax error")
             );
-            let hint = if text.get(range.clone()) == Some("=") { "`==` compares" } else { "" };
+            let hint = if text.get(range.clone()) == Some("=") {
+                "`==` compares"
+            } else {
+                ""
+            };
             found.push(Diagnostic::new("template-syntax", said).at(place.span(&self.inner.sources, range), hint));
             return;
         }
