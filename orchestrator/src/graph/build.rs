@@ -59,6 +59,8 @@ pub struct Graph {
     lanes: HashMap<HostName, u32>,
     names: Vec<Named>,
     needs: Vec<Wish>,
+    play_ends: Vec<NodeId>,
+    tails: HashMap<HostName, NodeId>,
 }
 
 #[derive(Debug)]
@@ -105,15 +107,23 @@ impl Graph {
     /// Names in `needs` that nothing has, and cycles.
     pub fn site(site: &Site) -> Result<Graph, Diagnostics> {
         let mut graph = Graph::default();
-        let mut play_ends: Vec<NodeId> = Vec::new();
-        let mut tails: HashMap<HostName, NodeId> = HashMap::new();
-        for play in &site.plays {
-            let end = graph.play(play, play_ends.last().copied(), &mut tails);
-            play_ends.push(end);
+        for play in site.plays.iter().filter(|play| !play.late) {
+            graph.later(play);
         }
+        let play_ends = graph.play_ends.clone();
         graph.resolve(site, &play_ends)?;
         graph.refuse_cycles(site)?;
         Ok(graph)
+    }
+
+    /// Adds a play behind all others; returns the new nodes, to be entered.
+    pub fn later(&mut self, play: &Arc<SitePlay>) -> Vec<NodeId> {
+        let first = self.ready.len() as u32;
+        let mut tails = std::mem::take(&mut self.tails);
+        let end = self.play(play, self.play_ends.last().copied(), &mut tails);
+        self.tails = tails;
+        self.play_ends.push(end);
+        (first..self.ready.len() as u32).map(NodeId).collect()
     }
 
     /// The mistakes in `needs`, where a site has any.

@@ -84,6 +84,13 @@ impl Inventory {
         if self.groups.contains_key(name) {
             return Ok(self.group_hosts(name).into_iter().collect());
         }
+        if name.matches('[').count() != name.matches(']').count() {
+            let found = Diagnostic::new(
+                "bad-pattern",
+                format!("`{name}` is not a pattern: a bracket has no partner"),
+            );
+            return Err(found.at_some(span, ""));
+        }
         if name.contains(['*', '?', '[']) {
             let regex = compile(&glob(name), name, span)?;
             return Ok(self.matching(&regex, true));

@@ -35,6 +35,30 @@ impl Inventory {
         inventory
     }
 
+    /// The hosts and groups as a run has them: `members` of each group, whole. They have no variables.
+    ///
+    /// # Errors
+    /// A name that no host can have.
+    pub fn of_members<'m>(
+        sources: &SourceMap,
+        hosts: impl Iterator<Item = &'m str>,
+        members: impl Iterator<Item = (&'m String, &'m Vec<String>)>,
+    ) -> Result<Inventory, Diagnostics> {
+        let mut inventory = Inventory::load(sources, &[])?;
+        let named = |name: &str| HostName::new(name).map_err(|error| Diagnostic::new("bad-host", error.to_string()));
+        for host in hosts {
+            inventory.declare_host(&named(host)?, None);
+        }
+        for (group, hosts) in members.filter(|(group, _)| !["all", "ungrouped"].contains(&group.as_str())) {
+            inventory.declare_group(group, None);
+            for host in hosts {
+                inventory.put(group, &named(host)?);
+            }
+        }
+        inventory.finish()?;
+        Ok(inventory)
+    }
+
     /// Adds a host while a run goes on, as `add_host` does: a known host gets the groups and variables on top.
     ///
     /// # Errors

@@ -606,7 +606,7 @@ impl Runner<'_, '_> {
             self.cut.extend(later.map(|host| ((node.play.index, host), id)));
         }
         // As in Ansible nothing that is written behind it is begun, but for plays that say themselves what they need.
-        let behind = self.plays.iter();
+        let behind = self.site.plays.iter();
         let behind = behind.filter(|play| play.index > node.play.index && play.play.needs.is_none());
         let own = (flag || share).then_some(node.play.index);
         let ended: Vec<usize> = own.into_iter().chain(behind.map(|play| play.index)).collect();

@@ -27,7 +27,7 @@ use okd_agent::resource::{Failure, Kind};
 use okd_agent::value::Map;
 use okd_agent::wire::{self, Task};
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,7 +106,8 @@ pub async fn pass(
         ended: HashSet::new(),
         aborted: HashMap::new(),
         cut: HashMap::new(),
-        plays: &site.plays,
+        site,
+        late: site.plays.iter().filter(|play| play.late).cloned().collect(),
         down: HashMap::new(),
         dirty: HashSet::new(),
         uncertain: HashSet::new(),
@@ -254,7 +255,9 @@ struct Runner<'a, 'c> {
     aborted: HashMap<usize, NodeId>,
     /// Hosts whose turn in a play does not come, since all hosts of an earlier batch have failed.
     cut: HashMap<(usize, String), NodeId>,
-    plays: &'a [Arc<SitePlay>],
+    site: &'a Site,
+    /// Plays whose hosts are known only when their turn comes.
+    late: VecDeque<Arc<SitePlay>>,
     down: HashMap<Address, (String, bool)>,
     /// Hosts on which something with an unknown effect has run.
     dirty: HashSet<String>,
@@ -274,6 +277,9 @@ impl Runner<'_, '_> {
         self.after(settled);
         loop {
             self.consider_all();
+            if self.graph.ready.unsettled() == 0 && !self.cancelled() && self.next_play() {
+                continue;
+            }
             if self.graph.ready.unsettled() == 0 || (self.cancelled() && self.requests.is_empty()) {
                 break;
             }
@@ -307,6 +313,27 @@ impl Runner<'_, '_> {
             pass: self.pass,
             hosts: hosts.into_iter().collect(),
         });
+    }
+
+    /// Begins the next play whose hosts are known only now; `false` where there is none.
+    fn next_play(&mut self) -> bool {
+        let Some(play) = self.late.pop_front() else {
+            return false;
+        };
+        let play = Arc::new(self.site.arrived(&play, &self.world));
+        let new = self.graph.later(&play);
+        let mut steps: IndexMap<String, usize> = IndexMap::new();
+        for id in &new {
+            if let Some(node) = self.node(*id).filter(|node| !node.step.implicit) {
+                *steps.entry(node.host.as_str().to_owned()).or_default() += 1;
+            }
+        }
+        for (host, steps) in steps {
+            let _ = self.channels.events.send(Event::More { host, steps });
+        }
+        let settled = self.graph.ready.enter(new);
+        self.after(settled);
+        true
     }
 
     fn cancelled(&self) -> bool {

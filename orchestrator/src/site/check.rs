@@ -3,7 +3,7 @@
 
 use super::{Site, SitePlay, Step};
 use crate::error::{Diagnostic, Diagnostics};
-use crate::playbook::Keywords;
+use crate::playbook::{Keywords, Need};
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::Engine;
 use std::sync::Arc;
@@ -27,12 +27,21 @@ pub fn check(site: &Site, errors: &mut Diagnostics) {
             vars.values()
                 .for_each(|node| errors.extend(site.loading.engine.check(node)));
         }
+        let late = play.play.needs.iter().flatten().filter(|_| play.late);
+        late.for_each(|need| errors.push(needs_late(need)));
         for step in play.steps() {
+            let late = step.task.needs.iter().flatten().filter(|_| play.late);
+            late.for_each(|need| errors.push(needs_late(need)));
             steps(&site.loading.engine, &step, errors);
             notifications(&play.flows.handlers, &step, errors);
             template(site, play, &step, errors);
         }
     }
+}
+
+fn needs_late(need: &Need) -> Diagnostic {
+    let text = "`needs` is not supported behind `add_host` and `group_by`: the hosts of this play are not known yet";
+    Diagnostic::new("unsupported", text).at(need.span, "")
 }
 
 /// Looks at one step, also one that an include has brought.

@@ -161,7 +161,7 @@ impl Around {
 }
 
 /// A play's parts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Flows {
     /// Everything in order, with the flushing of handlers in its places.
     pub main: Vec<Flow>,

@@ -53,7 +53,7 @@ pub struct Loading {
 }
 
 /// A play with its hosts and steps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SitePlay {
     /// Its number in the playbook, from 0.
     pub index: usize,
@@ -67,6 +67,8 @@ pub struct SitePlay {
     pub files: Vec<Arc<Vars>>,
     /// Answers of `vars_prompt`.
     pub answers: Arc<Vars>,
+    /// Whether its hosts are known only when its turn comes, since `add_host` or `group_by` stands before it.
+    pub late: bool,
 }
 
 impl SitePlay {
@@ -95,6 +97,8 @@ pub struct Site {
     pub plays: Vec<Arc<SitePlay>>,
     /// The playbook's folder.
     pub dir: PathBuf,
+    /// `--limit`.
+    pub limit: Option<String>,
     /// What is odd without being wrong.
     pub warnings: Diagnostics,
 }
@@ -119,7 +123,11 @@ impl Site {
         };
         let mut plays = Vec::new();
         for (index, play) in playbook.plays.iter().enumerate() {
-            let hosts = loading.hosts(&inventory, play, &mut errors, &mut warnings);
+            let late = plays.iter().any(grows);
+            let hosts = match late {
+                true => Vec::new(),
+                false => loading.hosts(&inventory, play, &mut errors, &mut warnings),
+            };
             let hosts = hosts
                 .into_iter()
                 .filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host)))
@@ -133,6 +141,7 @@ impl Site {
                 flows,
                 files,
                 answers: Arc::new(wanted.answers.clone()),
+                late,
             }));
         }
         if let Some(name) = &wanted.start_at {
@@ -143,6 +152,7 @@ impl Site {
             inventory,
             plays,
             dir,
+            limit: wanted.limit.clone(),
             warnings,
         })
     }
@@ -172,6 +182,39 @@ impl Site {
         let groups = self.inventory.groups();
         let groups = groups.map(|group| (group.name.clone(), members(&group.name))).collect();
         Ok(World::new(self.loading.clone(), hosts, groups, run))
+    }
+
+    /// A late play with the hosts that there are now; none where its pattern names nothing.
+    #[must_use]
+    pub fn arrived(&self, play: &SitePlay, world: &World) -> SitePlay {
+        let groups = world
+            .groups
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
+        let implicit = |name: &&str| self.inventory.host(name).is_some_and(|host| host.implicit);
+        let names = world.names();
+        let names = names.iter().map(String::as_str).filter(|name| !implicit(name));
+        let sources = &self.loading.loader.sources;
+        let hosts = Inventory::of_members(sources, names, groups.iter()).map(|inventory| {
+            let mut ignored = Diagnostics::default();
+            let hosts = self
+                .loading
+                .hosts(&inventory, &play.play, &mut ignored, &mut Diagnostics::default());
+            let limit = self
+                .limit
+                .as_ref()
+                .map(|limit| inventory.pattern(limit, None).unwrap_or_default());
+            let wanted = hosts
+                .into_iter()
+                .filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host)));
+            wanted.collect()
+        });
+        let hosts: Vec<HostName> = hosts.unwrap_or_default();
+        SitePlay {
+            batches: batches(ordered(hosts, play.play.order.as_deref()), &play.play.serial),
+            ..play.clone()
+        }
     }
 
     /// What contradicts itself in the description of the cluster, and services that want the same port of a host. It
@@ -210,6 +253,12 @@ impl Site {
         self.warnings.0.extend::<Vec<_>>(warnings);
         Diagnostics(errors)
     }
+}
+
+/// Whether a play may add hosts or groups.
+fn grows(play: &Arc<SitePlay>) -> bool {
+    let adds = |step: &Arc<Step>| matches!(step.task.short_module(), "add_host" | "group_by");
+    play.late || play.steps().iter().any(adds)
 }
 
 fn start_at(plays: &mut [Arc<SitePlay>], name: &str, errors: &mut Diagnostics) {

@@ -149,7 +149,7 @@ pub fn folder_of(path: &Path) -> PathBuf {
 /// A path as a person would type it.
 #[must_use]
 pub fn plain(path: &Path) -> String {
-    let parts: PathBuf = folder
+    let parts: PathBuf = path
         .components()
         .filter(|part| *part != std::path::Component::CurDir)
         .collect();

@@ -10,20 +10,22 @@
 //!
 //! Sections named `says`, `log` and so on hold what is expected; `OKD_PLAY_BLESS=1` writes them anew.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A case.
-pub struct Case {
-    pub path: PathBuf,
+pub(crate) struct Case {
+    pub(crate) path: PathBuf,
     /// The lines before the first file.
-    pub head: String,
+    pub(crate) head: String,
     /// Names and texts, in the order written.
-    pub sections: Vec<(String, String)>,
+    pub(crate) sections: Vec<(String, String)>,
 }
 
 impl Case {
-    pub fn read(path: &Path) -> Case {
+    pub(crate) fn read(path: &Path) -> Case {
         let text = std::fs::read_to_string(path).unwrap();
         let (mut head, mut sections): (String, Vec<(String, String)>) = (String::new(), Vec::new());
         for line in text.split_inclusive('\n') {
@@ -45,7 +47,7 @@ impl Case {
     }
 
     /// The cases of a folder below `testdata`, sorted.
-    pub fn all(folder: &str) -> Vec<Case> {
+    pub(crate) fn all(folder: &str) -> Vec<Case> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(folder);
         let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
             .unwrap()
@@ -56,23 +58,19 @@ impl Case {
         paths.iter().map(|path| Case::read(path)).collect()
     }
 
-    pub fn name(&self) -> String {
-        self.path.file_stem().unwrap().to_string_lossy().into_owned()
-    }
-
     /// The words of the lines that begin with `$`.
-    pub fn commands(&self) -> Vec<Vec<String>> {
+    pub(crate) fn commands(&self) -> Vec<Vec<String>> {
         let lines = self.head.lines().filter_map(|line| line.strip_prefix("$ "));
         lines.map(words).collect()
     }
 
-    pub fn section(&self, name: &str) -> Option<&str> {
+    pub(crate) fn section(&self, name: &str) -> Option<&str> {
         let found = self.sections.iter().find(|(own, _)| own == name);
         found.map(|(_, text)| text.as_str())
     }
 
     /// Writes the files into a folder; `expected` are those that are not files.
-    pub fn unpack(&self, dir: &Path, expected: &[&str]) {
+    pub(crate) fn unpack(&self, dir: &Path, expected: &[&str]) {
         for (name, text) in self
             .sections
             .iter()
@@ -85,7 +83,7 @@ impl Case {
     }
 
     /// Compares a section with what came of it; `Err` says how they differ.
-    pub fn expect(&mut self, name: &str, actual: &str) -> Result<(), String> {
+    pub(crate) fn expect(&mut self, name: &str, actual: &str) -> Result<(), String> {
         let found = self.sections.iter_mut().find(|(own, _)| own == name);
         let mut actual = actual.to_owned();
         if !actual.is_empty() && !actual.ends_with('\n') {
@@ -131,7 +129,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// Runs okd-play in a folder, away from the settings of whoever runs the tests.
-pub fn okd_play(dir: &Path, args: &[String]) -> Output {
+pub(crate) fn okd_play(dir: &Path, args: &[String]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_okd-play"));
     command
         .args(args)
