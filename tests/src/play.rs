@@ -75,7 +75,7 @@ impl<'lab> Play<'lab> {
         let folder = self.folder.path();
         command.arg("exec").arg(program()).arg("run").arg(&self.playbook);
         command.arg("-i").arg(&self.inventory);
-        let given = |name: &str| words.iter().any(|word| *word == name);
+        let given = |name: &str| words.contains(&name);
         if !given("--private-key") {
             command.arg("--private-key").arg(self.lab.key());
         }

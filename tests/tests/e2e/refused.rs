@@ -141,9 +141,7 @@ fn put_back(flavour: Flavour, transport: &str) {
         format!("haproxy: {{pools: [{{name: api, bind: [\"*:{port}\"], port: 6443, hosts: {{one: 10.77.1.9}}}}]}}")
     };
     let sites = |port: u16| format!("nginx: {{sites: [{{name: okd, listen: {port}, root: /var/www}}]}}");
-    let subnet = |network: &str, range: &str| {
-        format!("dhcpd: {{subnets: [{{network: {network}, range: {range}}}]}}")
-    };
+    let subnet = |network: &str, range: &str| format!("dhcpd: {{subnets: [{{network: {network}, range: {range}}}]}}");
     for (unit, good, bad) in [
         // Each listens where the other does.
         ("haproxy", pools(6443), pools(8080)),
