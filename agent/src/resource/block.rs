@@ -107,10 +107,10 @@ impl BlockInFile {
         let mut lines = split(text);
         let mut at = self.cut(&mut lines)?;
         let mut block = self.lines();
-        if let Some(before) = lines[..at].last_mut().filter(|line| !line.ends_with('\n')) {
+        let surrounded = !block.is_empty();
+        if let Some(before) = lines[..at].last_mut().filter(|line| surrounded && !line.ends_with('\n')) {
             before.push('\n');
         }
-        let surrounded = !block.is_empty();
         if self.prepend_newline && surrounded && at > 0 && lines[at - 1] != "\n" {
             lines.insert(at, "\n".to_owned());
             at += 1;

@@ -20,6 +20,9 @@ const LIMIT: u64 = 1 << 20;
 /// Says one thing to a session and takes its answer.
 pub type Say<'a> = &'a mut dyn FnMut(Request) -> Option<Response>;
 
+/// Parameters as a playbook has them.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 /// A step that is tried.
 struct Case {
     kind: &'static str,
@@ -32,12 +35,9 @@ struct Case {
     secret: Option<&'static str>,
 }
 
-/// A kind, the file that it writes, and its parameters.
-type Poisoned = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
-
 fn cases(folder: &AbsPath) -> Vec<Case> {
     let poison = Secrets::placeholder("poison", "0f0f");
-    let texts: &[(&'static str, &[(&str, &str)])] = &[
+    let texts: &[(&'static str, Pairs<'_>)] = &[
         (
             "assemble",
             &[("src", "{}/parts"), ("dest", "{}/whole"), ("mode", "0640")],
@@ -198,7 +198,7 @@ fn cases(folder: &AbsPath) -> Vec<Case> {
             &[("path", "{}/none"), ("timeout", "0"), ("state", "absent")],
         ),
     ];
-    let run: &[(&'static str, &[(&str, &str)])] = &[
+    let run: &[(&'static str, Pairs<'_>)] = &[
         (
             "authorized_key",
             &[
@@ -262,7 +262,7 @@ fn cases(folder: &AbsPath) -> Vec<Case> {
         ),
         ("uri", &[("url", "http://127.0.0.1:1/"), ("creates", "{}/a.conf")]),
     ];
-    let secrets: &[Poisoned] = &[
+    let secrets: &[(&'static str, &'static str, Pairs<'_>)] = &[
         ("copy", "new", &[("content", "p={!}\n"), ("mode", "0600")]),
         ("copy", "a.conf", &[("content", "a=1\nb={!}\n# c\n")]),
         ("lineinfile", "a.conf", &[("line", "b={!}"), ("regexp", "^b=")]),
@@ -274,7 +274,7 @@ fn cases(folder: &AbsPath) -> Vec<Case> {
             &[("section", "main"), ("option", "a"), ("value", "{!}")],
         ),
     ];
-    let case = |kind, pairs: &[(&str, &str)], programs| {
+    let case = |kind, pairs: Pairs<'_>, programs| {
         let text = |text: &str| text.replace("{}", folder.as_str()).replace("{!}", &poison);
         let args = pairs
             .iter()

@@ -549,6 +549,7 @@ mod generated {
         ]);
         (finds, place(), state(), yes(), yes(), yes()).prop_map(|(find, place, state, backrefs, create, firstmatch)| {
             let (line, regexp, search) = find;
+            let backrefs = if line.starts_with('\\') { "yes" } else { backrefs };
             let pairs = vec![
                 ("line", line),
                 ("regexp", regexp),
