@@ -1,6 +1,6 @@
 //! The layers of variables that the inventory and the playbook's folder give a host, from the weakest to the strongest.
 
-use super::{ALL, Host, Inventory};
+use super::{ALL, Host, HostName, Inventory};
 use crate::error::{Diagnostic, Diagnostics, nearest};
 use crate::source::yaml::Node;
 use crate::source::{FileId, SourceMap};
@@ -58,9 +58,34 @@ impl Inventory {
     /// # Errors
     /// What is wrong in the files. A host that is not in the inventory has no layers.
     pub fn layers(&self, host: &str, playbook_dirs: &[&Path]) -> Result<Vec<Arc<VarLayer>>, Diagnostics> {
-        let Some(host) = self.host(host) else {
-            return Ok(Vec::new());
+        match self.host(host) {
+            Some(host) => self.layers_of(host, playbook_dirs),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The layers of a host that a run has added to these groups.
+    ///
+    /// # Errors
+    /// What is wrong in the files.
+    pub fn added_layers(
+        &self,
+        name: &HostName,
+        groups: &[String],
+        playbook_dirs: &[&Path],
+    ) -> Result<Vec<Arc<VarLayer>>, Diagnostics> {
+        let host = Host {
+            name: name.clone(),
+            span: None,
+            implicit: false,
+            groups: groups.to_vec(),
+            lineage: std::iter::once(ALL.to_owned()).chain(groups.iter().cloned()).collect(),
+            layers: Vec::new(),
         };
+        self.layers_of(&host, playbook_dirs)
+    }
+
+    fn layers_of(&self, host: &Host, playbook_dirs: &[&Path]) -> Result<Vec<Arc<VarLayer>>, Diagnostics> {
         let inventory: Vec<&Path> = self.dirs.iter().map(PathBuf::as_path).collect();
         let playbook: Vec<&Path> = playbook_dirs.iter().copied().filter(|dir| !self.is_dir(dir)).collect();
         let all = [ALL.to_owned()];

@@ -380,9 +380,10 @@ impl Engine {
         let (result, frame) = touch::record(root, || {
             let context = Native::from_dyn_object(Arc::clone(root));
             let out = self.inner.env.render_named_str("<template>", &source.text, context)?;
+            let out = with_newlines(text, out);
             match touch::only_emitted() {
                 Some(value) if print::printed(&value) == out => from_native(&value),
-                _ => Ok(Some(Value::Str(with_newlines(text, out)))),
+                _ => Ok(Some(Value::Str(out))),
             }
         });
         let trouble = self.trouble(root, place, &source, false);
