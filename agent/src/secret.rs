@@ -6,6 +6,8 @@ use std::fmt;
 
 const OPEN: &str = "‹secret:";
 const CLOSE: char = '›';
+/// Shorter secrets are words that are found where nobody put them: `root`, `true`, `5432`.
+const LONG: usize = 8;
 
 /// A secret's bytes. Neither printed nor compared in messages; overwritten when dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,38 @@ impl Secrets {
         }
     }
 
+    /// The placeholders in some bytes, each once.
+    #[must_use]
+    pub fn named_in(bytes: &[u8]) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut rest = bytes;
+        while let Some(start) = find(rest, OPEN.as_bytes()) {
+            rest = &rest[start..];
+            let Some(end) = find(rest, CLOSE.to_string().as_bytes()) else {
+                break;
+            };
+            let end = end + CLOSE.len_utf8();
+            match std::str::from_utf8(&rest[..end]) {
+                Ok(name) if !names.iter().any(|known| known == name) => names.push(name.to_owned()),
+                _ => {}
+            }
+            rest = &rest[OPEN.len()..];
+        }
+        names
+    }
+
+    /// Those with these placeholders.
+    #[must_use]
+    pub fn of(&self, names: &[String]) -> Secrets {
+        let entries = self
+            .entries
+            .iter()
+            .filter(|(placeholder, _)| names.contains(placeholder));
+        Secrets {
+            entries: entries.cloned().collect(),
+        }
+    }
+
     /// Puts the bytes in the place of their placeholders.
     #[must_use]
     pub fn reveal(&self, bytes: &[u8]) -> Vec<u8> {
@@ -93,13 +127,30 @@ impl Secrets {
     #[must_use]
     pub fn mask(&self, bytes: &[u8]) -> Vec<u8> {
         let entries = self.entries.iter().filter(|(_, secret)| !secret.0.is_empty());
-        replace_all(
-            bytes,
-            entries
-                .map(|(placeholder, secret)| (secret.reveal(), placeholder.as_bytes()))
-                .collect(),
-        )
+        hide(bytes, entries.collect())
     }
+
+    /// As [`Secrets::mask`], where only these placeholders are expected: they go before others with the same bytes, and of
+    /// the others only those count that are too long to be there by chance.
+    #[must_use]
+    pub fn mask_expecting(&self, bytes: &[u8], names: &[String]) -> Vec<u8> {
+        let expected = |entry: &&(String, Secret)| names.contains(&entry.0);
+        let counts = |entry: &&(String, Secret)| !entry.1.0.is_empty() && (entry.1.0.len() >= LONG || expected(entry));
+        let mut entries: Vec<&(String, Secret)> = self.entries.iter().filter(counts).collect();
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.1.0.len()), !expected(entry)));
+        hide(bytes, entries)
+    }
+}
+
+fn hide(bytes: &[u8], entries: Vec<&(String, Secret)>) -> Vec<u8> {
+    let pairs = entries
+        .into_iter()
+        .map(|(placeholder, secret)| (secret.reveal(), placeholder.as_bytes()));
+    replace_all(bytes, pairs.collect())
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
 }
 
 fn replace_all(bytes: &[u8], pairs: Vec<(&[u8], &[u8])>) -> Vec<u8> {
@@ -125,6 +176,7 @@ fn replace_all(bytes: &[u8], pairs: Vec<(&[u8], &[u8])>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -140,5 +192,23 @@ mod tests {
         assert!(String::from_utf8_lossy(&secrets.mask(b"x hunter2-long y")).contains("long:01ff"));
         assert!(!format!("{secrets:?}").contains("hunter2"));
         assert!(Secrets::marked(&shown) && !Secrets::marked("plain"));
+    }
+
+    #[test]
+    fn only_what_is_expected_or_long_is_taken_for_a_secret() {
+        let mut secrets = Secrets::default();
+        let [user, first, second] = ["user", "first", "second"].map(|name| Secrets::placeholder(name, "0a"));
+        secrets.insert(user.clone(), Secret::new("root"));
+        secrets.insert(first.clone(), Secret::new("long-enough"));
+        secrets.insert(second.clone(), Secret::new("long-enough"));
+        let mask = |names: &[String]| String::from_utf8(secrets.mask_expecting(b"root:long-enough", names)).unwrap();
+        assert_eq!(mask(&[]), format!("root:{first}"));
+        assert_eq!(mask(&[second.clone(), user.clone()]), format!("{user}:{second}"));
+        let text = format!("a {user}{second} {user} \u{2039}secret:open");
+        assert_eq!(Secrets::named_in(text.as_bytes()), [user, second.clone()]);
+        assert_eq!(
+            secrets.of(std::slice::from_ref(&second)).reveal(second.as_bytes()),
+            b"long-enough"
+        );
     }
 }

@@ -3,7 +3,7 @@
 use crate::diff::Change;
 use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
-use crate::resource::{Failure, Outcome, Status};
+use crate::resource::{Failure, Kind, Outcome, Status};
 use crate::system::cached::Cached;
 use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
@@ -112,6 +112,7 @@ impl Session {
 
     fn task(&mut self, task: Task) -> Response {
         let mark = self.plan.mark();
+        let task = self.veiled(task);
         let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
@@ -125,6 +126,33 @@ impl Session {
             reply,
             recorded: self.plan.since(mark),
         }
+    }
+
+    /// The texts that a step wants in a file, as they will be read back: they are compared with what is read.
+    fn veiled(&self, mut task: Task) -> Task {
+        let names = wire::placeholders(&task);
+        let secret = !names.is_empty();
+        self.veil.expect(names);
+        if !secret {
+            return task;
+        }
+        let text = |text: &mut String| {
+            if let Ok(read) = String::from_utf8(self.veil.as_read(text.as_bytes())) {
+                *text = read;
+            }
+        };
+        match &mut task.kind {
+            Kind::Copy(copy) => copy
+                .content
+                .iter_mut()
+                .for_each(|content| content.0 = self.veil.as_read(&content.0)),
+            Kind::LineInFile(line) => line.line.iter_mut().for_each(text),
+            Kind::BlockInFile(block) => text(&mut block.block),
+            Kind::Replace(replace) => text(&mut replace.replace),
+            Kind::IniFile(ini) => ini.value.iter_mut().chain(&mut ini.values).for_each(text),
+            _ => {}
+        }
+        task
     }
 
     fn run(&self, task: &Task) -> Reply {
@@ -251,7 +279,6 @@ impl System for WithEnv {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::resource::Kind;
     use crate::system::FileKind;
     use crate::system::fake::Fake;
     use crate::value::map;

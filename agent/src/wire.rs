@@ -91,6 +91,12 @@ pub enum Reply {
     Held,
 }
 
+/// The placeholders of secrets that a message names, each once.
+#[must_use]
+pub fn placeholders<T: Serialize>(message: &T) -> Vec<String> {
+    postcard::to_stdvec(message).map_or_else(|_| Vec::new(), |body| Secrets::named_in(&body))
+}
+
 /// Encodes a message as one frame.
 ///
 /// # Errors

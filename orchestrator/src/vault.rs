@@ -2,13 +2,15 @@
 
 mod cipher;
 mod keeper;
+mod reply;
 
 pub use keeper::Keeper;
 
 use crate::error::{Diagnostic, Diagnostics};
 use crate::source::yaml::{self, Node, NodeKind, Style};
 use crate::source::{FileId, SourceMap};
-use okd_agent::secret::Secret;
+use crate::template::SecretStore;
+use okd_agent::secret::{Secret, Secrets};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +19,15 @@ const HEADER: &str = "$ANSIBLE_VAULT;";
 const CIPHER: &str = "AES256";
 /// The label of a password that has none.
 pub const DEFAULT_LABEL: &str = "default";
+/// Variables that are passwords wherever they stand.
+const PASSWORDS: [&str; 6] = [
+    "ansible_become_pass",
+    "ansible_become_password",
+    "ansible_password",
+    "ansible_ssh_pass",
+    "ansible_sudo_pass",
+    "ansible_ssh_private_key_passphrase",
+];
 
 /// Why something cannot be encrypted or decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +60,8 @@ pub enum VaultError {
 pub struct VaultKey {
     /// `default` unless given.
     pub label: String,
+    /// Where it is from, for people.
+    pub origin: String,
     password: Secret,
 }
 
@@ -58,11 +71,19 @@ impl VaultKey {
     pub fn new(label: &str, password: Secret) -> Self {
         VaultKey {
             label: label.to_owned(),
+            origin: "a question".to_owned(),
             password,
         }
     }
 
+    /// The password.
+    #[must_use]
+    pub fn password(&self) -> &Secret {
+        &self.password
+    }
+
     /// A password from a file, without the blanks around it; a file that is executable is run, and says it on its output.
+    /// One whose name ends in `-client` is told the label, as Ansible does.
     ///
     /// # Errors
     /// `vault-password` where the file cannot be read, the program fails, or nothing comes of it.
@@ -74,7 +95,11 @@ impl VaultKey {
         let meta = path.metadata().map_err(|error| failed(error.to_string()))?;
         let bytes = if meta.is_file() && meta.permissions().mode() & 0o111 != 0 {
             let program = path.canonicalize().map_err(|error| failed(error.to_string()))?;
+            let client = path
+                .file_stem()
+                .is_some_and(|stem| stem.to_string_lossy().ends_with("-client"));
             let output = std::process::Command::new(program)
+                .args(["--vault-id", label].iter().filter(|_| client))
                 .stderr(std::process::Stdio::inherit())
                 .output()
                 .map_err(|error| failed(error.to_string()))?;
@@ -87,7 +112,10 @@ impl VaultKey {
         };
         match bytes.trim_ascii() {
             [] => Err(failed("it is empty".to_owned())),
-            password => Ok(VaultKey::new(label, Secret::new(password))),
+            password => Ok(VaultKey {
+                origin: path.display().to_string(),
+                ..VaultKey::new(label, Secret::new(password))
+            }),
         }
     }
 }
@@ -132,6 +160,14 @@ impl Vault {
     /// # Errors
     /// See [`VaultError`].
     pub fn decrypt(&self, text: &str) -> Result<Secret, VaultError> {
+        self.unlock(text).map(|(secret, _)| secret)
+    }
+
+    /// As [`Vault::decrypt`], with the password that fits.
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub fn unlock(&self, text: &str) -> Result<(Secret, &VaultKey), VaultError> {
         let mut lines = text.trim_start().lines();
         let label = header(lines.next().unwrap_or_default())?;
         let sealed = cipher::Sealed::read(lines)?;
@@ -142,7 +178,7 @@ impl Vault {
         for key in fitting.into_iter().chain(others) {
             match sealed.open(key.password.reveal()) {
                 Err(VaultError::Password) => {}
-                opened => return opened.map(Secret::new),
+                opened => return opened.map(|bytes| (Secret::new(bytes), key)),
             }
         }
         Err(VaultError::Password)
@@ -157,14 +193,67 @@ impl Vault {
             .keys
             .iter()
             .find(|key| label.is_none_or(|label| key.label == label));
-        let key = key.ok_or(VaultError::Locked)?;
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(|_| VaultError::Random)?;
-        let body = cipher::seal(key.password.reveal(), plain, &salt)?;
-        Ok(match key.label.as_str() {
-            DEFAULT_LABEL => format!("{HEADER}1.1;{CIPHER}\n{body}"),
-            label => format!("{HEADER}1.2;{CIPHER};{label}\n{body}"),
-        })
+        key.ok_or(VaultError::Locked)?.encrypt(plain)
+    }
+
+    /// The passwords, in the order given.
+    #[must_use]
+    pub fn keys(&self) -> &[VaultKey] {
+        &self.keys
+    }
+
+    /// A message that something cannot be decrypted, with what to do about it.
+    #[must_use]
+    pub fn mistake(&self, what: &str, error: &VaultError) -> Diagnostic {
+        let found = Diagnostic::new("vault", format!("cannot decrypt {what}: {error}"));
+        match error {
+            VaultError::Locked => found.help(
+                "give the password by `--vault-password-file FILE`, `--vault-id LABEL@FILE` or `--ask-vault-pass`",
+            ),
+            VaultError::Password => {
+                let tried = self
+                    .keys
+                    .iter()
+                    .map(|key| format!("`{}` from {}", key.label, key.origin));
+                found.note(format!("tried {}", tried.collect::<Vec<_>>().join(", ")))
+            }
+            _ => found,
+        }
+    }
+
+    /// The placeholder for what a file holds, where it is encrypted.
+    ///
+    /// # Errors
+    /// When it cannot be decrypted.
+    pub fn file(&self, path: &Path, bytes: &[u8]) -> Result<Option<String>, Diagnostic> {
+        if !bytes.starts_with(HEADER.as_bytes()) {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let secret = self
+            .decrypt(&text)
+            .map_err(|error| self.mistake(&path.display().to_string(), &error))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(Some(self.keeper.keep(&name.unwrap_or_default(), secret)))
+    }
+
+    /// A variable as it may be shown: connection passwords that stand in plain are secrets too.
+    #[must_use]
+    pub fn variable(&self, name: &str, mut value: Node) -> Node {
+        self.guard(name, name, &mut value);
+        value
+    }
+
+    fn guard(&self, name: &str, path: &str, value: &mut Node) {
+        let plain = match &value.kind {
+            NodeKind::Str(text, _) => !text.is_empty() && !text.contains("{{") && !Secrets::marked(text),
+            NodeKind::Int(_) => true,
+            _ => false,
+        };
+        if plain && PASSWORDS.contains(&name) {
+            let secret = Secret::new(value.to_value().to_string());
+            value.kind = NodeKind::Str(self.keeper.keep(path, secret), Style::Plain);
+        }
     }
 
     /// As [`yaml::parse`], with all that is encrypted opened: `!vault` values become placeholders, and so does every text
@@ -180,16 +269,14 @@ impl Vault {
             self.open(&mut node, "", false, &mut mistakes);
             return mistakes.into_result(node);
         }
-        let unreadable = |why: String| {
-            let message = format!("cannot decrypt {}: {why}", source.path.display());
-            let end = source.text.lines().next().map_or(0, str::len) as u32;
-            Diagnostic::new("vault", message).at(crate::source::Span { file, start: 0, end }, "")
-        };
+        let name = source.path.display().to_string();
+        let end = source.text.lines().next().map_or(0, str::len) as u32;
+        let place = crate::source::Span { file, start: 0, end };
         let secret = self
             .decrypt(&source.text)
-            .map_err(|error| unreadable(error.to_string()))?;
-        let text = String::from_utf8(secret.reveal().to_vec());
-        let text = text.map_err(|_| unreadable("what it holds is not UTF-8 text".to_owned()))?;
+            .map_err(|error| self.mistake(&name, &error).at(place, ""))?;
+        let text = String::from_utf8(secret.reveal().to_vec())
+            .map_err(|_| Diagnostic::new("vault", format!("what {name} holds is not UTF-8 text")).at(place, ""))?;
         let hidden = sources.add_hidden(&source.path, text);
         let mut node = yaml::parse(sources, hidden).map_err(silenced)?;
         let mut mistakes = Diagnostics::default();
@@ -218,17 +305,25 @@ impl Vault {
                 for (key, value) in entries {
                     let name = key.to_value().to_string();
                     self.open(value, &below(&name), all, mistakes);
+                    self.guard(&name, &below(&name), value);
                 }
                 return;
             }
             NodeKind::Str(text, _) if locked => match self.decrypt(text) {
                 Ok(secret) => secret,
                 Err(error) => {
-                    let message = format!("cannot decrypt `{path}`: {error}");
-                    mistakes.push(Diagnostic::new("vault", message).at(node.span, ""));
+                    mistakes.push(self.mistake(&format!("`{path}`"), &error).at(node.span, ""));
                     return;
                 }
             },
+            NodeKind::Str(text, _) if all && text.is_empty() => return,
+            NodeKind::Str(text, _) if all && text.contains(['{']) && crate::template::is_template(text) => {
+                node.kind = NodeKind::Str(
+                    self.keeper.keep_template(path, Secret::new(text.as_str())),
+                    Style::Plain,
+                );
+                return;
+            }
             NodeKind::Str(..) | NodeKind::Int(_) | NodeKind::Float(_) if all => {
                 Secret::new(node.to_value().to_string())
             }
@@ -236,6 +331,49 @@ impl Vault {
         };
         node.tag = None;
         node.kind = NodeKind::Str(self.keeper.keep(path, secret), Style::Plain);
+    }
+}
+
+impl VaultKey {
+    /// Encrypts with this password.
+    ///
+    /// # Errors
+    /// [`VaultError::Random`].
+    pub fn encrypt(&self, plain: &[u8]) -> Result<String, VaultError> {
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(|_| VaultError::Random)?;
+        let body = cipher::seal(self.password.reveal(), plain, &salt)?;
+        Ok(match self.label.as_str() {
+            DEFAULT_LABEL => format!("{HEADER}1.1;{CIPHER}\n{body}"),
+            label => format!("{HEADER}1.2;{CIPHER};{label}\n{body}"),
+        })
+    }
+}
+
+impl SecretStore for Vault {
+    fn reveal(&self, text: &str) -> Option<String> {
+        self.keeper.reveal(text)
+    }
+
+    fn derive(&self, name: &str, value: String) -> String {
+        self.keeper.derive(name, value)
+    }
+
+    fn any(&self) -> bool {
+        self.keeper.any()
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        self.keeper.holds(text)
+    }
+
+    fn template(&self, placeholder: &str) -> Option<String> {
+        self.keeper.template(placeholder)
+    }
+
+    fn open(&self, path: &Path, text: String) -> Result<String, String> {
+        let opened = self.file(path, text.as_bytes()).map_err(|found| found.message)?;
+        Ok(opened.unwrap_or(text))
     }
 }
 
@@ -272,7 +410,6 @@ fn silenced(mistakes: Diagnostics) -> Diagnostics {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::template::SecretStore;
 
     /// Written by `ansible-vault encrypt`, password `pass1`.
     const FILE: &str = "$ANSIBLE_VAULT;1.1;AES256

@@ -8,7 +8,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A machine that is told secrets where others see placeholders.
 pub struct Veil {
     under: Arc<dyn System>,
-    secrets: Mutex<Secrets>,
+    secrets: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    secrets: Secrets,
+    /// The placeholders that the step at work names; `None` where that is not known.
+    expected: Option<Vec<String>>,
+}
+
+impl Known {
+    fn mask(&self, bytes: &[u8]) -> Vec<u8> {
+        match &self.expected {
+            Some(names) => self.secrets.mask_expecting(bytes, names),
+            None => self.secrets.mask(bytes),
+        }
+    }
 }
 
 impl Veil {
@@ -23,15 +39,27 @@ impl Veil {
 
     /// Adds secrets to those that are known.
     pub fn learn(&self, secrets: Secrets) {
-        self.lock().merge(secrets);
+        self.lock().secrets.merge(secrets);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Secrets> {
+    /// A step begins that names these placeholders; see [`Secrets::mask_expecting`].
+    pub fn expect(&self, names: Vec<String>) {
+        self.lock().expected = Some(names);
+    }
+
+    /// Bytes as they will be read back once they have been written: plain text that happens to be a secret is one.
+    #[must_use]
+    pub fn as_read(&self, bytes: &[u8]) -> Vec<u8> {
+        let known = self.lock();
+        known.mask(&known.secrets.reveal(bytes))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reveal(&self, bytes: &[u8]) -> Vec<u8> {
-        self.lock().reveal(bytes)
+        self.lock().secrets.reveal(bytes)
     }
 
     fn reveal_text(&self, text: &str) -> Result<String, SystemError> {

@@ -18,6 +18,13 @@ pub(super) fn words(args: &RunArgs) -> Vec<String> {
     for given in &args.site.extra_vars {
         with("-e", Some(variable(given)));
     }
+    let vault = &args.site.vault;
+    for file in &vault.vault_password_file {
+        with("--vault-password-file", Some(path(file)));
+    }
+    for given in &vault.vault_id {
+        with("--vault-id", Some(given.clone()));
+    }
     let link = &args.link;
     with("-u", link.user.clone());
     with("-c", link.connection.clone());
@@ -34,6 +41,7 @@ pub(super) fn words(args: &RunArgs) -> Vec<String> {
     with("--transport", transport);
     for (flag, set) in [
         ("-b", link.r#become),
+        ("-J", vault.ask_vault_pass),
         ("-K", link.ask_become_pass),
         ("--check", args.check),
         ("--yes", args.yes),

@@ -26,6 +26,8 @@ pub enum Command {
     Vars(VarsArgs),
     /// Run one command on some hosts, and show what it prints
     Exec(ExecArgs),
+    /// Encrypt, decrypt, view, edit and rekey files of Ansible Vault
+    Vault(VaultCommand),
     /// Describe the modules: parameters, examples, what a plan knows of them
     Doc(DocArgs),
     /// Print a completion script for a shell
@@ -47,6 +49,88 @@ pub struct SiteArgs {
     /// Only these hosts
     #[arg(short = 'l', long, value_name = "PATTERN")]
     pub limit: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub vault: VaultArgs,
+}
+
+/// Where vault passwords are.
+#[derive(Debug, Args, Clone, Default)]
+pub struct VaultArgs {
+    /// A vault password: a file, or a program that prints it; else `$ANSIBLE_VAULT_PASSWORD_FILE`
+    #[arg(long, value_name = "FILE", alias = "vault-pass-file")]
+    pub vault_password_file: Vec<PathBuf>,
+    /// A vault password with a label: a file, a program, or `prompt`; may be given again
+    #[arg(long, value_name = "[LABEL@]FILE")]
+    pub vault_id: Vec<String>,
+    /// Ask for a vault password
+    #[arg(short = 'J', long, alias = "ask-vault-password")]
+    pub ask_vault_pass: bool,
+}
+
+/// `okd-play vault`.
+#[derive(Debug, Args)]
+pub struct VaultCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: VaultAction,
+}
+
+/// What `okd-play vault` does.
+#[derive(Debug, Subcommand)]
+pub enum VaultAction {
+    /// Encrypt files in place
+    Encrypt(VaultFiles),
+    /// Decrypt files in place; they are for their owner alone then
+    Decrypt(VaultFiles),
+    /// Print what encrypted files hold
+    View(VaultFiles),
+    /// Change an encrypted file in `$VISUAL` or `$EDITOR`
+    Edit(VaultFiles),
+    /// Encrypt a value for a playbook; it is read from the standard input, or asked for
+    #[command(alias = "encrypt_string")]
+    EncryptString {
+        /// The variable's name
+        #[arg(short = 'n', long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        seal: SealArgs,
+    },
+    /// Encrypt files with another password
+    Rekey {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        files: VaultFiles,
+        /// The new password: a file, or a program that prints it; without it, it is asked for
+        #[arg(long, value_name = "FILE")]
+        new_vault_password_file: Option<PathBuf>,
+        /// The new password with a label
+        #[arg(long, value_name = "[LABEL@]FILE", conflicts_with = "new_vault_password_file")]
+        new_vault_id: Option<String>,
+    },
+}
+
+/// Files, and the passwords for them.
+#[derive(Debug, Args)]
+pub struct VaultFiles {
+    /// The files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub seal: SealArgs,
+}
+
+/// Passwords, and which of them encrypts.
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub vault: VaultArgs,
+    /// The label of the password that encrypts, where there are several
+    #[arg(long, value_name = "LABEL")]
+    pub encrypt_vault_id: Option<String>,
 }
 
 /// How hosts are reached.

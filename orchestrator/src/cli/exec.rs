@@ -35,7 +35,8 @@ pub(super) fn exec(sources: &SourceMap, args: &ExecArgs) -> End {
         let (replies, mut incoming) = unbounded_channel::<LinkEvent>();
         let prompt = Arc::new(super::terminal::Terminal);
         let connector = Connector::new(Limits::default(), Environment::from_process(), Some(prompt));
-        let mut hub = Hub::new(connector, args.link.transport.into(), replies);
+        let keeper = Arc::clone(site.loading.loader.vault.keeper());
+        let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
         let (events, mut told) = unbounded_channel();
         let (_keep, cancel) = watch::channel(Cancel::No);
         let channels = Channels {
@@ -61,15 +62,16 @@ pub(super) fn exec(sources: &SourceMap, args: &ExecArgs) -> End {
 
 /// A playbook of one task, made of the command line.
 fn site(sources: &SourceMap, args: &ExecArgs) -> Result<Site, crate::error::Diagnostics> {
-    let extra = load::extra_vars(sources, &args.site.extra_vars)?;
-    let inventory = load::inventory(sources, &args.site.inventory, None)?;
+    let vault = super::unlock::vault(&args.site.vault)?;
+    let extra = load::extra_vars(sources, &args.site.extra_vars, &vault)?;
+    let inventory = load::inventory(sources, &args.site.inventory, None, &vault)?;
     let words = serde_json::to_string(&args.command).unwrap_or_default();
     let hosts = serde_json::to_string(&args.pattern).unwrap_or_default();
     let text = format!(
         "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - name: command\n      command:\n        argv: !unsafe {words}\n"
     );
     let file = sources.add(Path::new("command line"), text);
-    let loading = load::loading(sources, Tags::default(), &extra)?;
+    let loading = load::loading(sources, Tags::default(), &extra, &vault);
     let plays = loading.loader.parsed(&yaml::parse(sources, file)?, Path::new("."))?;
     let book = Playbook {
         path: PathBuf::from("."),

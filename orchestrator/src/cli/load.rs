@@ -9,9 +9,10 @@ use crate::playbook::{Vars, keywords};
 use crate::run::args as task_args;
 use crate::site::{Loading, Site, Tags, Wanted, check};
 use crate::source::SourceMap;
-use crate::source::yaml::{self, Node};
-use crate::template::{Engine, Options};
+use crate::source::yaml::{Node, NodeKind};
+use crate::template::{Engine, Options, SecretStore};
 use crate::vault::Vault;
+use okd_agent::secret::{Secret, Secrets};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,11 +28,12 @@ pub fn site(
     start_at: Option<String>,
     ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
 ) -> Result<Site, Diagnostics> {
-    let extra = extra_vars(sources, &args.extra_vars)?;
-    let loading = loading(sources, tags, &extra)?;
+    let vault = super::unlock::vault(&args.vault)?;
+    let mut extra = extra_vars(sources, &args.extra_vars, &vault)?;
+    let loading = loading(sources, tags, &extra, &vault);
     let (book, inventory) = rayon::join(
         || loading.loader.playbook(playbook),
-        || inventory(sources, &args.inventory, playbook.parent()),
+        || inventory(sources, &args.inventory, playbook.parent(), &vault),
     );
     let mut errors = Diagnostics::default();
     let (book, inventory) = (errors.absorb(book), errors.absorb(inventory));
@@ -40,7 +42,13 @@ pub fn site(
     };
     let mut answers = Vars::new();
     for prompt in book.plays.iter().flat_map(|play| &play.vars_prompt) {
-        if extra.contains_key(&prompt.name) || answers.contains_key(&prompt.name) {
+        if let Some(given) = extra.get_mut(&prompt.name) {
+            if prompt.private {
+                *given = Arc::new(private(&prompt.name, given, &vault));
+            }
+            continue;
+        }
+        if answers.contains_key(&prompt.name) {
             continue;
         }
         let Some(answer) = ask(prompt).or_else(|| prompt.default.clone()) else {
@@ -48,6 +56,10 @@ pub fn site(
             return Err(Diagnostic::new("no-terminal", text)
                 .help(format!("give it by `-e {}=…`", prompt.name))
                 .into());
+        };
+        let answer = match prompt.private && !answer.is_empty() {
+            true => vault.keeper().keep(&prompt.name, Secret::new(answer)),
+            false => answer,
         };
         let file = sources.add(Path::new("vars_prompt"), answer.clone());
         let span = crate::source::Span {
@@ -74,30 +86,50 @@ pub fn site(
     errors.into_result(site)
 }
 
+/// The answer to a private question, given beforehand.
+fn private(name: &str, given: &Node, vault: &Vault) -> Node {
+    match &given.kind {
+        NodeKind::Str(text, style) if !text.is_empty() && !Secrets::marked(text) => {
+            let kept = vault.keeper().keep(name, Secret::new(text.as_str()));
+            Node {
+                kind: NodeKind::Str(kept, *style),
+                ..given.clone()
+            }
+        }
+        _ => given.clone(),
+    }
+}
+
 /// What reads and renders.
-///
-/// # Errors
-/// Where the system gives no random bytes.
-pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars) -> Result<Loading, Diagnostic> {
-    let vault = Vault::new(Vec::new()).map_err(|error| Diagnostic::new("vault", error.to_string()))?;
+#[must_use]
+pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars, vault: &Arc<Vault>) -> Loading {
     let roles = std::env::var_os("ANSIBLE_ROLES_PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let home = std::env::home_dir().map(|home| home.join(".ansible/roles"));
     let mut roles: Vec<PathBuf> = roles.unwrap_or_default();
     roles.extend(home);
     roles.push(PathBuf::from("/etc/ansible/roles"));
-    Ok(Loading {
-        loader: Loader::new(sources.clone(), roles, Arc::new(vault)),
-        engine: Engine::new(sources.clone(), Options::default()),
+    let options = Options {
+        secrets: Some(Arc::clone(vault) as Arc<dyn SecretStore>),
+        ..Options::default()
+    };
+    Loading {
+        loader: Loader::new(sources.clone(), roles, Arc::clone(vault)),
+        engine: Engine::new(sources.clone(), options),
         tags,
         extra: Arc::new(extra.clone()),
-    })
+    }
 }
 
 /// The inventory: `-i`, else `$OKD_PLAY_INVENTORY`, else `inventory/` beside the playbook or its parent.
 ///
 /// # Errors
 /// Where there is none, or it holds mistakes.
-pub fn inventory(sources: &SourceMap, given: &[String], beside: Option<&Path>) -> Result<Inventory, Diagnostics> {
+pub fn inventory(
+    sources: &SourceMap,
+    given: &[String],
+    beside: Option<&Path>,
+    vault: &Arc<Vault>,
+) -> Result<Inventory, Diagnostics> {
     let named: Vec<String> = match given {
         [] => std::env::var("OKD_PLAY_INVENTORY")
             .ok()
@@ -108,7 +140,7 @@ pub fn inventory(sources: &SourceMap, given: &[String], beside: Option<&Path>) -
     };
     if !named.is_empty() {
         let from: Vec<InventorySource> = named.iter().map(|name| InventorySource::parse(name)).collect();
-        return Inventory::load(sources, &from);
+        return Inventory::load_with(sources, &from, Arc::clone(vault));
     }
     let beside = beside
         .filter(|path| !path.as_os_str().is_empty())
@@ -122,7 +154,10 @@ pub fn inventory(sources: &SourceMap, given: &[String], beside: Option<&Path>) -
     ];
     let found = candidates.iter().flatten().find(|path| path.exists());
     match found {
-        Some(path) => Inventory::load(sources, &[InventorySource::parse(&path.display().to_string())]),
+        Some(path) => {
+            let from = [InventorySource::parse(&path.display().to_string())];
+            Inventory::load_with(sources, &from, Arc::clone(vault))
+        }
         None => {
             let places: Vec<String> = candidates
                 .iter()
@@ -141,26 +176,26 @@ pub fn inventory(sources: &SourceMap, given: &[String], beside: Option<&Path>) -
 ///
 /// # Errors
 /// What cannot be read.
-pub fn extra_vars(sources: &SourceMap, given: &[String]) -> Result<Vars, Diagnostics> {
+pub fn extra_vars(sources: &SourceMap, given: &[String], vault: &Vault) -> Result<Vars, Diagnostics> {
     let mut all = Vars::new();
     for text in given {
         let vars = match text.strip_prefix('@') {
             Some(path) => {
                 let file = sources.read(Path::new(path), None)?;
-                keywords::vars(&yaml::parse(sources, file)?)?
+                keywords::vars(&vault.parse(sources, file)?)?
             }
             None if text.trim_start().starts_with('{') => {
                 let file = sources.add(Path::new("-e"), text.clone());
-                keywords::vars(&yaml::parse(sources, file)?)?
+                keywords::vars(&vault.parse(sources, file)?)?
             }
-            None => words(sources, text)?,
+            None => words(sources, text, vault)?,
         };
         all.extend(vars);
     }
     Ok(all)
 }
 
-fn words(sources: &SourceMap, text: &str) -> Result<Vars, Diagnostics> {
+fn words(sources: &SourceMap, text: &str, vault: &Vault) -> Result<Vars, Diagnostics> {
     let file = sources.add(Path::new("-e"), text.to_owned());
     let span = crate::source::Span {
         file,
@@ -178,7 +213,7 @@ fn words(sources: &SourceMap, text: &str) -> Result<Vars, Diagnostics> {
         keywords::variable_name(&Node::str(name, span))?;
         all.insert(
             name.to_owned(),
-            Arc::new(Node::str(crate::playbook::task::unquoted(value), span)),
+            Arc::new(vault.variable(name, Node::str(crate::playbook::task::unquoted(value), span))),
         );
     }
     Ok(all)

@@ -10,6 +10,8 @@ pub mod load;
 mod run;
 mod show;
 mod terminal;
+mod unlock;
+mod vault;
 
 use crate::error::{Diagnostics, Exit};
 use crate::report::scrub;
@@ -36,6 +38,7 @@ pub fn main() -> u8 {
         Command::Inventory(args) => show::inventory(&sources, &args),
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),
+        Command::Vault(args) => vault::vault(&args.action),
         Command::Doc(args) => doc::doc(&args),
         Command::Completion { shell } => {
             let mut command = <Cli as clap::CommandFactory>::command();

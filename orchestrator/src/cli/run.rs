@@ -107,7 +107,8 @@ fn known(secret: Secret) -> Secret {
 async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options) -> End {
     let (replies, mut incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
-    let mut hub = Hub::new(connector, args.link.transport.into(), replies);
+    let keeper = Arc::clone(site.loading.loader.vault.keeper());
+    let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
     let cancel = cancel();
     let mut report = Report::new(sources.clone(), settings(args), site);
     let planned = one(

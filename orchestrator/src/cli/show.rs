@@ -11,7 +11,8 @@ use okd_agent::value::Map;
 use std::fmt::Write;
 
 pub(super) fn inventory(sources: &SourceMap, args: &InventoryArgs) -> End {
-    let inventory = load::inventory(sources, &args.site.inventory, None)?;
+    let vault = super::unlock::vault(&args.site.vault)?;
+    let inventory = load::inventory(sources, &args.site.inventory, None, &vault)?;
     for warning in inventory.warnings() {
         crate::report::warn(&warning.render(sources, false));
     }
@@ -79,7 +80,8 @@ fn tree(inventory: &Inventory, name: &str, depth: usize, text: &mut String) {
 }
 
 pub(super) fn vars(sources: &SourceMap, args: &VarsArgs) -> End {
-    let inventory = load::inventory(sources, &args.site.inventory, None)?;
+    let vault = super::unlock::vault(&args.site.vault)?;
+    let inventory = load::inventory(sources, &args.site.inventory, None, &vault)?;
     known(&inventory, &args.host)?;
     let Some(name) = &args.why else {
         let mut text = String::new();
@@ -89,7 +91,7 @@ pub(super) fn vars(sources: &SourceMap, args: &VarsArgs) -> End {
         print(&text);
         return Ok(Exit::Ok);
     };
-    let extra = load::extra_vars(sources, &args.site.extra_vars)?;
+    let extra = load::extra_vars(sources, &args.site.extra_vars, &vault)?;
     let mut text = String::new();
     let mut wins = true;
     let mut say = |what: &str, node: &crate::source::yaml::Node| {

@@ -178,7 +178,8 @@ impl Reader<'_> {
         } else {
             place
         };
-        Ok((Node::str(key, key_place), literal::node(value, value_place)))
+        let value = self.inventory.vault.variable(key, literal::node(value, value_place));
+        Ok((Node::str(key, key_place), value))
     }
 
     fn variable(&mut self, group: &str, line: &str, start: usize) -> Result<(), Diagnostics> {
@@ -191,7 +192,9 @@ impl Reader<'_> {
         let (key, value) = (key.trim(), value.trim());
         let key = Node::str(key, self.span(start, start + key.len()));
         let value = literal::node(value, self.span(behind, behind + value.len()));
-        let said = (group.to_owned(), key.as_str().unwrap_or_default().to_owned());
+        let name = key.as_str().unwrap_or_default();
+        let value = self.inventory.vault.variable(name, value);
+        let said = (group.to_owned(), name.to_owned());
         if let Some(first) = self.seen.insert(said, key.span) {
             return Err(twice(&key, first).into());
         }

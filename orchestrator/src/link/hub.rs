@@ -5,13 +5,15 @@ use super::binary;
 use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
+use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
-use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode};
-use std::collections::{BTreeMap, HashMap};
+use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +33,7 @@ type Connecting = Arc<OnceCell<Result<Connection, ConnectError>>>;
 struct Shared {
     connector: Connector,
     transport: Transport,
+    keeper: Arc<Keeper>,
     events: UnboundedSender<LinkEvent>,
     connections: Mutex<HashMap<String, Connecting>>,
     stop: Stop,
@@ -43,15 +46,24 @@ struct Open {
     worker: JoinHandle<()>,
     /// How much of what other sessions of the host predicted it has been told.
     told: usize,
+    /// Placeholders of the secrets that it has been told.
+    secrets: HashSet<String>,
 }
 
 impl Hub {
-    /// A hub whose sessions answer on `events`. Nothing is contacted yet.
+    /// A hub whose sessions answer on `events` and are told the keeper's secrets as steps name them. Nothing is
+    /// contacted yet.
     #[must_use]
-    pub fn new(connector: Connector, transport: Transport, events: UnboundedSender<LinkEvent>) -> Self {
+    pub fn new(
+        connector: Connector,
+        transport: Transport,
+        keeper: Arc<Keeper>,
+        events: UnboundedSender<LinkEvent>,
+    ) -> Self {
         let shared = Shared {
             connector,
             transport,
+            keeper,
             events,
             connections: Mutex::default(),
             stop: Stop::default(),
@@ -100,8 +112,20 @@ impl Hub {
                 requests,
                 worker,
                 told: 0,
+                secrets: HashSet::new(),
             }
         })
+    }
+}
+
+impl Open {
+    /// Tells a session the secrets that a message for it names, and no others.
+    fn tell<T: Serialize>(&mut self, keeper: &Keeper, message: &T) {
+        let mut names = placeholders(message);
+        names.retain(|name| self.secrets.insert(name.clone()));
+        if !names.is_empty() {
+            let _ = self.requests.send(Request::Secrets(keeper.secrets(&names)));
+        }
     }
 }
 
@@ -122,9 +146,11 @@ impl Links for Hub {
             let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
             open.told = all.len();
             if !news.is_empty() {
+                open.tell(&shared.keeper, &news);
                 let _ = open.requests.send(Request::Assume(news));
             }
         }
+        open.tell(&shared.keeper, &task);
         let _ = open.requests.send(Request::Task(Box::new(task)));
     }
 
@@ -157,7 +183,13 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
-        if let Response::Done { id, reply, recorded } = response {
+        if let Response::Done {
+            id,
+            mut reply,
+            recorded,
+        } = response
+        {
+            self.keeper.hide(&mut reply);
             if !recorded.is_empty() {
                 let changes = recorded.into_iter().map(|change| (address.clone(), change));
                 lock(&self.predictions)

@@ -56,13 +56,28 @@ impl Loader {
         }
     }
 
-    /// One YAML document.
+    /// One YAML document of plays or tasks; `!vault` values in it are opened.
     ///
     /// # Errors
-    /// When the file cannot be read or is not YAML.
+    /// When the file cannot be read, is not YAML, or is encrypted as a whole.
     pub fn yaml(&self, path: &Path, asked: Option<Span>) -> Result<Node, Diagnostics> {
         let file = self.sources.read(path, asked)?;
+        if crate::vault::is_encrypted(&self.sources.file(file).text) {
+            let said = format!("{} is encrypted; plays and tasks stand in plain", path.display());
+            return Err(Diagnostic::new("vault", said)
+                .at_some(asked, "asked for here")
+                .help("what is secret in them goes into variables, and those may be encrypted")
+                .into());
+        }
         self.vault.parse(&self.sources, file)
+    }
+
+    /// One YAML document of variables, which may be encrypted as a whole.
+    ///
+    /// # Errors
+    /// When the file cannot be read or decrypted, or is not YAML.
+    pub fn variables(&self, path: &Path, asked: Option<Span>) -> Result<Node, Diagnostics> {
+        self.vault.parse(&self.sources, self.sources.read(path, asked)?)
     }
 
     pub(super) fn role_folders(&self, beside: &Path) -> Vec<PathBuf> {

@@ -132,6 +132,7 @@ impl Loader {
 
     fn role_yaml(&self, dir: &Path, kind: &str, from: &str, asked: Span, errors: &mut Diagnostics) -> Option<Node> {
         match Self::role_file(dir, kind, from) {
+            Some(path) if ["vars", "defaults"].contains(&kind) => errors.absorb(self.variables(&path, Some(asked))),
             Some(path) => errors.absorb(self.yaml(&path, Some(asked))),
             None if from == "main" => None,
             None => {

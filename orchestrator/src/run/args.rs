@@ -6,8 +6,10 @@ use crate::playbook::{Task, short};
 use crate::site::Step;
 use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
+use crate::vault::Keeper;
 use okd_agent::param::{Param, ParamError, Problem, Spec};
 use okd_agent::resource::{KINDS, Kind, KindInfo};
+use okd_agent::secret::{Secret, Secrets};
 use okd_agent::value::{Map, Value};
 
 /// The resource that a module is, where it is one.
@@ -42,6 +44,46 @@ pub fn named(module: &str, mut args: Map) -> Map {
             args
         }
         None => args,
+    }
+}
+
+/// Parameters that are secret whatever they hold, by the kind's first name.
+const SECRETS: &[(&str, &[&str])] = &[
+    ("user", &["password"]),
+    ("uri", &["url_password", "password"]),
+    ("get_url", &["url_password", "password"]),
+    ("unarchive", &["url_password"]),
+    ("haproxy", &["stats"]),
+];
+
+/// Makes secrets of parameters that are, though they were written in plain.
+pub fn guard(task: &Task, given: &mut Map, keeper: &Keeper) {
+    let Some(kind) = kind_info(&task.module).map(|kind| kind.names[0]) else {
+        return;
+    };
+    let own = SECRETS
+        .iter()
+        .filter(|(name, _)| *name == kind)
+        .flat_map(|(_, names)| *names);
+    for name in own {
+        match given.get_mut(*name) {
+            Some(Value::Map(inner)) => inner
+                .get_mut("password")
+                .into_iter()
+                .for_each(|value| keep(name, value, keeper)),
+            Some(value) => keep(name, value, keeper),
+            None => {}
+        }
+    }
+}
+
+/// Words such as `!` and `*` that only lock a password are none.
+fn keep(name: &str, value: &mut Value, keeper: &Keeper) {
+    if let Value::Str(text) = value
+        && text.len() >= 4
+        && !Secrets::marked(text)
+    {
+        *text = keeper.keep(name, Secret::new(text.as_str()));
     }
 }
 

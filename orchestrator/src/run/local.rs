@@ -9,7 +9,7 @@ use crate::playbook::role::Entry;
 use crate::playbook::{Keywords, Role, RoleUse, Vars, keywords};
 use crate::site::flow::{Around, Flattener};
 use crate::site::{Flow, Scoped, Step, check, find};
-use crate::template::{Rendered, Scope, TemplateFile, Truth};
+use crate::template::{RenderError, Rendered, Scope, SecretStore, TemplateFile, Truth};
 use okd_agent::param::{Bytes, Params};
 use okd_agent::resource::Kind;
 use okd_agent::value::{Map, Value, map};
@@ -309,7 +309,7 @@ fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Optio
     let mut vars = Vars::new();
     for path in paths {
         let read = loader
-            .yaml(&path, Some(task.args.span))
+            .variables(&path, Some(task.args.span))
             .and_then(|node| match &args.name {
                 Some(name) => Ok(Vars::from_iter([(name.clone(), Arc::new(node))])),
                 None => keywords::vars(&node).map_err(Diagnostics::from),
@@ -554,6 +554,9 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
     let path = find(&args.src, &search, span)?;
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())).at(span, ""))?;
+    let keeper = context.world.loading.loader.vault.keeper();
+    let sealed = opened(context, &path, text.as_bytes())?;
+    let text = sealed.as_deref().and_then(|place| keeper.reveal(place)).unwrap_or(text);
     let extra = map([
         ("ansible_managed", "Managed by okd-play".into()),
         ("template_path", path.display().to_string().into()),
@@ -566,7 +569,18 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
         search: &search,
         extra,
     };
-    let mut content = match context.world.engine().render_file(&file, scope)? {
+    let rendered = match context.world.engine().render_file(&file, scope) {
+        Err(RenderError::Failed(found)) if sealed.is_some() => {
+            let said = format!("{} cannot be rendered; its words are hidden", path.display());
+            return Err(Diagnostic::new(found.code, said).at(span, "").into());
+        }
+        rendered => rendered?,
+    };
+    let mut content = match rendered {
+        Rendered::Text(text) if sealed.is_some() => {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            keeper.derive(&name.unwrap_or_default(), keeper.reveal(&text).unwrap_or(text))
+        }
         Rendered::Text(text) => text,
         Rendered::Unknown(reason) => return Err(Stop::Unknown(reason)),
     };
@@ -599,6 +613,13 @@ fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>)
         copy.content = Some(Bytes(bytes));
     }
     Ok(kind)
+}
+
+/// The placeholder for what a file holds, where it is encrypted.
+fn opened(context: &Context, path: &Path, bytes: &[u8]) -> Result<Option<String>, Stop> {
+    let task = &context.node.step.task;
+    let opened = context.world.loading.loader.vault.file(path, bytes);
+    opened.map_err(|found| found.at(task.args.span, "").into())
 }
 
 fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf, Vec<u8>), Stop> {
@@ -650,7 +671,9 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     given.insert("original_basename".to_owned(), base.into());
-    with_content(context, "copy", given, bytes)
+    let wanted = given.get("decrypt").and_then(Value::to_bool).unwrap_or(true);
+    let sealed = if wanted { opened(context, &path, &bytes)? } else { None };
+    with_content(context, "copy", given, sealed.map_or(bytes, String::into_bytes))
 }
 
 fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
@@ -661,7 +684,13 @@ fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind,
     let Some(src) = src else {
         return kind(context, "unarchive", &given);
     };
-    let (_, bytes) = local_file(context, &src, scoped)?;
+    let (path, bytes) = local_file(context, &src, scoped)?;
+    if crate::vault::is_encrypted(&String::from_utf8_lossy(&bytes)) {
+        let said = format!("{} is encrypted, and archives are taken as they are", path.display());
+        return Err(Diagnostic::new("unsupported", said)
+            .at(context.node.step.task.args.span, "")
+            .into());
+    }
     given.shift_remove("src");
     with_content(context, "unarchive", given, bytes)
 }
@@ -676,9 +705,15 @@ fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Kind, Stop>
             .at(task.module_span, "")
             .into());
     };
-    let (_, bytes) = local_file(context, file, scoped)?;
+    let (path, bytes) = local_file(context, file, scoped)?;
+    let sealed = opened(context, &path, &bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let shebang = text
+    let plain = sealed
+        .as_deref()
+        .and_then(|place| context.world.loading.loader.vault.keeper().reveal(place));
+    let shebang = plain
+        .as_ref()
+        .unwrap_or(&text)
         .lines()
         .next()
         .and_then(|line| line.strip_prefix("#!"))
@@ -688,7 +723,7 @@ fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Kind, Stop>
     let mut argv: Vec<Value> = interpreter.split_whitespace().map(Value::from).collect();
     argv.push(if shell { "-s" } else { "-" }.into());
     argv.extend(rest.iter().map(|word| Value::from(*word)));
-    let mut own = map([("argv", Value::List(argv)), ("stdin", text.into())]);
+    let mut own = map([("argv", Value::List(argv)), ("stdin", sealed.unwrap_or(text).into())]);
     let more = [
         ("chdir", args.chdir),
         ("creates", args.creates),

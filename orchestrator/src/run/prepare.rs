@@ -339,6 +339,7 @@ impl Context {
         if let Some(reason) = Value::Map(given.clone()).unknown() {
             return Ok(ItemWork::Unknown(reason.to_owned()));
         }
+        args::guard(task, &mut given, self.world.loading.loader.vault.keeper());
         let kind = local::resource(self, &given, scoped, scope)?;
         if let Err(sentences) = kind.check() {
             let text = format!("`{}`: {}", task.module, sentences.join("; "));

@@ -6,7 +6,7 @@ use crate::error::Diagnostic;
 use crate::link::reach::{Reach, Way};
 use crate::link::target::{SshOptions, Target};
 use crate::source::yaml::Node;
-use crate::template::{Found, Scope};
+use crate::template::{Found, Scope, SecretStore};
 use okd_agent::Value;
 use okd_agent::secret::Secret;
 use std::path::PathBuf;
@@ -225,7 +225,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// A variable's text, with its real bytes: this is what connects.
     fn text(&self, name: &str) -> Result<Option<String>, Stop> {
+        let keeper = self.context.world.loading.loader.vault.keeper();
+        Ok(self.shown(name)?.map(|text| keeper.reveal(&text).unwrap_or(text)))
+    }
+
+    fn shown(&self, name: &str) -> Result<Option<String>, Stop> {
         match self.scope.lookup(name) {
             Found::Missing | Found::Native(_) => Ok(None),
             Found::Known(Value::Unknown(reason)) => Err(Stop::Unknown(reason)),

@@ -429,7 +429,7 @@ impl Loading {
             paths.push(play.dir.join(errors.absorb(self.static_text(node))?));
         }
         let found = paths.iter().find(|path| path.is_file()).or_else(|| paths.first())?;
-        let tree = errors.absorb(self.loader.yaml(found, Some(node.span)))?;
+        let tree = errors.absorb(self.loader.variables(found, Some(node.span)))?;
         errors.absorb(keywords::vars(&tree))
     }
 

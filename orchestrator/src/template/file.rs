@@ -84,6 +84,10 @@ impl Engine {
                 return Ok(None);
             };
             let text = std::fs::read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
+            if crate::vault::is_encrypted(&text) {
+                let said = format!("{} is encrypted, and cannot be included", path.display());
+                return Err(Error::new(ErrorKind::InvalidOperation, said));
+            }
             let source = Source::new(&text, 0, false, false);
             let compiled = source.text.clone();
             let id = engine.file_id(&path, &text);

@@ -12,7 +12,7 @@ use super::filters::dict::{pairs, subelements};
 use super::filters::list::zip_lists;
 use super::registry::{Call, kind_name, list, wrong};
 use super::touch::{current_root, touch_failure, touch_pending, touch_unknown};
-use super::{RenderError, print};
+use super::{RenderError, print, secret};
 use crate::error::nearest;
 
 type Answer = Result<Vec<Native>, Error>;
@@ -175,9 +175,18 @@ fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|err| wrong(format!("{}: {err}", path.display())))
 }
 
+/// As [`read`]; what an encrypted file holds is a secret.
+fn read_opened(path: &Path) -> Result<String, Error> {
+    let text = read(path)?;
+    match current_root().and_then(|root| root.engine.inner.options.secrets.clone()) {
+        Some(store) => store.open(path, text).map_err(wrong),
+        None => Ok(text),
+    }
+}
+
 fn file(lookup: &Lookup) -> Answer {
     let read_one = |term: &Native| {
-        let text = read(&find(lookup, &print::text(term), false)?)?;
+        let text = read_opened(&find(lookup, &print::text(term), false)?)?;
         let mut text = text.as_str();
         if lookup.truth("rstrip", true) {
             text = text.trim_end();
@@ -208,6 +217,7 @@ fn pipe(lookup: &Lookup) -> Answer {
 
 /// Runs a shell command on the control node, in the playbook's folder.
 fn run(command: &str) -> Result<String, Error> {
+    secret::refuse_in_command(command)?;
     let output = Command::new("/bin/sh")
         .args(["-c", command])
         .stdin(std::process::Stdio::null())
@@ -230,6 +240,13 @@ fn template(lookup: &Lookup) -> Answer {
     for term in lookup.flat()? {
         let path = find(lookup, &print::text(&term), true)?;
         let text = read(&path)?;
+        if crate::vault::is_encrypted(&text) {
+            let said = format!(
+                "{} is encrypted; only the module `template` renders such files",
+                path.display()
+            );
+            return Err(wrong(said));
+        }
         let search = root.scope.search().templates;
         let extra = match lookup.option("template_vars") {
             Some(vars) => match super::convert::from_native(vars)? {

@@ -41,6 +41,7 @@ use scope::Root;
 
 pub use file::{Rendered, TemplateFile};
 pub(crate) use filters::json::dumped;
+pub use scan::is_template;
 pub use scope::{Found, Scope, Search, With};
 pub use secret::SecretStore;
 pub use touch::{touch_failure, touch_pending, touch_unknown, yielded};
@@ -206,12 +207,26 @@ impl Engine {
     }
 
     /// Whether a bare expression holds (`when`, `until`, `changed_when`, `that`); of a list, whether all do.
-    /// A result that is the text of a boolean counts as that boolean.
+    /// A result that is the text of a boolean counts as that boolean. Secrets are seen with their real bytes.
     ///
     /// # Errors
     /// As [`Engine::render`].
     pub fn condition(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Truth, RenderError> {
-        self.condition_in(node, &Root::new(self, scope))
+        let secrets = self.inner.options.secrets.as_ref();
+        if !secrets.is_some_and(|store| store.any()) {
+            return self.condition_in(node, &Root::new(self, scope));
+        }
+        match secret::revealed(|| self.condition_in(node, &Root::new(self, scope))) {
+            Err(RenderError::Failed(_)) => {
+                self.condition_in(node, &Root::new(self, scope))?;
+                Err(
+                    Diagnostic::new("condition", "this condition fails on a secret, whose words are hidden")
+                        .at(node.span, "")
+                        .into(),
+                )
+            }
+            judged => judged,
+        }
     }
 
     fn condition_in(&self, node: &Node, root: &Arc<Root>) -> Result<Truth, RenderError> {
@@ -339,6 +354,7 @@ impl Engine {
         }
         match &node.kind {
             NodeKind::Str(text, _) if scan::is_template(text) => self.render_scalar(text, node, root),
+            NodeKind::Str(text, _) if text.starts_with(secret::OPEN) => self.render_secret(text, node, root),
             NodeKind::Seq(list) => {
                 let mut out = Vec::with_capacity(list.len());
                 for item in list {
@@ -364,6 +380,22 @@ impl Engine {
             }
         }
         Ok(Value::Map(map))
+    }
+
+    /// A secret; where it is a template, what comes of that is one secret again.
+    fn render_secret(&self, text: &str, node: &Node, root: &Arc<Root>) -> Result<Option<Value>, RenderError> {
+        let store = self.inner.options.secrets.as_ref();
+        let Some((store, template)) = store.and_then(|store| Some((store, store.template(text)?))) else {
+            return Ok(Some(plain(node)));
+        };
+        match self.render_scalar(&template, node, root) {
+            Ok(value) => Ok(value.map(|value| secret::hidden(store.as_ref(), secret::name_of(text), value))),
+            Err(RenderError::Failed(_)) => {
+                let said = "a template in an encrypted file fails; its words are hidden";
+                Err(Diagnostic::new("template", said).at(node.span, "").into())
+            }
+            Err(pending) => Err(pending),
+        }
     }
 
     fn render_scalar(&self, text: &str, node: &Node, root: &Arc<Root>) -> Result<Option<Value>, RenderError> {

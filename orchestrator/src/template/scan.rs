@@ -51,7 +51,8 @@ pub(super) struct Chain {
 }
 
 /// Whether text has anything to render.
-pub(super) fn is_template(text: &str) -> bool {
+#[must_use]
+pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 

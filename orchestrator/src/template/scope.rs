@@ -11,7 +11,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Value as Native};
 
 use super::convert::{Omit, to_native};
 use super::touch::{hint, touch_failure, touch_pending, touch_unknown};
-use super::{Engine, RenderError};
+use super::{Engine, RenderError, secret};
 use crate::error::Diagnostic;
 use crate::source::Span;
 use crate::source::yaml::Node;
@@ -117,7 +117,7 @@ impl Root {
             Found::Missing if name == "vars" => Resolved::Value(Native::from_dyn_object(Arc::clone(self))),
             Found::Missing => Resolved::Missing,
             Found::Known(Value::Unknown(reason)) => Resolved::Unknown(reason),
-            Found::Known(value) => Resolved::Value(to_native(&value)),
+            Found::Known(value) => Resolved::Value(secret::seen(&self.engine, to_native(&value))),
             Found::Native(value) => Resolved::Value(value),
             Found::Pending(step) => Resolved::Pending(step),
             Found::Raw(node) => self.render_raw(name, &node),
@@ -146,7 +146,7 @@ impl Root {
         match self.engine.render_tree(node, self) {
             Ok(None) => Resolved::Value(Native::from_object(Omit)),
             Ok(Some(Value::Unknown(reason))) => Resolved::Unknown(reason),
-            Ok(Some(value)) => Resolved::Value(to_native(&value)),
+            Ok(Some(value)) => Resolved::Value(secret::seen(&self.engine, to_native(&value))),
             Err(RenderError::Pending(step)) => Resolved::Pending(step),
             Err(RenderError::Failed(failure)) => Resolved::Failed(Box::new(failure)),
         }

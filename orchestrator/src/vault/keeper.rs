@@ -4,6 +4,7 @@
 use super::{VaultError, cipher};
 use crate::template::SecretStore;
 use okd_agent::secret::{Secret, Secrets};
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The secrets of a run.
@@ -11,6 +12,8 @@ pub struct Keeper {
     /// Makes the placeholders unguessable.
     key: Secret,
     secrets: Mutex<Secrets>,
+    /// Placeholders of secrets that are templates.
+    templates: Mutex<HashSet<String>>,
 }
 
 impl Keeper {
@@ -21,6 +24,7 @@ impl Keeper {
         Keeper {
             key,
             secrets: Mutex::default(),
+            templates: Mutex::default(),
         }
     }
 
@@ -53,10 +57,25 @@ impl Keeper {
         placeholder
     }
 
-    /// All that is kept by now, for the worlds that put the bytes in.
+    /// As [`Keeper::keep`], for text that is rendered before it is used.
+    pub fn keep_template(&self, name: &str, secret: Secret) -> String {
+        let placeholder = self.keep(name, secret);
+        self.templates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(placeholder.clone());
+        placeholder
+    }
+
+    /// Those with these placeholders, for a world that puts the bytes in.
     #[must_use]
-    pub fn secrets(&self) -> Secrets {
-        self.lock().clone()
+    pub fn secrets(&self, names: &[String]) -> Secrets {
+        self.lock().of(names)
+    }
+
+    /// Text from a host, without the secrets that nobody expected there. Short ones, which may be ordinary words, stay.
+    pub(super) fn mask(&self, bytes: &[u8]) -> Vec<u8> {
+        self.lock().mask_expecting(bytes, &[])
     }
 
     fn lock(&self) -> MutexGuard<'_, Secrets> {
@@ -81,5 +100,21 @@ impl SecretStore for Keeper {
 
     fn derive(&self, name: &str, value: String) -> String {
         self.keep(name, Secret::new(value))
+    }
+
+    fn any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        self.mask(text.as_bytes()) != text.as_bytes()
+    }
+
+    fn template(&self, placeholder: &str) -> Option<String> {
+        let templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        templates
+            .contains(placeholder)
+            .then(|| self.reveal(placeholder))
+            .flatten()
     }
 }

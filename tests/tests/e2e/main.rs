@@ -8,6 +8,7 @@ mod interrupt;
 mod laws;
 mod plan;
 mod refused;
+mod secrets;
 mod selection;
 mod services;
 mod transports;

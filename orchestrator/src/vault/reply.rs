@@ -1,0 +1,105 @@
+//! What hosts answer, without what is secret: a command may print what no step on that host was ever told.
+
+use super::Keeper;
+use crate::template::SecretStore;
+use okd_agent::Value;
+use okd_agent::diff::Change;
+use okd_agent::value::Map;
+use okd_agent::wire::Reply;
+
+impl Keeper {
+    /// Puts placeholders in the place of every secret in an answer.
+    pub fn hide(&self, reply: &mut Reply) {
+        if !self.any() {
+            return;
+        }
+        match reply {
+            Reply::Outcome(outcome) => {
+                outcome.diff.iter_mut().for_each(|change| self.change(change));
+                self.map(&mut outcome.result);
+                outcome.notes.iter_mut().for_each(|note| self.text(note));
+            }
+            Reply::Failed(failure) => {
+                let texts = failure.argv.iter_mut().chain(&mut failure.journal);
+                texts
+                    .chain([&mut failure.message, &mut failure.kept])
+                    .for_each(|text| self.text(text));
+                if let Some(answer) = &mut failure.answer {
+                    answer.stdout = self.mask(&answer.stdout);
+                    answer.stderr = self.mask(&answer.stderr);
+                }
+                failure.diff.iter_mut().for_each(|change| self.change(change));
+                self.map(&mut failure.result);
+            }
+            Reply::Held => {}
+        }
+    }
+
+    fn text(&self, text: &mut String) {
+        if let Ok(masked) = String::from_utf8(self.mask(text.as_bytes())) {
+            *text = masked;
+        }
+    }
+
+    fn map(&self, map: &mut Map) {
+        map.values_mut().for_each(|value| self.value(value));
+    }
+
+    fn value(&self, value: &mut Value) {
+        match value {
+            Value::Str(text) | Value::Unknown(text) => self.text(text),
+            Value::List(list) => list.iter_mut().for_each(|item| self.value(item)),
+            Value::Map(map) => self.map(map),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+        }
+    }
+
+    fn change(&self, change: &mut Change) {
+        match change {
+            Change::Field { before, after, .. } => [before, after].into_iter().for_each(|text| self.text(text)),
+            Change::Item { text, .. } | Change::Act(text) => self.text(text),
+            Change::Text(file) => {
+                let lines = file.hunks.iter_mut().flat_map(|hunk| &mut hunk.lines);
+                lines.for_each(|(_, line)| self.text(line));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use okd_agent::resource::Failure;
+    use okd_agent::secret::Secret;
+    use okd_agent::system::Answer;
+    use okd_agent::value::map;
+
+    #[test]
+    fn no_part_of_an_answer_keeps_a_secret() {
+        const POISON: &str = "p0is0n-of-the-reply";
+        let keeper = Keeper::random().unwrap();
+        keeper.keep("pw", Secret::new(POISON));
+        let failure = Failure {
+            message: format!("{POISON}!"),
+            argv: vec![POISON.to_owned()],
+            answer: Some(Answer::ok(POISON)),
+            journal: vec![POISON.to_owned()],
+            kept: POISON.to_owned(),
+            diff: vec![
+                Change::Act(POISON.to_owned()),
+                okd_agent::diff::text("/x", Some(POISON.as_bytes()), Some(b"new"), "").unwrap(),
+            ],
+            result: map([("stdout_lines", vec![POISON.to_owned()].into())]),
+            ..Failure::default()
+        };
+        let mut reply = Reply::Failed(Box::new(failure));
+        keeper.hide(&mut reply);
+        let Reply::Failed(failure) = &reply else { unreachable!() };
+        let said = format!("{reply:?}{}", failure.answer.as_ref().unwrap().text());
+        assert!(
+            !said.contains(POISON) && said.matches("‹secret:pw:").count() >= 7,
+            "{said}"
+        );
+    }
+}
