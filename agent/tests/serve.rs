@@ -157,13 +157,19 @@ fn what_another_session_predicted_is_assumed() {
     assert!(!a.exists());
 }
 
-/// Ends the session and returns everything it said.
-fn rest(mut agent: Agent) -> String {
-    drop(agent.input);
+/// Everything that is said to so many steps, and to the end of the session behind them.
+fn rest(mut agent: Agent, steps: usize) -> String {
     let mut bytes = Vec::new();
-    while let Some(response) = receive::<Response>(&mut agent.output).unwrap() {
+    let mut keep = |response: &Response| {
         bytes.extend(format!("{response:?}").into_bytes());
-        bytes.extend(postcard::to_stdvec(&response).unwrap());
+        bytes.extend(postcard::to_stdvec(response).unwrap());
+    };
+    for _ in 0..steps {
+        keep(&agent.receive());
+    }
+    drop(agent.input);
+    while let Some(response) = receive::<Response>(&mut agent.output).unwrap() {
+        keep(&response);
     }
     assert!(agent.child.wait().unwrap().success());
     String::from_utf8_lossy(&bytes).into_owned()
@@ -195,7 +201,7 @@ fn a_secret_reaches_the_file_and_the_command_and_no_answer() {
     let leak = map([("cmd", format!("echo {place}").into())]);
     agent.send(&task(4, Pass::Apply, &[], "command", &leak));
     agent.send(&task(5, Pass::Apply, &[], "copy", &copy));
-    let said = rest(agent);
+    let said = rest(agent, 5);
     assert!(!said.contains(POISON), "{said}");
     assert!(said.contains("command's arguments") && said.contains(&place), "{said}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("password={POISON}\n"));

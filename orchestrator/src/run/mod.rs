@@ -1099,7 +1099,9 @@ impl Runner<'_, '_> {
     fn add_host(&self, name: &str, groups: &[String], vars: Map) {
         let Ok(host) = HostName::new(name) else { return };
         let layers = self.site.inventory.added_layers(&host, groups, &[&self.site.dir]);
-        let host = self.world.add(HostVars::new(host, layers.unwrap_or_default(), Vec::new()));
+        let host = self
+            .world
+            .add(HostVars::new(host, layers.unwrap_or_default(), Vec::new()));
         host.state_mut()
             .set
             .extend(vars.into_iter().map(|(name, value)| (name, Slot::Known(value))));

@@ -91,8 +91,14 @@ fn silent(transport: &str) {
     );
     play.put("password", "the-vault-password\n");
     play.put("t.j2", "# {{ ansible_managed }}\nsecret = {{ poison }}\nplain = yes\n");
-    play.put("plain.yml", &format!("poison: {}\nhash: {}\n", sealed(&play, POISON), sealed(&play, HASH)));
-    play.put("whole.yml", &file(&sealed(&play, "token: p0is0n-token\nwhole: 4711-p0is0n\n")));
+    play.put(
+        "plain.yml",
+        &format!("poison: {}\nhash: {}\n", sealed(&play, POISON), sealed(&play, HASH)),
+    );
+    play.put(
+        "whole.yml",
+        &file(&sealed(&play, "token: p0is0n-token\nwhole: 4711-p0is0n\n")),
+    );
     play.put("sealed", &file(&sealed(&play, &format!("{POISON}\n"))));
     // Everything that any process is started with, for the whole run.
     host.sh("systemd-run --unit=watch sh -c 'while :; do cat /proc/[0-9]*/cmdline; done 2>/dev/null | tr \"\\\\0\" \" \" | grep -a --line-buffered -o \"p0is0n-[^t]*\\|p0is0nsalt\" > /run/seen-arguments'");
@@ -106,21 +112,41 @@ fn silent(transport: &str) {
         host.sh("systemctl stop watch; cat /run/seen-arguments; journalctl --no-pager; cat /var/log/syslog /var/log/auth.log 2>/dev/null || true"),
     ];
     for output in &outputs {
-        for word in ["p0is0n-\"", "p0is0n-\\\"", "cDBpczBu", "P0IS0N", "p0is0nhash", "p0is0n-token", "4711-p0is0n", "old-p0is0n"] {
+        for word in [
+            "p0is0n-\"",
+            "p0is0n-\\\"",
+            "cDBpczBu",
+            "P0IS0N",
+            "p0is0nhash",
+            "p0is0n-token",
+            "4711-p0is0n",
+            "old-p0is0n",
+        ] {
             assert!(!output.contains(word), "{word}: {output}");
         }
     }
-    assert!(!outputs[0].contains("‹secret:") || outputs[0].contains("‹secret:poison:"), "{run}");
+    assert!(
+        !outputs[0].contains("‹secret:") || outputs[0].contains("‹secret:poison:"),
+        "{run}"
+    );
     run.says("‹secret:poison:");
     assert_eq!(host.read("/srv/copy"), format!("password={POISON}\n"));
-    assert!(host.read("/srv/template").contains(&format!("secret = {POISON}\nplain")));
+    assert!(
+        host.read("/srv/template")
+            .contains(&format!("secret = {POISON}\nplain"))
+    );
     assert_eq!(host.read("/srv/sealed"), format!("{POISON}\n"));
     assert_eq!(host.read("/srv/old"), format!("a\nkey={POISON}\nz\n"));
     assert!(host.read("/srv/ini").contains(POISON));
     assert!(host.read("/etc/shadow").contains(&format!("poisoned:{HASH}:")));
     assert_eq!(host.read("/srv/environment"), POISON);
     assert_eq!(host.read("/srv/stdin"), POISON);
-    assert_eq!(until("the request", 10, || host.has("/srv/request").then(|| host.read("/srv/request"))), format!("p0is0n-token {POISON}"));
+    assert_eq!(
+        until("the request", 10, || host
+            .has("/srv/request")
+            .then(|| host.read("/srv/request"))),
+        format!("p0is0n-token {POISON}")
+    );
     let again = play.run(&[&words[..], &["--yes"]].concat()).ended(0);
     for step in ["Copy", "Template", "Encrypted file", "Line", "Ini", "User", "Base64"] {
         assert_eq!(again.status("plan", "host", step), "ok", "{step}: {again}");
