@@ -14,13 +14,16 @@ SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/bench
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 
-.PHONY: help build agent demo test unit e2e lint bench lab clean install tools
+.PHONY: help build agent demo test unit e2e lint bench lab clean install tools test-tools
 
 help:                 ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 tools:
 	@tests/tools
+
+test-tools:
+	@tests/tools test
 
 agent: tools          ## the program that is pushed to hosts: one static file
 	RUSTFLAGS="$(AGENT_FLAGS)" $(CARGO) build -q --locked -p okd-agent --profile agent --target $(TRIPLE)
@@ -35,10 +38,10 @@ demo: build           ## take two blank lab hosts to services hosts, prove it fr
 lab: tools            ## prepare what lab hosts stand on (once per machine)
 	@tests/lab/lab prepare
 
-test: build lab       ## all tests
+test: build lab test-tools ## all tests
 	@tests/run unit e2e
 
-unit: agent           ## the tests that need no lab
+unit: agent test-tools ## the tests that need no lab
 	@tests/run unit
 
 e2e: build lab        ## the tests on lab hosts
