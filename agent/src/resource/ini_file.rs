@@ -170,12 +170,13 @@ impl IniFile {
     }
 
     fn remove(&self, lines: &mut Vec<String>) {
-        let Some(body) = self.body(lines) else { return };
         let Some(option) = &self.option else {
-            let start = body.start - usize::from(self.section.is_some());
-            lines.drain(start..body.end);
+            while let Some(body) = self.body(lines).filter(|body| body.start > 0) {
+                lines.drain(body.start - 1..body.end);
+            }
             return;
         };
+        let Some(body) = self.body(lines) else { return };
         let wanted = self.wanted();
         let goes = |line: &String| {
             setting(line, option).is_some_and(|found| {
