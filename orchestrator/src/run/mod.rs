@@ -1161,7 +1161,7 @@ impl Runner<'_, '_> {
         };
         self.cursors.insert(id, at + 1);
         let fired: IndexMap<String, Fired> = notified.shift_remove_entry(&step.path).into_iter().collect();
-        let steps = vec![Arc::clone(step)];
+        let steps = [Arc::clone(step)];
         let flows: Vec<Flow> = steps.iter().cloned().map(Flow::Step).collect();
         self.graph.ready.start(id);
         let round = self.graph.ready.len();

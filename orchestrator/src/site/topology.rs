@@ -200,9 +200,7 @@ impl Reader<'_> {
     }
 
     fn machine(&mut self, node: &Node, role: Role) -> Option<Machine> {
-        if (self.known)(node).is_none() {
-            return None;
-        }
+        (self.known)(node)?;
         let mut fields = self.fields(node, "a machine")?;
         let machine = Machine {
             role,
