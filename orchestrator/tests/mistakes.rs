@@ -28,7 +28,7 @@ fn mistakes_are_told_as_their_goldens_say() {
         let said = said
             .replace(&format!("{}/", folder.display()), "")
             .replace(&folder.display().to_string(), ".");
-        let said = seconds(&said);
+        let said = messages(&said);
         let unplaced = case.head.contains("# no place");
         if !(said.contains("error[") || said.contains("warning["))
             || !(unplaced || said.contains("-->") && said.contains('^'))
@@ -43,18 +43,31 @@ fn mistakes_are_told_as_their_goldens_say() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// How long something took is not compared.
-fn seconds(text: &str) -> String {
-    let mut kept = String::new();
-    for line in text.split_inclusive('\n') {
-        let words: Vec<&str> = line.trim_end().split(' ').collect();
-        match words.as_slice() {
-            [rest @ .., number, "s"] if number.parse::<f64>().is_ok() => {
-                kept.push_str(&rest.join(" "));
-                kept.push_str(" … s\n");
-            }
-            _ => kept.push_str(line),
+/// The messages alone: what a report of a run says around them is not compared.
+fn messages(text: &str) -> String {
+    let (mut kept, mut inside) = (String::new(), None);
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        if ["error[", "warning["]
+            .iter()
+            .any(|begin| line.trim_start().starts_with(begin))
+        {
+            inside = Some(indent);
+        }
+        let part_of = |start: usize| line.trim().is_empty() || indent >= start && is_part(&line[start..]);
+        match inside {
+            Some(start) if part_of(start) => kept.push_str(&format!("{}\n", line.get(start..).unwrap_or_default())),
+            _ if line.starts_with("exit ") || line.starts_with("playbook: ") => kept.push_str(&format!("{line}\n")),
+            _ => inside = None,
         }
     }
     kept
+}
+
+/// Whether a line belongs to a rendered message.
+fn is_part(line: &str) -> bool {
+    let rest = line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
+    ["error[", "warning[", "-->", "|", "=", "...", ":::"]
+        .iter()
+        .any(|begin| rest.starts_with(begin))
 }

@@ -2,15 +2,14 @@
 
 use super::local::Effect;
 use super::{Fired, Live, Runner, Timer};
-use crate::graph::build::{StepNode, Work};
+use crate::graph::build::Work;
 use crate::graph::{Edge, End, NodeId};
 use crate::inventory::HostName;
-use crate::report::{Event, Pass, StepStatus};
-use crate::site::scope::{HostVars, run_facts};
-use crate::site::{Flow, Site, SitePlay, Slot, World};
-use okd_agent::Value;
+use crate::report::{Event, Pass};
+use crate::site::scope::HostVars;
+use crate::site::{Flow, Slot};
+use indexmap::IndexMap;
 use okd_agent::value::Map;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

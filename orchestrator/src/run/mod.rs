@@ -14,12 +14,11 @@ pub use record::{Counts, Outcome, Record, Records};
 
 use crate::error::Diagnostics;
 use crate::graph::build::{Graph, StepNode, Work};
-use crate::graph::{Edge, End, NodeId};
-use crate::inventory::HostName;
+use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
-use crate::site::scope::{HostVars, run_facts};
-use crate::site::{Flow, Site, SitePlay, Slot, World};
+use crate::site::scope::run_facts;
+use crate::site::{Site, SitePlay, Slot, World};
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
