@@ -73,7 +73,7 @@ impl BlockInFile {
     fn cut(&self, lines: &mut Vec<String>) -> Result<usize, ResourceError> {
         let find = |mark: &str| {
             let marker = self.marker(mark);
-            lines.iter().rposition(|line| line.trim_end_matches('\n') == marker.trim_end_matches('\n'))
+            lines.iter().rposition(|line| line.trim_end_matches(['\r', '\n']) == marker.trim_end_matches('\n'))
         };
         match (find(&self.marker_begin), find(&self.marker_end)) {
             (Some(begin), Some(end)) => {
