@@ -1,4 +1,4 @@
-//! Names of users and groups without the C library's lookups, which a static program lacks: passwd(5), group(5), and
+//! Names of users and groups without the C library's lookups, which load modules of the host: passwd(5), group(5), and
 //! `getent` for those that live elsewhere.
 
 use super::process::{self, Run};
