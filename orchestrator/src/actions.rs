@@ -1,8 +1,9 @@
 //! Modules that need no machine: they run in the orchestrator under the same life as every other step. Also the one list
 //! of all module names, theirs and the resources'.
 
+use crate::control::API_KINDS;
 use okd_agent::param::{Params, Spec};
-use okd_agent::resource::KINDS;
+use okd_agent::resource::{KINDS, KindInfo};
 use okd_agent::{Value, params};
 use std::sync::LazyLock;
 
@@ -288,11 +289,16 @@ pub const ACTIONS: &[ActionInfo] = &[
 ];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let kinds = KINDS.iter().flat_map(|kind| kind.names.iter().copied());
+    let kinds = kinds().flat_map(|kind| kind.names.iter().copied());
     let mut names: Vec<&'static str> = ACTIONS.iter().map(|action| action.name).chain(kinds).collect();
     names.sort_unstable();
     names
 });
+
+/// Every kind, of machines and of interfaces.
+pub fn kinds() -> impl Iterator<Item = &'static KindInfo> {
+    KINDS.iter().chain(API_KINDS)
+}
 
 /// Every module's name, the short ones and the full ones.
 #[must_use]

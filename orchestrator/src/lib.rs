@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod cli;
+pub mod control;
 pub mod error;
 pub mod graph;
 pub mod inventory;

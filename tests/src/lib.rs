@@ -13,6 +13,7 @@ pub mod host;
 pub mod lab;
 pub mod picture;
 pub mod play;
+pub mod pve;
 mod until;
 
 pub use host::Host;

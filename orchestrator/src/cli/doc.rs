@@ -6,7 +6,6 @@ use crate::actions::{self, ACTIONS};
 use crate::error::{Diagnostic, Exit};
 use crate::run::args::kind_info;
 use okd_agent::param::{Param, ParamKind, Spec};
-use okd_agent::resource::KINDS;
 use std::fmt::Write;
 
 pub(super) fn doc(args: &DocArgs) -> End {
@@ -36,7 +35,7 @@ fn sentence(doc: &[&str]) -> String {
 }
 
 fn rows() -> Vec<(&'static str, String)> {
-    let kinds = KINDS.iter().map(|kind| (kind.names[0], sentence(kind.spec.doc)));
+    let kinds = actions::kinds().map(|kind| (kind.names[0], sentence(kind.spec.doc)));
     let own = ACTIONS.iter().map(|action| {
         (
             action.name,

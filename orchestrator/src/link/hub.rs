@@ -5,6 +5,7 @@ use super::binary;
 use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
+use crate::control::desk::{Desk, Errand};
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::serve::Session;
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 pub struct Hub {
     shared: Arc<Shared>,
     sessions: HashMap<Address, Open>,
+    desk: Desk,
 }
 
 /// A connection made once, whoever asks first.
@@ -60,6 +62,10 @@ impl Hub {
         keeper: Arc<Keeper>,
         events: UnboundedSender<LinkEvent>,
     ) -> Self {
+        let answers = events.clone();
+        let desk = Desk::new(Arc::clone(&keeper), move |id, reply| {
+            let _ = answers.send(LinkEvent::Reply { id, reply });
+        });
         let shared = Shared {
             connector,
             transport,
@@ -73,6 +79,7 @@ impl Hub {
         Hub {
             shared: Arc::new(shared),
             sessions: HashMap::new(),
+            desk,
         }
     }
 
@@ -156,12 +163,18 @@ impl Links for Hub {
 
     fn stop(&mut self) {
         self.shared.stop.set();
+        self.desk.stop();
         for open in self.sessions.values() {
             let _ = open.requests.send(Request::Stop);
         }
     }
 
+    fn call(&mut self, reach: &Arc<Reach>, errand: Errand) {
+        self.desk.call(&reach.address(), errand);
+    }
+
     fn cut(&mut self, address: &Address) {
+        self.desk.cut(address);
         if let Some(open) = self.sessions.remove(address) {
             open.worker.abort();
         }
@@ -240,6 +253,8 @@ async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiv
             unreachable: false,
         }),
         (Way::Ssh(_), _) => over_ssh(&shared, &reach, requests).await,
+        // Such steps are worked on at the desk.
+        (Way::Api, _) => Ok(()),
     };
     if let Err(Down { reason, unreachable }) = end {
         let _ = shared.events.send(LinkEvent::Down {

@@ -1,6 +1,7 @@
 //! What the runner asks of links, and what they answer: steps go in, replies come out, for every way to reach a machine.
 
 use super::target::Target;
+use crate::control::desk::Errand;
 use okd_agent::secret::Secret;
 use okd_agent::wire::{Reply, Task};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub enum Way {
     Local,
     /// SSH.
     Ssh(Box<Target>),
+    /// Not at all: the step speaks to an HTTP interface from the control node.
+    Api,
 }
 
 /// Names a session: a host and the user that acts there.
@@ -42,7 +45,11 @@ impl Reach {
     pub fn address(&self) -> Address {
         Address {
             host: self.host.clone(),
-            user: self.become_user.clone(),
+            // No user has a blank in the name.
+            user: match self.way {
+                Way::Api => Some("by interface".to_owned()),
+                _ => self.become_user.clone(),
+            },
         }
     }
 }
@@ -97,6 +104,9 @@ pub trait Links: Send {
 
     /// Lets no session begin a further step: what waits there is answered as held, what runs is finished.
     fn stop(&mut self);
+
+    /// Hands a step of the other world to the thread that works on the host's. The reply comes as a [`LinkEvent`].
+    fn call(&mut self, reach: &Arc<Reach>, errand: Errand);
 
     /// Ends a session at once, dropping what is under way there.
     fn cut(&mut self, address: &Address);

@@ -1,5 +1,6 @@
 //! A task's arguments: rendered, named as the module names them, decoded, with every mistake at its place.
 
+use super::deed::Deed;
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::{Task, short};
@@ -8,7 +9,7 @@ use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
 use crate::vault::Keeper;
 use okd_agent::param::{Param, ParamError, Problem, Spec};
-use okd_agent::resource::{KINDS, Kind, KindInfo};
+use okd_agent::resource::KindInfo;
 use okd_agent::secret::{Secret, Secrets};
 use okd_agent::value::{Map, Value};
 
@@ -16,9 +17,7 @@ use okd_agent::value::{Map, Value};
 #[must_use]
 pub fn kind_info(module: &str) -> Option<&'static KindInfo> {
     let name = short(module);
-    KINDS
-        .iter()
-        .find(|kind| kind.names.contains(&name) || kind.names.contains(&module))
+    actions::kinds().find(|kind| kind.names.contains(&name) || kind.names.contains(&module))
 }
 
 /// The table of a module's parameters; `None` where it takes any.
@@ -140,7 +139,7 @@ pub fn check(step: &Step, errors: &mut Diagnostics) {
         }
     }
     if found.is_empty() && args.values().all(|value| value.unknown().is_none()) && !defaults {
-        match Kind::decode(kind_info(&task.module).map_or("", |kind| kind.names[0]), &args) {
+        match Deed::decode(kind_info(&task.module).map_or("", |kind| kind.names[0]), &args) {
             Some(Err(mistakes)) => found.extend(mistakes),
             Some(Ok(kind)) => {
                 if let Err(sentences) = kind.check() {
@@ -162,7 +161,7 @@ fn constants_only(module: &str, args: &Map) -> Vec<ParamError> {
     let Some(kind) = kind_info(module) else {
         return Vec::new();
     };
-    let Some(Err(mistakes)) = Kind::decode(kind.names[0], args) else {
+    let Some(Err(mistakes)) = Deed::decode(kind.names[0], args) else {
         return Vec::new();
     };
     let constant = |mistake: &ParamError| {

@@ -2,6 +2,7 @@
 //! a file like any other.
 
 use super::args;
+use super::deed::Deed;
 use super::prepare::{Context, Stop, rendered};
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics};
@@ -513,7 +514,7 @@ fn checked(
 ///
 /// # Errors
 /// As rendering; files that are not there; mistakes in the arguments.
-pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Kind, Stop> {
+pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
     let task = &context.node.step.task;
     match task.short_module() {
         "template" => template(context, given, scoped, scope),
@@ -524,10 +525,10 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
     }
 }
 
-fn kind(context: &Context, name: &str, given: &Map) -> Result<Kind, Stop> {
+fn kind(context: &Context, name: &str, given: &Map) -> Result<Deed, Stop> {
     let task = &context.node.step.task;
     let name = args::kind_info(name).map_or(name, |info| info.names[0]);
-    match Kind::decode(name, given) {
+    match Deed::decode(name, given) {
         Some(Ok(kind)) => Ok(kind),
         Some(Err(mistakes)) => {
             let first = mistakes.first().map(|mistake| args::diagnostic(task, mistake));
@@ -546,7 +547,7 @@ fn text_of<'a>(given: &'a Map, name: &str) -> Option<&'a str> {
     given.get(name).and_then(Value::as_str)
 }
 
-fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Kind, Stop> {
+fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
     let args = decode::<actions::Template>(context, given)?;
     let task = &context.node.step.task;
     let search = scoped.search().templates;
@@ -606,10 +607,10 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
     with_content(context, "copy", own, content.into_bytes())
 }
 
-fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>) -> Result<Kind, Stop> {
+fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>) -> Result<Deed, Stop> {
     given.insert("content".to_owned(), Value::Str(String::new()));
     let mut kind = kind(context, module, &given)?;
-    if let Kind::Copy(copy) = &mut kind {
+    if let Deed::Machine(Kind::Copy(copy)) = &mut kind {
         copy.content = Some(Bytes(bytes));
     }
     Ok(kind)
@@ -647,7 +648,7 @@ fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf,
     Ok((path, bytes))
 }
 
-fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
+fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
     if let Some(tree @ (Value::Map(_) | Value::List(_))) = given.get("content") {
         let text = crate::template::dumped(tree);
@@ -676,7 +677,7 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop
     with_content(context, "copy", given, sealed.map_or(bytes, String::into_bytes))
 }
 
-fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind, Stop> {
+fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
     let src = text_of(&given, "src")
         .filter(|src| !remote && !src.contains("://"))
@@ -696,7 +697,7 @@ fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Kind,
 }
 
 /// A script goes to its interpreter's standard input: nothing has to be put on the host and removed again.
-fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Kind, Stop> {
+fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Deed, Stop> {
     let args = decode::<actions::Script>(context, given)?;
     let words: Vec<&str> = args.cmd.split_whitespace().collect();
     let Some((file, rest)) = words.split_first() else {

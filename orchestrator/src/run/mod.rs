@@ -2,6 +2,7 @@
 //! else decides. The plan and the apply pass are this same loop in different worlds.
 
 pub mod args;
+pub mod deed;
 mod finish;
 mod grow;
 mod local;
@@ -12,6 +13,7 @@ pub mod record;
 pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 
+use crate::control::desk::Errand;
 use crate::error::Diagnostics;
 use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
@@ -19,6 +21,7 @@ use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::scope::run_facts;
 use crate::site::{Site, SitePlay, Slot, World};
+use deed::Deed;
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
@@ -166,7 +169,7 @@ struct Live {
 struct LiveItem {
     label: Option<String>,
     locals: Map,
-    kind: Option<Box<Kind>>,
+    deed: Option<Box<Deed>>,
     env: Vec<(String, String)>,
     sent: Option<u64>,
     end: Option<ItemEnd>,
@@ -501,7 +504,10 @@ impl Runner<'_, '_> {
             .items
             .iter()
             .any(|item| matches!(item.work, ItemWork::Send(..)));
-        let reached = if sends {
+        let by_api = |item: &Item| matches!(&item.work, ItemWork::Send(deed, _) if matches!(**deed, Deed::Api(_)));
+        let reached = if prepared.items.iter().any(by_api) {
+            Ok((reach::api(&context), None))
+        } else if sends {
             let first = prepared
                 .items
                 .iter()
@@ -552,7 +558,7 @@ impl Runner<'_, '_> {
         let mut effects = Vec::new();
         for item in prepared.items {
             let mut item = self.item(item, &live.context, &mut effects);
-            if live.looped && item.kind.is_some() && keywords.delegate_to.is_some() {
+            if live.looped && matches!(item.deed.as_deref(), Some(Deed::Machine(_))) && keywords.delegate_to.is_some() {
                 match reach::reach(&live.context, &self.options.defaults, &item.locals) {
                     Ok((reach, _)) => item.reach = Some(reach),
                     Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
@@ -590,16 +596,16 @@ impl Runner<'_, '_> {
         let mut live = LiveItem {
             label: item.label,
             locals: item.locals,
-            kind: None,
+            deed: None,
             env: Vec::new(),
             sent: None,
             end: None,
             reach: None,
         };
         match item.work {
-            ItemWork::Send(kind, env) => {
-                live.sent = Some(hash(&kind, &env));
-                live.kind = Some(kind);
+            ItemWork::Send(deed, env) => {
+                live.sent = Some(hash(&deed, &env));
+                live.deed = Some(deed);
                 live.env = env;
             }
             ItemWork::Skip(condition) => live.end = Some(finish::skipped(&condition)),
@@ -727,18 +733,10 @@ impl Runner<'_, '_> {
             .filter(|_| !self.dirty.contains(host))
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
-        let (Some(kind), Some(reach)) = (&item.kind, live.reach_of(index)) else {
+        let (Some(deed), Some(reach)) = (&item.deed, live.reach_of(index)) else {
             return number;
         };
-        let task = Task {
-            id: number,
-            after,
-            kind: Kind::clone(kind),
-            pass: self.far_pass(live),
-            expect,
-            env: item.env.clone(),
-            verify: self.options.verify,
-        };
+        let (pass, verify) = (self.far_pass(live), self.options.verify);
         match self.down.get(&reach.address()) {
             Some((reason, unreachable)) => {
                 let down = LinkEvent::Down {
@@ -751,7 +749,34 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                self.channels.links.send(reach, task);
+                match Deed::clone(deed) {
+                    Deed::Machine(kind) => {
+                        let env = item.env.clone();
+                        self.channels.links.send(
+                            reach,
+                            Task {
+                                id: number,
+                                after,
+                                kind,
+                                pass,
+                                expect,
+                                env,
+                                verify,
+                            },
+                        );
+                    }
+                    Deed::Api(kind) => self.channels.links.call(
+                        reach,
+                        Errand {
+                            id: number,
+                            after,
+                            kind,
+                            pass,
+                            expect,
+                            verify,
+                        },
+                    ),
+                }
             }
         }
         number
@@ -1006,8 +1031,8 @@ impl Runner<'_, '_> {
 
 /// How long a step may take at most: its `timeout`, or that of what waits for something.
 fn limit(live: &Live, timeout: Option<f64>) -> Option<Duration> {
-    let waits = live.items.iter().filter_map(|item| match item.kind.as_deref() {
-        Some(Kind::WaitFor(wait)) => Some(wait.timeout),
+    let waits = live.items.iter().filter_map(|item| match item.deed.as_deref() {
+        Some(Deed::Machine(Kind::WaitFor(wait))) => Some(wait.timeout),
         _ => None,
     });
     match timeout {
@@ -1028,10 +1053,10 @@ fn single(work: ItemWork) -> Prepared {
     }
 }
 
-fn hash(kind: &Kind, env: &[(String, String)]) -> u64 {
+fn hash(deed: &Deed, env: &[(String, String)]) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    wire::encode(kind).unwrap_or_default().hash(&mut hasher);
+    wire::encode(deed).unwrap_or_default().hash(&mut hasher);
     env.hash(&mut hasher);
     hasher.finish()
 }

@@ -1,6 +1,7 @@
 //! From a task on a host to what has to be done now: conditions, loops, rendered and decoded arguments. Touches nothing.
 
 use super::args;
+use super::deed::Deed;
 use super::local::{self, Effect, LocalEnd};
 use crate::error::Diagnostic;
 use crate::graph::build::StepNode;
@@ -10,7 +11,7 @@ use crate::site::scope::HostVars;
 use crate::site::{Scoped, World};
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::{RenderError, Scope, Truth};
-use okd_agent::resource::{Failure, Kind};
+use okd_agent::resource::Failure;
 use okd_agent::value::{Map, Value, map};
 use std::sync::Arc;
 
@@ -83,8 +84,8 @@ pub enum ItemWork {
     Fail(Box<Failure>),
     /// Run here, and ended.
     Local(Box<LocalEnd>),
-    /// To be sent to the host.
-    Send(Box<Kind>, Vec<(String, String)>),
+    /// To be sent to the host, or through an interface.
+    Send(Box<Deed>, Vec<(String, String)>),
 }
 
 impl Context {

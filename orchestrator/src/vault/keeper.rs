@@ -74,7 +74,7 @@ impl Keeper {
     }
 
     /// Text from a host, without the secrets that nobody expected there. Short ones, which may be ordinary words, stay.
-    pub(super) fn mask(&self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn mask(&self, bytes: &[u8]) -> Vec<u8> {
         self.lock().mask_expecting(bytes, &[])
     }
 

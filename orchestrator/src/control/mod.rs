@@ -1,0 +1,152 @@
+//! The other world: things that are reached by an HTTP interface from the control node, such as Proxmox VE. Its kinds stand
+//! under the same `converge` and the same laws as those of machines; only what they act in is another one.
+
+pub mod api;
+pub mod bridge;
+pub mod desk;
+pub mod image;
+pub mod overlay;
+pub mod property;
+pub mod pve;
+mod tls;
+pub mod veil;
+pub mod vm;
+
+use crate::control::api::Api;
+use crate::control::pve::Endpoint;
+use okd_agent::param::{ParamError, Params};
+use okd_agent::resource::{Failure, KindInfo, Outcome, Resource, converge};
+use okd_agent::value::Map;
+use serde::{Deserialize, Serialize};
+
+/// A kind that is brought about through an HTTP interface.
+pub trait Remote: Resource<World = dyn Api> {
+    /// Where it is.
+    fn endpoint(&self) -> Endpoint;
+}
+
+/// Makes the parameters of a Proxmox VE kind: its own, and those that say how the interface is reached.
+macro_rules! proxmox_params {
+    ($(#[doc = $doc:literal])* pub struct $name:ident { $($own:tt)* }) => {
+        okd_agent::params! {
+            $(#[doc = $doc])*
+            pub struct $name {
+                $($own)*
+                /// Name or address of a Proxmox VE node.
+                api_host: String,
+                /// Its port.
+                api_port: u16 = "8006",
+                /// The user that the token belongs to, such as `okd@pve`.
+                api_user: String,
+                /// The token's name, without the user.
+                api_token_id: String,
+                /// The token's secret.
+                api_token_secret: String,
+                /// SHA-256 fingerprint of the server's certificate, hexadecimal; colons may stand between.
+                fingerprint: Option<String>,
+                /// A file of certificates (PEM) that the server's certificate is checked against; the system's without it.
+                ca_path: Option<String>,
+                /// The server's certificate is always checked; `no` is refused.
+                validate_certs: bool = "yes",
+                /// How many seconds a task of Proxmox VE may take.
+                timeout: u64 = "600",
+            }
+        }
+
+        impl $crate::control::Remote for $name {
+            fn endpoint(&self) -> $crate::control::pve::Endpoint {
+                $crate::control::pve::Endpoint {
+                    host: self.api_host.clone(),
+                    port: self.api_port,
+                    user: self.api_user.clone(),
+                    token_id: self.api_token_id.clone(),
+                    token_secret: self.api_token_secret.clone(),
+                    fingerprint: self.fingerprint.clone(),
+                    ca_path: self.ca_path.clone(),
+                    timeout: self.timeout,
+                }
+            }
+        }
+
+        impl $name {
+            /// What is wrong with how the interface is reached.
+            fn connection(&self) -> Vec<String> {
+                let mut wrong = Vec::new();
+                if !self.validate_certs {
+                    wrong.push("the certificate is always checked: give `fingerprint` or `ca_path`, not `validate_certs: no`".to_owned());
+                }
+                if self.fingerprint.is_some() && self.ca_path.is_some() {
+                    wrong.push("`fingerprint` and `ca_path` exclude each other".to_owned());
+                }
+                if let Some(text) = &self.fingerprint
+                    && !text.contains('\u{2039}')
+                    && $crate::control::pve::fingerprint(text).is_none()
+                {
+                    wrong.push("`fingerprint` takes 64 hexadecimal digits (SHA-256), colons may stand between".to_owned());
+                }
+                if !self.api_user.contains('@') && !self.api_user.contains('\u{2039}') {
+                    wrong.push(format!("`api_user` is a user with its realm, such as {}@pve", self.api_user));
+                }
+                wrong
+            }
+        }
+    };
+}
+use proxmox_params;
+
+/// Lists every kind once, as the agent's `registry!` does for those of machines.
+macro_rules! registry {
+    ($($module:ident :: $kind:ident),* $(,)?) => {
+        /// Any kind of this world.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub enum ApiKind { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
+
+        /// Every kind there is.
+        pub const API_KINDS: &[KindInfo] = &[$(KindInfo {
+            names: <$module::$kind as Resource>::NAMES,
+            spec: &<$module::$kind as Params>::SPEC,
+            free_form: <$module::$kind as Resource>::FREE_FORM,
+            example: <$module::$kind as Resource>::EXAMPLE,
+            predicts: <$module::$kind as Resource>::PREDICTS,
+        }),*];
+
+        impl ApiKind {
+            /// Makes one from its name in a playbook and its rendered arguments; `None` where no kind has the name.
+            #[must_use]
+            pub fn decode(name: &str, args: &Map) -> Option<Result<ApiKind, Vec<ParamError>>> {
+                $(if <$module::$kind as Resource>::NAMES.contains(&name) {
+                    return Some(<$module::$kind as Params>::decode(args).map(|kind| ApiKind::$kind(Box::new(kind))));
+                })*
+                None
+            }
+
+            /// See [`Resource::check`].
+            ///
+            /// # Errors
+            /// One sentence for each contradiction.
+            pub fn check(&self) -> Result<(), Vec<String>> {
+                match self { $(ApiKind::$kind(kind) => kind.check()),* }
+            }
+
+            /// Where it is.
+            #[must_use]
+            pub fn endpoint(&self) -> Endpoint {
+                match self { $(ApiKind::$kind(kind) => kind.endpoint()),* }
+            }
+
+            /// See [`converge`].
+            ///
+            /// # Errors
+            /// As [`converge`].
+            pub fn converge(&self, world: &(dyn Api + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+                match self { $(ApiKind::$kind(kind) => converge(kind.as_ref(), world, expect)),* }
+            }
+        }
+    };
+}
+
+registry! {
+    bridge::ProxmoxBridge,
+    image::ProxmoxImage,
+    vm::ProxmoxVm,
+}

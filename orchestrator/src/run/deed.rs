@@ -1,0 +1,38 @@
+//! What a step brings about: something on a machine, or something through an interface.
+
+use crate::control::ApiKind;
+use okd_agent::param::ParamError;
+use okd_agent::resource::Kind;
+use okd_agent::value::Map;
+use serde::{Deserialize, Serialize};
+
+/// See the module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Deed {
+    /// On the step's machine.
+    Machine(Kind),
+    /// From the control node.
+    Api(ApiKind),
+}
+
+impl Deed {
+    /// Makes one from a module's name and its rendered arguments; `None` where no kind has the name.
+    #[must_use]
+    pub fn decode(name: &str, args: &Map) -> Option<Result<Deed, Vec<ParamError>>> {
+        match Kind::decode(name, args) {
+            Some(kind) => Some(kind.map(Deed::Machine)),
+            None => Some(ApiKind::decode(name, args)?.map(Deed::Api)),
+        }
+    }
+
+    /// See [`okd_agent::resource::Resource::check`].
+    ///
+    /// # Errors
+    /// One sentence for each contradiction.
+    pub fn check(&self) -> Result<(), Vec<String>> {
+        match self {
+            Deed::Machine(kind) => kind.check(),
+            Deed::Api(kind) => kind.check(),
+        }
+    }
+}

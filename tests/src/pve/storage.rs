@@ -1,0 +1,300 @@
+//! The storage `local`: a folder with real files.
+
+use super::World;
+use super::request::{Asked, Reply};
+use super::rules::{self, Rule};
+use super::task::Work;
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+const CONTENTS: &[&str] = &["iso", "vztmpl", "import"];
+const SUMS: &[&str] = &["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
+
+fn folder(content: &str) -> &'static str {
+    match content {
+        "iso" => "template/iso",
+        "vztmpl" => "template/cache",
+        _ => "import",
+    }
+}
+
+/// A volume's file; `None` where its name means nothing here.
+pub(super) fn path_of(world: &World, volume: &str) -> Option<PathBuf> {
+    let (store, rest) = volume.split_once(':')?;
+    if store != "local" {
+        return None;
+    }
+    let (first, name) = rest.split_once('/')?;
+    Some(match first {
+        "iso" | "vztmpl" | "import" => world.dir.join(folder(first)).join(name),
+        vmid => world.dir.join("images").join(vmid).join(name),
+    })
+}
+
+fn below(dir: &Path) -> Vec<(String, u64)> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries.filter_map(|entry| {
+        let meta = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((entry.file_name().to_string_lossy().into_owned(), meta.len()))
+    });
+    files.collect()
+}
+
+fn used(world: &World) -> u64 {
+    let kept = CONTENTS
+        .iter()
+        .flat_map(|content| below(&world.dir.join(folder(content))));
+    kept.map(|(_, size)| size).sum()
+}
+
+fn extension(content: &str, name: &str) -> bool {
+    let name = name.to_lowercase();
+    let endings: &[&str] = match content {
+        "iso" => &[".iso", ".img"],
+        "import" => &[".qcow2", ".raw", ".vmdk", ".ova"],
+        _ => &[".tar.gz", ".tar.xz", ".tar.zst"],
+    };
+    endings.iter().any(|ending| name.ends_with(ending))
+}
+
+fn normal(name: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    name.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "_-.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<Reply, Reply> {
+    if let [store, ..] = rest
+        && *store != "local"
+    {
+        return Err(Reply::die(&format!("storage '{store}' does not exist")));
+    }
+    match (asked.method.as_str(), rest) {
+        ("GET", []) => {
+            if !world
+                .rights
+                .has(asked, "/storage/local", &["Datastore.Audit", "Datastore.AllocateSpace"])
+            {
+                return Ok(Reply::ok(json!([])));
+            }
+            let used = used(world);
+            Ok(Reply::ok(
+                json!([{ "storage": "local", "type": "dir", "content": "iso,images,vztmpl,import,backup,snippets,rootdir",
+                "enabled": 1, "active": 1, "shared": 0, "total": world.capacity, "used": used,
+                "avail": world.capacity.saturating_sub(used) }]),
+            ))
+        }
+        ("GET", [_, "content"]) => {
+            world
+                .rights
+                .need(asked, "/storage/local", &["Datastore.Audit", "Datastore.AllocateSpace"])?;
+            let wanted = |content: &&&str| asked.get("content").is_none_or(|own| own == **content);
+            let mut rows = Vec::new();
+            for content in CONTENTS.iter().filter(wanted) {
+                for (name, size) in below(&world.dir.join(folder(content))) {
+                    let format = match (*content, name.rsplit('.').next()) {
+                        ("iso", _) => "iso".to_owned(),
+                        (_, ending) => ending.unwrap_or_default().to_owned(),
+                    };
+                    rows.push(
+                        json!({ "volid": format!("local:{content}/{name}"), "content": content, "format": format,
+                        "size": size, "ctime": 1_795_336_292 }),
+                    );
+                }
+            }
+            Ok(Reply::ok(Json::Array(rows)))
+        }
+        ("GET", [_, "content", volume @ ..]) if !volume.is_empty() => {
+            let volume = volume.join("/");
+            world
+                .rights
+                .need(asked, "/storage/local", &["Datastore.Audit", "Datastore.AllocateSpace"])?;
+            let meta = path_of(world, &volume).and_then(|path| Some((std::fs::metadata(&path).ok()?, path)));
+            match meta {
+                Some((meta, path)) => Ok(Reply::ok(
+                    json!({ "path": path, "size": meta.len().div_ceil(512) * 512, "format": "raw" }),
+                )),
+                None => Err(Reply::die(&format!(
+                    "volume_size_info on '{volume}' failed - no format"
+                ))),
+            }
+        }
+        ("DELETE", [_, "content", volume @ ..]) if !volume.is_empty() => {
+            let volume = volume.join("/");
+            world.rights.need(asked, "/storage/local", &["Datastore.Allocate"])?;
+            let work = Work::new(move |world, _| {
+                let path = path_of(world, &volume).ok_or("no such volume")?;
+                std::fs::remove_file(path).map_err(|error| error.to_string())
+            });
+            Ok(world.begin(asked, "imgdel", "local", work))
+        }
+        ("POST", [_, "download-url"]) => download(world, asked),
+        ("POST", [_, "upload"]) => upload(world, asked),
+        _ => Err(Reply::unknown(asked)),
+    }
+}
+
+fn upload(world: &mut World, asked: &Asked) -> Result<Reply, Reply> {
+    world
+        .rights
+        .need(asked, "/storage/local", &["Datastore.AllocateTemplate"])?;
+    let table = [
+        ("content", Rule::One(CONTENTS)),
+        ("checksum", Rule::Any),
+        ("checksum-algorithm", Rule::One(SUMS)),
+    ];
+    rules::check(asked, &table, &["content"])?;
+    let content = asked.get("content").unwrap_or_default().to_owned();
+    let Some((name, bytes)) = asked.file.clone() else {
+        return Err(Reply::wrong_one(
+            "filename",
+            "property is missing and it is not optional",
+        ));
+    };
+    let name = normal(&name);
+    if !extension(&content, &name) {
+        return Err(Reply::wrong_one("filename", "wrong file extension"));
+    }
+    let work = Work::new(move |world, log| {
+        let path = world.dir.join(folder(&content)).join(&name);
+        log.push(format!("target file: {}", path.display()));
+        if used(world) + bytes.len() as u64 > world.capacity {
+            return Err("import failed: cp: error writing: No space left on device".to_owned());
+        }
+        std::fs::write(&path, &bytes).map_err(|error| error.to_string())?;
+        log.push("finished file import successfully".to_owned());
+        Ok(())
+    });
+    Ok(world.begin(asked, "imgcopy", "", work))
+}
+
+fn network_rights(world: &World, asked: &Asked) -> Result<(), Reply> {
+    let node = format!("/nodes/{}", world.node);
+    let whole = ["Sys.Audit", "Sys.Modify"]
+        .iter()
+        .all(|one| world.rights.has(asked, "/", &[one]));
+    match whole || world.rights.has(asked, &node, &["Sys.AccessNetwork"]) {
+        true => Ok(()),
+        false => Err(Reply::bare_forbidden("Permission check failed")),
+    }
+}
+
+pub(super) fn metadata(world: &World, asked: &Asked) -> Result<Reply, Reply> {
+    network_rights(world, asked)?;
+    rules::check(
+        asked,
+        &[("url", Rule::Http), ("verify-certificates", Rule::Bool)],
+        &["url"],
+    )?;
+    let url = asked.get("url").unwrap_or_default();
+    match get(url) {
+        Ok((status, bytes)) if status.starts_with("200") => {
+            Ok(Reply::ok(json!({ "filename": normal(url), "size": bytes.len() })))
+        }
+        Ok((status, _)) => Err(Reply::die(&format!("invalid server response: '{status}'"))),
+        Err(error) => Err(Reply::die(&format!("invalid server response: '500 {error}'"))),
+    }
+}
+
+fn download(world: &mut World, asked: &Asked) -> Result<Reply, Reply> {
+    world
+        .rights
+        .need(asked, "/storage/local", &["Datastore.AllocateTemplate"])?;
+    network_rights(world, asked)?;
+    let table = [
+        ("content", Rule::One(CONTENTS)),
+        ("filename", Rule::Any),
+        ("url", Rule::Http),
+        ("checksum", Rule::Any),
+        ("checksum-algorithm", Rule::One(SUMS)),
+        ("compression", Rule::Any),
+        ("verify-certificates", Rule::Bool),
+    ];
+    rules::check(asked, &table, &["content", "filename", "url"])?;
+    for (one, other) in [("checksum", "checksum-algorithm"), ("checksum-algorithm", "checksum")] {
+        if asked.get(one).is_some() && asked.get(other).is_none() {
+            return Err(Reply::wrong_one(
+                other,
+                &format!("missing property required by '{one}'"),
+            ));
+        }
+    }
+    let own = |name: &str| asked.get(name).unwrap_or_default().to_owned();
+    let (content, url, sum) = (own("content"), own("url"), asked.get("checksum").map(str::to_owned));
+    let name = normal(&own("filename"));
+    if !extension(&content, &name) {
+        return Err(Reply::wrong_one("filename", "wrong file extension"));
+    }
+    let id = name.clone();
+    let work = Work::new(move |world, log| {
+        let path = world.dir.join(folder(&content)).join(&name);
+        log.push(format!("downloading {url} to {}", path.display()));
+        let hex = |bytes: &[u8]| {
+            Sha256::digest(bytes)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        if let Ok(old) = std::fs::read(&path) {
+            if sum.as_ref().is_some_and(|sum| *sum == hex(&old)) {
+                log.push(
+                    "calculating checksum of existing file...OK, got correct file already, no need to download"
+                        .to_owned(),
+                );
+                return Ok(());
+            }
+            return Err(format!("refusing to override existing file '{}'", path.display()));
+        }
+        let (status, bytes) = get(&url).map_err(|_| "download failed: exit code 4".to_owned())?;
+        log.push(format!("HTTP request sent, awaiting response... {status}"));
+        if !status.starts_with("200") {
+            return Err("download failed: exit code 8".to_owned());
+        }
+        if used(world) + bytes.len() as u64 > world.capacity {
+            log.push(format!("{}: No space left on device", path.display()));
+            return Err("download failed: exit code 3".to_owned());
+        }
+        if let Some(sum) = sum.filter(|sum| *sum != hex(&bytes)) {
+            return Err(format!("checksum mismatch: got '{}' != expect '{sum}'", hex(&bytes)));
+        }
+        std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
+        log.push(format!("download of '{url}' to '{}' finished", path.display()));
+        Ok(())
+    });
+    Ok(world.begin(asked, "download", &id, work))
+}
+
+/// A file from a plain HTTP server of loopback.
+fn get(url: &str) -> std::io::Result<(String, Vec<u8>)> {
+    let rest = url.strip_prefix("http://").unwrap_or_default();
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !place.starts_with("127.0.0.1:") {
+        return Err(std::io::Error::other("the stand-in speaks to loopback only"));
+    }
+    let mut stream = TcpStream::connect(place)?;
+    // In one piece: small servers answer what they read first.
+    stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {place}\r\n\r\n").as_bytes())?;
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all)?;
+    let end = all
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(all.len(), |at| at + 4);
+    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    let status = head
+        .lines()
+        .next()
+        .and_then(|line| line.split_once(' '))
+        .map_or("", |(_, status)| status);
+    Ok((status.to_owned(), all[end..].to_vec()))
+}
