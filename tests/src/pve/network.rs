@@ -251,6 +251,12 @@ fn merge(iface: &mut Iface, asked: &Asked) {
     };
     iface.insert("method".to_owned(), method.into());
     iface.insert("method6".to_owned(), "manual".into());
+    // What was a bridge and is called a card is not found among the cards.
+    if string(iface, "type") == "eth" && iface.contains_key("bridge_ports") {
+        iface.insert("type".to_owned(), "unknown".into());
+        iface.remove("bridge_ports");
+        iface.remove("bridge_fd");
+    }
     if string(iface, "type") == "bridge" {
         for (name, value) in [("bridge_ports", ""), ("bridge_stp", "off"), ("bridge_fd", "0")] {
             iface.entry(name).or_insert_with(|| value.into());
