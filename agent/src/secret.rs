@@ -130,12 +130,28 @@ impl Secrets {
         hide(bytes, entries.collect())
     }
 
-    /// As [`Secrets::mask`], where only these placeholders are expected: they go before others with the same bytes, and of
-    /// the others only those count that are too long to be there by chance.
+    /// As [`Secrets::mask`], without those that are so short that they may be there by chance.
+    #[must_use]
+    pub fn mask_long(&self, bytes: &[u8]) -> Vec<u8> {
+        hide(
+            bytes,
+            self.entries
+                .iter()
+                .filter(|(_, secret)| secret.0.len() >= LONG)
+                .collect(),
+        )
+    }
+
+    /// As [`Secrets::mask`], where only these placeholders are expected: they go before others with the same bytes. Of the
+    /// others those do not count that may be there by chance, or that would swallow a line's end: a resource that works by
+    /// lines has to see them all.
     #[must_use]
     pub fn mask_expecting(&self, bytes: &[u8], names: &[String]) -> Vec<u8> {
         let expected = |entry: &&(String, Secret)| names.contains(&entry.0);
-        let counts = |entry: &&(String, Secret)| !entry.1.0.is_empty() && (entry.1.0.len() >= LONG || expected(entry));
+        let counts = |entry: &&(String, Secret)| {
+            let bytes = &entry.1.0;
+            !bytes.is_empty() && (expected(entry) || bytes.len() >= LONG && !bytes.contains(&b'\n'))
+        };
         let mut entries: Vec<&(String, Secret)> = self.entries.iter().filter(counts).collect();
         entries.sort_by_key(|entry| (std::cmp::Reverse(entry.1.0.len()), !expected(entry)));
         hide(bytes, entries)
@@ -203,6 +219,13 @@ mod tests {
         secrets.insert(second.clone(), Secret::new("long-enough"));
         let mask = |names: &[String]| String::from_utf8(secrets.mask_expecting(b"root:long-enough", names)).unwrap();
         assert_eq!(mask(&[]), format!("root:{first}"));
+        let whole = Secrets::placeholder("whole", "0a");
+        let mut lines = Secrets::default();
+        lines.insert(first.clone(), Secret::new("long-enough"));
+        lines.insert(whole.clone(), Secret::new("long-enough\n"));
+        let text = b"key=long-enough\nz\n";
+        assert_eq!(lines.mask_expecting(text, &[]), format!("key={first}\nz\n").as_bytes());
+        assert_eq!(lines.mask_long(text), format!("key={whole}z\n").as_bytes());
         assert_eq!(mask(&[second.clone(), user.clone()]), format!("{user}:{second}"));
         let text = format!("a {user}{second} {user} \u{2039}secret:open");
         assert_eq!(Secrets::named_in(text.as_bytes()), [user, second.clone()]);

@@ -7,6 +7,9 @@ use okd_agent::secret::{Secret, Secrets};
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Shorter lines of a secret may be anything.
+const SHORTEST_PART: usize = 12;
+
 /// The secrets of a run.
 pub struct Keeper {
     /// Makes the placeholders unguessable.
@@ -38,7 +41,8 @@ impl Keeper {
         Ok(Keeper::new(Secret::new(key)))
     }
 
-    /// Keeps a secret and gives its placeholder. The name is shown to people.
+    /// Keeps a secret and gives its placeholder. The name is shown to people. Its lines, and it without the blanks around
+    /// it, are secrets too: hosts show them singly.
     pub fn keep(&self, name: &str, secret: Secret) -> String {
         let name: String = name
             .chars()
@@ -50,8 +54,20 @@ impl Keeper {
                 }
             })
             .collect();
+        let bytes = secret.reveal();
+        let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        for part in lines
+            .chain([bytes.trim_ascii()])
+            .filter(|part| part.len() >= SHORTEST_PART && *part != bytes)
+        {
+            self.insert(&name, Secret::new(part));
+        }
+        self.insert(&name, secret)
+    }
+
+    fn insert(&self, name: &str, secret: Secret) -> String {
         let id = cipher::digest(self.key.reveal(), &[name.as_bytes(), secret.reveal()]);
-        let placeholder = Secrets::placeholder(&name, &cipher::to_hex(&id[..id.len().min(8)]));
+        let placeholder = Secrets::placeholder(name, &cipher::to_hex(&id[..id.len().min(8)]));
         crate::report::scrub::know(&secret);
         self.lock().insert(placeholder.clone(), secret);
         placeholder
@@ -75,7 +91,7 @@ impl Keeper {
 
     /// Text from a host, without the secrets that nobody expected there. Short ones, which may be ordinary words, stay.
     pub(crate) fn mask(&self, bytes: &[u8]) -> Vec<u8> {
-        self.lock().mask_expecting(bytes, &[])
+        self.lock().mask_long(bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Secrets> {

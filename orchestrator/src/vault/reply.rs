@@ -76,6 +76,26 @@ mod tests {
     use okd_agent::value::map;
 
     #[test]
+    fn a_line_of_a_secret_is_one() {
+        let keeper = Keeper::random().unwrap();
+        let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END KEY-----\n";
+        let whole = keeper.keep("tls", Secret::new(key));
+        let mut reply = Reply::Failed(Box::new(Failure {
+            message: key.to_owned(),
+            journal: vec!["read MIIEvQIBADANBgkqhkiG9w0".to_owned()],
+            ..Failure::default()
+        }));
+        keeper.hide(&mut reply);
+        let Reply::Failed(failure) = &reply else { unreachable!() };
+        assert_eq!(failure.message, whole);
+        assert!(failure.journal[0].starts_with("read ‹secret:tls:") && failure.journal[0].ends_with('›'));
+        assert_eq!(
+            keeper.reveal(&failure.journal[0]).unwrap(),
+            "read MIIEvQIBADANBgkqhkiG9w0"
+        );
+    }
+
+    #[test]
     fn no_part_of_an_answer_keeps_a_secret() {
         const POISON: &str = "p0is0n-of-the-reply";
         let keeper = Keeper::random().unwrap();

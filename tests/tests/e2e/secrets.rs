@@ -21,7 +21,7 @@ const TASKS: &str = r#"    - name: Copy
     - name: User
       user: {name: poisoned, password: "{{ hash }}"}
     - name: Environment
-      shell: printf %s "$POISON" > /srv/environment; sleep 1; printf %s "$POISON"
+      shell: printf %s "$POISON" > /srv/environment; sleep 2; printf %s "$POISON"; true seen-canary
       environment: {POISON: "{{ poison }}"}
       register: said
     - name: Stdin
@@ -59,6 +59,12 @@ class Seen(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(('127.0.0.1', 8099), Seen).serve_forever()
 EOF
 systemd-run --unit=seen python3 /srv/server.py"#;
+
+/// Notes what processes are started with that should be seen, and what should not.
+const WATCH: &str = r#"cat > /run/watch <<'EOF'
+while :; do cat /proc/[0-9]*/cmdline; done 2>/dev/null | tr '\0' ' ' | grep -a --line-buffered -o 'p0is0n[^ ]*\|seen-[a-z]*' > /run/seen-arguments
+EOF
+systemd-run --unit=watch sh /run/watch"#;
 
 fn sealed(play: &Play<'_>, plain: &str) -> String {
     let mut child = Command::new(okd_tests::play::program())
@@ -100,8 +106,7 @@ fn silent(transport: &str) {
         &file(&sealed(&play, "token: p0is0n-token\nwhole: 4711-p0is0n\n")),
     );
     play.put("sealed", &file(&sealed(&play, &format!("{POISON}\n"))));
-    // Everything that any process is started with, for the whole run.
-    host.sh("systemd-run --unit=watch sh -c 'while :; do cat /proc/[0-9]*/cmdline; done 2>/dev/null | tr \"\\\\0\" \" \" | grep -a --line-buffered -o \"p0is0n-[^t]*\\|p0is0nsalt\" > /run/seen-arguments'");
+    host.sh(WATCH);
     let password = play.folder().join("password").display().to_string();
     let words = ["--vault-password-file", &password, "--transport", transport, "-vvv"];
     let run = play.run(&[&words[..], &["--yes"]].concat()).ended(0);
