@@ -3,7 +3,7 @@
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
 use super::pattern::Pattern;
-use super::{Resource, ResourceError};
+use super::{Resource, ResourceError, veil_text};
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -146,6 +146,10 @@ impl Resource for BlockInFile {
             problems.push("`marker_begin` and `marker_end` have to differ".to_owned());
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+        veil_text(&mut self.block, as_read);
     }
 
     fn inspect(&self, world: &Self::World) -> Result<Content, ResourceError> {

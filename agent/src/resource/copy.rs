@@ -226,6 +226,12 @@ impl Resource for Copy {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+        if let Some(content) = &mut self.content {
+            content.0 = as_read(&content.0);
+        }
+    }
+
     fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
         let mut state = match (self.remote(), &self.content) {
             (Some(src), _) => self.machines_own(src, world)?,

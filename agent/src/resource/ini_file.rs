@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
-use super::{Resource, ResourceError};
+use super::{Resource, ResourceError, veil_text};
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -225,6 +225,11 @@ impl Resource for IniFile {
             problems.push("`ini_file` needs `section` or `option`".to_owned());
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+        let values = self.value.iter_mut().chain(&mut self.values);
+        values.for_each(|value| veil_text(value, as_read));
     }
 
     fn inspect(&self, world: &Self::World) -> Result<Content, ResourceError> {

@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
-use super::{Resource, ResourceError};
+use super::{Resource, ResourceError, veil_text};
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
 use crate::value::{Map, map};
@@ -182,6 +182,10 @@ impl Resource for LineInFile {
         refuse(self.state == Presence::Present && self.line.is_none(), "`state: present` needs `line`");
         refuse(self.state == Presence::Absent && self.line.is_none() && !searched, "`state: absent` needs `line`, `regexp` or `search_string`");
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+        self.line.iter_mut().for_each(|line| veil_text(line, as_read));
     }
 
     fn inspect(&self, world: &Self::World) -> Result<Content, ResourceError> {

@@ -14,7 +14,7 @@ pub mod wildcard;
 pub mod words;
 
 use crate::diff::Change;
-use crate::param::{ParamError, Params, Spec};
+use crate::param::{Params, Spec};
 use crate::system::{Answer, System, SystemError};
 use crate::value::Map;
 use serde::de::DeserializeOwned;
@@ -70,6 +70,10 @@ pub trait Resource: Params + Serialize + DeserializeOwned + Debug + Clone + Send
     fn result(&self, _state: &Self::State) -> Map {
         Map::new()
     }
+
+    /// Gives the texts that are compared with what is read of a file the form in which they will be read back: with
+    /// placeholders for secrets.
+    fn veil(&mut self, _as_read: &dyn Fn(&[u8]) -> Vec<u8>) {}
 
     /// Sentences that the plan shows beside the diff.
     fn notes(&self, _now: &Self::State, _want: &Self::State) -> Vec<String> {
@@ -202,6 +206,34 @@ impl From<SystemError> for Failure {
 /// What the machine refused, or a state that moved since the plan.
 pub fn converge<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
     ended(Course::begin(resource, world).and_then(|course| steps(&course, expect)))
+}
+
+/// What applying came to, once it has been inspected again in a world that keeps changes to itself.
+///
+/// # Errors
+/// When something still differs.
+pub fn verified(outcome: Outcome, again: Outcome) -> Result<Outcome, Box<Failure>> {
+    let differs = again
+        .diff
+        .into_iter()
+        .filter(|change| !matches!(change, Change::Act(_)));
+    let differs: Vec<Change> = differs.collect();
+    if differs.is_empty() {
+        return Ok(outcome);
+    }
+    Err(Box::new(Failure {
+        message: "it was applied, and still differs when inspected again".to_owned(),
+        diff: differs,
+        result: outcome.result,
+        ..Failure::default()
+    }))
+}
+
+/// [`Resource::veil`] for one text; what would be no text any more stays as it is.
+pub(crate) fn veil_text(text: &mut String, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+    if let Ok(read) = String::from_utf8(as_read(text.as_bytes())) {
+        *text = read;
+    }
 }
 
 fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
@@ -347,54 +379,84 @@ pub struct KindInfo {
     pub predicts: &'static str,
 }
 
-/// Lists every kind once: the modules, the enum that goes over the wire, the table for documentation, the decoder.
-macro_rules! registry {
-    ($($module:ident :: $kind:ident),* $(,)?) => {
-        $(pub mod $module;)*
-
-        /// Any resource, as it goes over the wire.
-        #[derive(Debug, Clone, Serialize, Deserialize)]
-        pub enum Kind { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
+/// Makes of a list of kinds the enum that goes over the wire, the table for documentation, the decoder and what all kinds
+/// of a world can do.
+#[macro_export]
+macro_rules! kinds {
+    (
+        $(#[doc = $doc:literal])*
+        pub enum $name:ident, $table:ident, in $world:ty { $($module:ident :: $kind:ident),* $(,)? }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+        pub enum $name { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
 
         /// Every kind there is.
-        pub const KINDS: &[KindInfo] = &[$(KindInfo {
-            names: <$module::$kind as Resource>::NAMES,
-            spec: &<$module::$kind as Params>::SPEC,
-            free_form: <$module::$kind as Resource>::FREE_FORM,
-            example: <$module::$kind as Resource>::EXAMPLE,
-            predicts: <$module::$kind as Resource>::PREDICTS,
+        pub const $table: &[$crate::resource::KindInfo] = &[$($crate::resource::KindInfo {
+            names: <$module::$kind as $crate::resource::Resource>::NAMES,
+            spec: &<$module::$kind as $crate::param::Params>::SPEC,
+            free_form: <$module::$kind as $crate::resource::Resource>::FREE_FORM,
+            example: <$module::$kind as $crate::resource::Resource>::EXAMPLE,
+            predicts: <$module::$kind as $crate::resource::Resource>::PREDICTS,
         }),*];
 
-        impl Kind {
-            /// Makes a resource from its name in a playbook and its rendered arguments; `None` where no kind has the name.
+        impl $name {
+            /// Makes one from its name in a playbook and its rendered arguments; `None` where no kind has the name.
             #[must_use]
-            pub fn decode(name: &str, args: &Map) -> Option<Result<Kind, Vec<ParamError>>> {
-                $(if <$module::$kind as Resource>::NAMES.contains(&name) {
-                    return Some(<$module::$kind as Params>::decode(args).map(|kind| Kind::$kind(Box::new(kind))));
+            pub fn decode(
+                name: &str,
+                args: &$crate::value::Map,
+            ) -> Option<Result<$name, Vec<$crate::param::ParamError>>> {
+                $(if <$module::$kind as $crate::resource::Resource>::NAMES.contains(&name) {
+                    let kind = <$module::$kind as $crate::param::Params>::decode(args);
+                    return Some(kind.map(|kind| $name::$kind(Box::new(kind))));
                 })*
                 None
             }
 
-            /// See [`Resource::check`].
+            /// See [`okd_agent::resource::Resource::check`](Resource::check).
             ///
             /// # Errors
             /// One sentence for each contradiction.
             pub fn check(&self) -> Result<(), Vec<String>> {
-                match self { $(Kind::$kind(kind) => kind.check()),* }
+                match self { $($name::$kind(kind) => $crate::resource::Resource::check(kind.as_ref())),* }
             }
 
+            /// See [`okd_agent::resource::converge`](converge).
+            ///
+            /// # Errors
+            /// As there.
+            pub fn converge(
+                &self,
+                world: &$world,
+                expect: Option<u64>,
+            ) -> Result<$crate::resource::Outcome, Box<$crate::resource::Failure>> {
+                match self { $($name::$kind(kind) => $crate::resource::converge(kind.as_ref(), world, expect)),* }
+            }
+        }
+    };
+}
+
+/// Lists every kind of a machine once: the modules, and all that [`kinds!`] makes of them.
+macro_rules! registry {
+    ($($module:ident :: $kind:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        kinds! {
+            /// Any resource, as it goes over the wire.
+            pub enum Kind, KINDS, in (dyn System + 'static) { $($module::$kind),* }
+        }
+
+        impl Kind {
             /// The short name.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Kind::$kind(_) => <$module::$kind as Resource>::NAMES[0]),* }
             }
 
-            /// See [`converge`].
-            ///
-            /// # Errors
-            /// As [`converge`].
-            pub fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
-                match self { $(Kind::$kind(kind) => converge(kind.as_ref(), world, expect)),* }
+            /// See [`Resource::veil`].
+            pub fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+                match self { $(Kind::$kind(kind) => kind.veil(as_read)),* }
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
-use super::{Resource, ResourceError};
+use super::{Resource, ResourceError, veil_text};
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -80,6 +80,10 @@ impl Resource for Replace {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();
         problems.extend(Pattern::around(self.after.as_ref(), "(?P<subsection>.*?)", self.before.as_ref()).err());
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+        veil_text(&mut self.replace, as_read);
     }
 
     fn inspect(&self, world: &Self::World) -> Result<Content, ResourceError> {

@@ -11,10 +11,11 @@ use super::{Action, Alter, Answer, Entry, FileKind, FileWrite, Make, Meta, Probe
 use crate::path::AbsPath;
 use names::Names;
 use process::Run;
+pub use process::{OUTPUT_LIMIT, PATH};
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use stage::Stage;
-pub use stage::fill_in;
+pub use stage::{fill_in, stays};
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File, FileType, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -22,6 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+pub use swap::stem;
 
 /// Seconds that a probe may take where it does not say itself.
 pub const PROBE_SECONDS: u64 = 60;
@@ -187,8 +189,8 @@ impl System for Local {
             cwd: None,
             timeout: Some(probe.timeout.unwrap_or(PROBE_SECONDS)),
         })?;
-        if answer.stdout.len() > process::OUTPUT_LIMIT {
-            let reason = format!("it said more than {} MiB", process::OUTPUT_LIMIT >> 20);
+        if answer.stdout.len() > OUTPUT_LIMIT {
+            let reason = format!("it said more than {} MiB", OUTPUT_LIMIT >> 20);
             return Err(SystemError::Command { argv, reason });
         }
         Ok(answer)
@@ -292,8 +294,8 @@ impl System for Local {
             cwd: action.cwd.as_ref(),
             timeout: action.timeout,
         })?;
-        answer.stdout.truncate(process::OUTPUT_LIMIT);
-        answer.stderr.truncate(process::OUTPUT_LIMIT);
+        answer.stdout.truncate(OUTPUT_LIMIT);
+        answer.stderr.truncate(OUTPUT_LIMIT);
         self.users.forget();
         self.groups.forget();
         Ok(answer)

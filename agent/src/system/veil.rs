@@ -42,6 +42,12 @@ impl Veil {
         self.lock().secrets.merge(secrets);
     }
 
+    /// Whether it knows any.
+    #[must_use]
+    pub fn knows(&self) -> bool {
+        !self.lock().secrets.is_empty()
+    }
+
     /// A step begins that names these placeholders; see [`Secrets::mask_expecting`].
     pub fn expect(&self, names: Vec<String>) {
         self.lock().expected = Some(names);

@@ -9,11 +9,10 @@ use super::veil::Veil;
 use crate::link::reach::Address;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
-use okd_agent::diff::Change;
-use okd_agent::resource::{Failure, Outcome, Status};
+use okd_agent::Stop;
+use okd_agent::resource::{Failure, Outcome, Status, verified};
 use okd_agent::wire::{Pass, Reply};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,12 +50,12 @@ pub struct Desk {
     keeper: Arc<Keeper>,
     worlds: Worlds,
     threads: HashMap<Address, Open>,
-    stopped: Arc<AtomicBool>,
+    stopped: Stop,
 }
 
 struct Open {
     errands: Sender<Errand>,
-    cut: Arc<AtomicBool>,
+    cut: Stop,
 }
 
 impl Desk {
@@ -68,7 +67,7 @@ impl Desk {
             keeper,
             worlds: Worlds::default(),
             threads: HashMap::new(),
-            stopped: Arc::default(),
+            stopped: Stop::default(),
         }
     }
 
@@ -76,13 +75,13 @@ impl Desk {
     pub fn call(&mut self, address: &Address, errand: Errand) {
         let open = self.threads.entry(address.clone()).or_insert_with(|| {
             let (errands, incoming) = channel();
-            let cut = Arc::new(AtomicBool::new(false));
+            let cut = Stop::default();
             let worker = Worker {
                 answer: Arc::clone(&self.answer),
                 keeper: Arc::clone(&self.keeper),
                 worlds: Arc::clone(&self.worlds),
-                cut: Arc::clone(&cut),
-                stopped: Arc::clone(&self.stopped),
+                cut: cut.clone(),
+                stopped: self.stopped.clone(),
                 failed: HashSet::new(),
             };
             std::thread::spawn(move || worker.run(&incoming));
@@ -93,13 +92,13 @@ impl Desk {
 
     /// Lets no further step begin.
     pub fn stop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stopped.set();
     }
 
     /// Gives up what is under way for a host. A task that Proxmox VE has begun goes on there.
     pub fn cut(&mut self, address: &Address) {
         if let Some(open) = self.threads.remove(address) {
-            open.cut.store(true, Ordering::Relaxed);
+            open.cut.set();
         }
     }
 }
@@ -108,18 +107,18 @@ struct Worker {
     answer: Answering,
     keeper: Arc<Keeper>,
     worlds: Worlds,
-    cut: Arc<AtomicBool>,
-    stopped: Arc<AtomicBool>,
+    cut: Stop,
+    stopped: Stop,
     failed: HashSet<u64>,
 }
 
 impl Worker {
     fn run(mut self, incoming: &Receiver<Errand>) {
         while let Ok(errand) = incoming.recv() {
-            if self.cut.load(Ordering::Relaxed) {
+            if self.cut.is_set() {
                 return;
             }
-            let held = self.stopped.load(Ordering::Relaxed) || errand.after.iter().any(|id| self.failed.contains(id));
+            let held = self.stopped.is_set() || errand.after.iter().any(|id| self.failed.contains(id));
             let reply = match held {
                 true => Reply::Held,
                 false => match self.work(&errand) {
@@ -142,7 +141,10 @@ impl Worker {
             Pass::Apply => {
                 let outcome = errand.kind.converge(world.real.as_ref(), errand.expect)?;
                 match errand.verify && outcome.status != Status::Same {
-                    true => verified(&world, errand, outcome),
+                    true => {
+                        let fresh = Overlay::new(Arc::clone(&world.real));
+                        verified(outcome, errand.kind.converge(&fresh, None)?)
+                    }
                     false => Ok(outcome),
                 }
             }
@@ -179,25 +181,5 @@ impl Worker {
         });
         worlds.insert(endpoint, Arc::clone(&world));
         Ok(world)
-    }
-}
-
-/// Inspects again what was applied.
-fn verified(world: &World, errand: &Errand, outcome: Outcome) -> Result<Outcome, Box<Failure>> {
-    let fresh = Overlay::new(Arc::clone(&world.real));
-    let again = errand.kind.converge(&fresh, None)?;
-    let differs: Vec<Change> = again
-        .diff
-        .into_iter()
-        .filter(|change| !matches!(change, Change::Act(_)))
-        .collect();
-    match differs.is_empty() {
-        true => Ok(outcome),
-        false => Err(Box::new(Failure {
-            message: "it was applied, and still differs when inspected again".to_owned(),
-            diff: differs,
-            result: outcome.result,
-            ..Failure::default()
-        })),
     }
 }

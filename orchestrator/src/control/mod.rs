@@ -14,10 +14,7 @@ pub mod vm;
 
 use crate::control::api::Api;
 use crate::control::pve::Endpoint;
-use okd_agent::param::{ParamError, Params};
-use okd_agent::resource::{Failure, KindInfo, Outcome, Resource, converge};
-use okd_agent::value::Map;
-use serde::{Deserialize, Serialize};
+use okd_agent::resource::Resource;
 
 /// A kind that is brought about through an HTTP interface.
 pub trait Remote: Resource<World = dyn Api> {
@@ -97,49 +94,16 @@ use proxmox_params;
 /// Lists every kind once, as the agent's `registry!` does for those of machines.
 macro_rules! registry {
     ($($module:ident :: $kind:ident),* $(,)?) => {
-        /// Any kind of this world.
-        #[derive(Debug, Clone, Serialize, Deserialize)]
-        pub enum ApiKind { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
-
-        /// Every kind there is.
-        pub const API_KINDS: &[KindInfo] = &[$(KindInfo {
-            names: <$module::$kind as Resource>::NAMES,
-            spec: &<$module::$kind as Params>::SPEC,
-            free_form: <$module::$kind as Resource>::FREE_FORM,
-            example: <$module::$kind as Resource>::EXAMPLE,
-            predicts: <$module::$kind as Resource>::PREDICTS,
-        }),*];
+        okd_agent::kinds! {
+            /// Any kind of this world.
+            pub enum ApiKind, API_KINDS, in (dyn Api + 'static) { $($module::$kind),* }
+        }
 
         impl ApiKind {
-            /// Makes one from its name in a playbook and its rendered arguments; `None` where no kind has the name.
-            #[must_use]
-            pub fn decode(name: &str, args: &Map) -> Option<Result<ApiKind, Vec<ParamError>>> {
-                $(if <$module::$kind as Resource>::NAMES.contains(&name) {
-                    return Some(<$module::$kind as Params>::decode(args).map(|kind| ApiKind::$kind(Box::new(kind))));
-                })*
-                None
-            }
-
-            /// See [`Resource::check`].
-            ///
-            /// # Errors
-            /// One sentence for each contradiction.
-            pub fn check(&self) -> Result<(), Vec<String>> {
-                match self { $(ApiKind::$kind(kind) => kind.check()),* }
-            }
-
             /// Where it is.
             #[must_use]
             pub fn endpoint(&self) -> Endpoint {
                 match self { $(ApiKind::$kind(kind) => kind.endpoint()),* }
-            }
-
-            /// See [`converge`].
-            ///
-            /// # Errors
-            /// As [`converge`].
-            pub fn converge(&self, world: &(dyn Api + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
-                match self { $(ApiKind::$kind(kind) => converge(kind.as_ref(), world, expect)),* }
             }
         }
     };

@@ -6,6 +6,7 @@ use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
 use crate::control::desk::{Desk, Errand};
+use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::serve::Session;
@@ -128,6 +129,9 @@ impl Hub {
 impl Open {
     /// Tells a session the secrets that a message for it names, and no others.
     fn tell<T: Serialize>(&mut self, keeper: &Keeper, message: &T) {
+        if !keeper.any() {
+            return;
+        }
         let mut names = placeholders(message);
         names.retain(|name| self.secrets.insert(name.clone()));
         if !names.is_empty() {

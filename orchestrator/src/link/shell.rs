@@ -7,14 +7,14 @@ use super::agent;
 use super::reach::Reach;
 use super::ssh::Connection;
 use super::sudo::{self, quoted};
-use okd_agent::diff::sha256;
 use okd_agent::path::AbsPath;
 use okd_agent::system::links::Spot;
-use okd_agent::system::local::PROBE_SECONDS;
+use okd_agent::system::local::{OUTPUT_LIMIT, PATH, PROBE_SECONDS, fill_in, stays, stem};
 use okd_agent::system::{
     Action, Alter, Answer, Entry, FileKind, FileWrite, Make, Meta, Probe, Removal, Staged, System, SystemError,
 };
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use talk::{Reply, Talk};
@@ -25,10 +25,6 @@ use words::{Line, one_line};
 /// What the far shell runs.
 const DRIVER: &str = include_str!("shell/driver.sh");
 const READY: &str = "okd-play-shell:";
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// No more than this is kept of a command's output, in bytes.
-const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// What was seen of paths is used again for this long, unless something was changed: a resource looks at a path's
 /// folders several times in a row.
@@ -48,7 +44,7 @@ pub struct Shell {
     folder: String,
     pid: String,
     seen: Mutex<Sights>,
-    count: Mutex<u64>,
+    count: AtomicU64,
 }
 
 /// What was seen lately, and since when.
@@ -122,7 +118,7 @@ impl Shell {
             folder: folder.to_owned(),
             pid: pid.to_owned(),
             seen: Mutex::default(),
-            count: Mutex::default(),
+            count: AtomicU64::default(),
         })
     }
 
@@ -133,14 +129,9 @@ impl Shell {
 
     /// A request that changes something: what was seen is not known any more.
     fn change(&self, line: &Line, data: &[u8]) -> Result<Reply, SystemError> {
-        self.forget();
         let reply = self.ask(line, data);
-        self.forget();
+        *lock(&self.seen) = Sights::default();
         reply
-    }
-
-    fn forget(&self) {
-        *lock(&self.seen) = (None, HashMap::new());
     }
 
     /// A change whose failure is the operating system's word.
@@ -155,9 +146,13 @@ impl Shell {
 
     /// A fresh number for names of this session.
     fn number(&self) -> u64 {
-        let mut count = lock(&self.count);
-        *count += 1;
-        *count
+        self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A fresh name beside a path; see [`stem`].
+    fn beside(&self, path: &AbsPath, stem: &str) -> String {
+        let folder = path.parent().map(|parent| parent.to_string()).unwrap_or_default();
+        format!("{}/{stem}{}-{}", folder.trim_end_matches('/'), self.pid, self.number())
     }
 
     fn spot(&self, path: &AbsPath, last: bool) -> Result<Spot, SystemError> {
@@ -259,21 +254,15 @@ impl Shell {
     fn stage(&self, files: &[Staged]) -> Result<String, SystemError> {
         let folder = format!("{}/stage{}", self.folder, self.number());
         let own = AbsPath::new(&self.folder).map_err(SystemError::Lost)?;
-        let mut line = Line::new("umask 077; exec 3<\"$D/in\"; mkdir").word(&folder);
+        let mut line = Line::new("umask 077; mkdir").word(&folder);
         let mut data = Vec::new();
         for file in files {
-            let stays = !file.path.is_empty()
-                && file.path.split('/').all(|part| !["", ".", ".."].contains(&part))
-                && !file.path.contains('\0');
-            if !stays {
-                let reason = format!("`{}` does not stay in the stage", file.path);
-                return Err(SystemError::io("stage", &own, &reason));
-            }
+            stays(file, &own)?;
             let path = format!("{folder}/{}", file.path);
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-            let bytes = okd_agent::system::local::fill_in(&file.bytes, folder.as_bytes());
+            let bytes = fill_in(&file.bytes, folder.as_bytes());
             line = line.code(" && mkdir -p --").word(parent);
-            line = line.code(&format!(" && head -c {} <&3 >", bytes.len())).word(&path);
+            line = line.code(&format!(" && head -c {} >", bytes.len())).word(&path);
             data.extend(bytes);
         }
         let reply = self.ask(&line, &data)?;
@@ -399,10 +388,8 @@ impl System for Shell {
         spot.takes_file()?;
         spot.has_folder("write")?;
         let path = &spot.path;
-        let folder = path.parent().map(|parent| parent.to_string()).unwrap_or_default();
-        let stem = format!(".okd-play-{}-", &sha256(path.name().as_bytes())[..8]);
-        let folder = folder.trim_end_matches('/');
-        let fresh = format!("{folder}/{stem}{}-{}", self.pid, self.number());
+        let stem = stem(path.name().as_bytes());
+        let fresh = self.beside(path, &stem);
         let here = spot.here.as_ref();
         let mode = file.mode.or(here.map(|meta| meta.mode)).unwrap_or(0o644);
         let owners = owners(file.owner.as_deref(), file.group.as_deref());
@@ -447,14 +434,7 @@ impl System for Shell {
                 .code(&format!(" && chmod -- {mode:04o}"))
                 .word(path.as_str()),
             Make::Link { target } => {
-                let parent = path.parent().map(|parent| parent.to_string()).unwrap_or_default();
-                let name = &sha256(path.name().as_bytes())[..8];
-                let number = self.number();
-                let fresh = format!(
-                    "{}/.okd-play-{name}-{}-{number}",
-                    parent.trim_end_matches('/'),
-                    self.pid
-                );
+                let fresh = self.beside(path, &stem(path.name().as_bytes()));
                 Line::new("ln -sfT --")
                     .words([target.as_str(), &fresh])
                     .code(" && { mv -fT --")

@@ -34,24 +34,12 @@ impl Writer {
 
     /// Writes to standard output; a closed pipe is no error.
     pub(crate) fn out(&mut self, text: &str) {
-        if !text.is_empty() {
-            let text = scrub::clean(text);
-            beside(self.screen.as_ref(), || {
-                let _ = self.out.write_all(text.as_bytes());
-                let _ = self.out.flush();
-            });
-        }
+        put(&mut self.out, self.screen.as_ref(), text);
     }
 
     /// Writes to standard error.
     pub(crate) fn err(&mut self, text: &str) {
-        if !text.is_empty() {
-            let text = scrub::clean(text);
-            beside(self.screen.as_ref(), || {
-                let _ = self.err.write_all(text.as_bytes());
-                let _ = self.err.flush();
-            });
-        }
+        put(&mut self.err, self.screen.as_ref(), text);
     }
 
     /// Shows these lines in the place of the live ones.
@@ -69,7 +57,15 @@ impl Writer {
     }
 }
 
-fn beside(screen: Option<&Screen>, write: impl FnOnce()) {
+fn put(to: &mut dyn Write, screen: Option<&Screen>, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let text = scrub::clean(text);
+    let mut write = || {
+        let _ = to.write_all(text.as_bytes());
+        let _ = to.flush();
+    };
     match screen {
         Some(screen) => screen.beside(write),
         None => write(),

@@ -338,6 +338,15 @@ impl Topology {
         }
     }
 
+    /// Every address that is given, and whose it is.
+    fn holders(&self) -> impl Iterator<Item = (At<Ipv4Addr>, String)> {
+        let services = self.services.map(|at| (at, "the services host".to_owned()));
+        let machines = self.machines.iter();
+        services
+            .into_iter()
+            .chain(machines.filter_map(|machine| Some((machine.ip?, machine.shown()))))
+    }
+
     fn hardware_addresses(&self, errors: &mut Diagnostics) {
         let mut seen: HashMap<&str, (String, Span)> = HashMap::new();
         for machine in &self.machines {
@@ -355,11 +364,8 @@ impl Topology {
     }
 
     fn addresses(&self, errors: &mut Diagnostics) {
-        let services = self.services.map(|at| (at, "the services host".to_owned()));
-        let machines = self.machines.iter();
-        let machines = machines.filter_map(|machine| Some((machine.ip?, machine.shown())));
         let mut seen: HashMap<Ipv4Addr, (String, Span)> = HashMap::new();
-        for (at, who) in services.into_iter().chain(machines) {
+        for (at, who) in self.holders() {
             let Some((other, first)) = seen.insert(at.value, (who.clone(), at.span)) else {
                 continue;
             };
@@ -374,10 +380,7 @@ impl Topology {
 
     fn network_addresses(&self, errors: &mut Diagnostics) {
         let Some(network) = &self.network else { return };
-        let services = self.services.map(|at| (at, "the services host".to_owned()));
-        let machines = self.machines.iter();
-        let machines = machines.filter_map(|machine| Some((machine.ip?, machine.shown())));
-        for (at, who) in services.into_iter().chain(machines) {
+        for (at, who) in self.holders() {
             if let Some(why) = unusable(network.value, at.value) {
                 let text = format!("{} cannot be the address of {who}: {why}", at.value);
                 errors.push(
@@ -405,12 +408,8 @@ impl Topology {
                 );
             }
         }
-        let services = self.services.map(|at| (at, "the services host".to_owned()));
-        let machines = self.machines.iter();
-        let machines = machines.filter_map(|machine| Some((machine.ip?, machine.shown())));
-        let held: Vec<_> = services
-            .into_iter()
-            .chain(machines)
+        let held: Vec<_> = self
+            .holders()
             .filter(|(at, _)| first <= at.value && at.value <= last)
             .collect();
         if held.is_empty() {

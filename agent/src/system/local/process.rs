@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// No more than this is kept of an output, in bytes.
-pub(super) const OUTPUT_LIMIT: usize = 16 << 20;
+pub const OUTPUT_LIMIT: usize = 16 << 20;
 
 /// How long the outputs may stay open after the command itself has ended: something it started holds them.
 const GRACE: Duration = Duration::from_millis(500);
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command with everything that it is given.
 pub(super) struct Run<'a> {

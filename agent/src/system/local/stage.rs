@@ -34,16 +34,9 @@ impl Stage {
         };
         let name = stage.name();
         for file in files {
-            let path = Path::new(&file.path);
-            if !path.components().all(|part| matches!(part, Component::Normal(_))) || file.path.is_empty() {
-                return Err(SystemError::io(
-                    "stage",
-                    &root,
-                    &format!("`{}` does not stay in the stage", file.path),
-                ));
-            }
+            stays(file, &root)?;
             let bytes = fill_in(&file.bytes, name.as_bytes());
-            put(&stage.folder.join(path), &bytes).map_err(os("stage", &root))?;
+            put(&stage.folder.join(&file.path), &bytes).map_err(os("stage", &root))?;
         }
         Ok(stage)
     }
@@ -52,6 +45,19 @@ impl Stage {
     pub(super) fn name(&self) -> String {
         self.folder.to_string_lossy().into_owned()
     }
+}
+
+/// Refuses a staged file whose path leads out of the stage; `root` is where stages are.
+///
+/// # Errors
+/// [`SystemError::Io`].
+pub fn stays(file: &Staged, root: &AbsPath) -> Result<(), SystemError> {
+    let inner = |part| matches!(part, Component::Normal(_));
+    if !file.path.is_empty() && !file.path.contains('\0') && Path::new(&file.path).components().all(inner) {
+        return Ok(());
+    }
+    let reason = format!("`{}` does not stay in the stage", file.path);
+    Err(SystemError::io("stage", root, &reason))
 }
 
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {

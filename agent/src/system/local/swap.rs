@@ -37,19 +37,25 @@ impl Drop for Temporary {
 /// process that had this one's number before the machine was restarted, and goes.
 pub(super) fn beside(path: &Path) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let fresh = path.with_file_name(format!("{}{}-{count}", stem(path), std::process::id()));
+    let fresh = path.with_file_name(format!("{}{}-{count}", stem_of(path), std::process::id()));
     drop(fs::remove_file(&fresh));
     fresh
 }
 
-fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+/// How the temporary names beside a file of this name begin, whoever makes them; the number of the process that did
+/// follows. What a killed one left is known by it.
+#[must_use]
+pub fn stem(name: &[u8]) -> String {
     format!("{PREFIX}{}-", &crate::diff::sha256(name)[..8])
+}
+
+fn stem_of(path: &Path) -> String {
+    stem(path.file_name().unwrap_or_default().as_encoded_bytes())
 }
 
 /// Takes away what a killed run left beside a path.
 fn tidy(path: &Path) {
-    let stem = stem(path);
+    let stem = stem_of(path);
     for entry in path
         .parent()
         .and_then(|folder| fs::read_dir(folder).ok())
