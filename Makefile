@@ -25,11 +25,11 @@ test-tools:
 	@tests/tools test
 
 agent: tools          ## the program that is pushed to hosts: one small file
-	RUSTFLAGS="$(AGENT_FLAGS)" $(CARGO) build -q --locked -p okd-agent --profile agent --target $(TRIPLE)
+	@RUSTFLAGS="$(AGENT_FLAGS)" $(CARGO) build --locked -p okd-agent --profile agent --target $(TRIPLE)
 	@tests/agent-size $(AGENT)
 
 build: agent          ## okd-play with the agent in it
-	$(CARGO) build -q --locked --release -p okd-play
+	$(CARGO) build --locked --release -p okd-play
 	@echo "built $(PROGRAM)"
 
 demo: build           ## take two blank lab hosts to services hosts, prove it from a third, run again
