@@ -94,24 +94,27 @@ impl Picture {
     }
 }
 
-/// Who runs what on a host, sorted. A login's own processes end some seconds after it, so this waits until none is left.
+/// Who runs what on a host, sorted. A login's own processes end some seconds after it, and so do the jobs that tidy up
+/// behind it: this waits until none is left.
 #[must_use]
 pub fn processes(host: &Host<'_>) -> Vec<String> {
     until("no login is left", 30, || {
-        let text = host.sh("ps -eo user:20,args --no-headers");
+        let text = host.sh("systemctl list-jobs --no-legend --no-pager | sed 's/^/job: /'; ps -eo user:20,args --no-headers");
         let mut lines: Vec<String> = text
             .lines()
             .map(str::trim_end)
             .filter(|line| !line.contains("ps -eo user:20"))
             .map(str::to_owned)
             .collect();
-        let login = |line: &String| {
-            line.contains("sshd-session")
-                || line.contains("sshd: ") && line.contains('@')
+        let passing = |line: &String| {
+            line.starts_with("job: ")
+                || line.contains("sshd-session")
+                || line.contains("sshd: ") && (line.contains('@') || !line.contains("] 0 of "))
                 || line.contains("systemd --user")
+                || line.contains("systemd-user-runtime-dir")
         };
         lines.sort();
-        (!lines.iter().any(login)).then_some(lines)
+        (!lines.iter().any(passing)).then_some(lines)
     })
 }
 
