@@ -99,7 +99,8 @@ impl Picture {
 #[must_use]
 pub fn processes(host: &Host<'_>) -> Vec<String> {
     until("no login is left", 30, || {
-        let text = host.sh("systemctl list-jobs --no-legend --no-pager | sed 's/^/job: /'; ps -eo user:20,args --no-headers");
+        let text =
+            host.sh("systemctl list-jobs --no-legend --no-pager | sed 's/^/job: /'; ps -eo user:20,args --no-headers");
         let mut lines: Vec<String> = text
             .lines()
             .map(str::trim_end)
