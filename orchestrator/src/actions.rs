@@ -185,7 +185,20 @@ params! {
     }
 }
 params! {
-    /// Waits until the host can be reached.
+    /// Restarts the machine and waits until it answers again, as another boot.
+    pub struct Reboot {
+        /// Seconds that it may take at most.
+        reboot_timeout: i64 ["reboot_timeout_sec"] = "600",
+        /// Seconds before the machine goes down; at least 2, so that the answer gets away.
+        pre_reboot_delay: i64 ["pre_reboot_delay_sec"] = "0",
+        /// Seconds before it is tried for the first time.
+        post_reboot_delay: i64 ["post_reboot_delay_sec"] = "0",
+        /// What those who are logged in are told.
+        msg: Option<String>,
+    }
+}
+params! {
+    /// Waits until the host can be reached; a plan asks once.
     pub struct WaitForConnection {
         /// Seconds at most.
         timeout: i64 = "600",
@@ -269,6 +282,7 @@ pub const ACTIONS: &[ActionInfo] = &[
     ),
     action("meta", &Meta::SPEC, "- meta: flush_handlers\n"),
     action("pause", &Pause::SPEC, "- pause:\n    seconds: 5\n"),
+    action("reboot", &Reboot::SPEC, "- reboot:\n    reboot_timeout: 300\n"),
     action("script", &Script::SPEC, "- script: files/prepare.sh --fast\n"),
     ActionInfo {
         name: "set_fact",

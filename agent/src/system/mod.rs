@@ -3,6 +3,7 @@
 //! Resources see a machine through [`System`] alone. What stands behind it may be this machine ([`local`]), a predicted
 //! one ([`overlay`]), one made of a file ([`fake`]), or a shell at the far end of an SSH channel (in the orchestrator).
 
+pub mod blank;
 pub mod cached;
 #[doc(hidden)]
 pub mod conformance;

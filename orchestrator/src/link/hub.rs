@@ -11,12 +11,13 @@ use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
+use okd_agent::system::blank::Blank;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
@@ -51,6 +52,8 @@ struct Open {
     told: usize,
     /// Placeholders of the secrets that it has been told.
     secrets: HashSet<String>,
+    /// Whether it is one of a host that is not there.
+    assumed: Arc<AtomicBool>,
 }
 
 impl Hub {
@@ -106,19 +109,25 @@ impl Hub {
 
     fn open(&mut self, reach: &Arc<Reach>) -> &mut Open {
         let address = reach.address();
-        let gone = self
-            .sessions
-            .get(&address)
-            .is_some_and(|open| open.requests.is_closed());
+        let gone = self.sessions.get(&address).is_some_and(|open| {
+            open.requests.is_closed() || open.assumed.load(Ordering::Relaxed) && reach.expected.is_none()
+        });
         if gone {
             self.sessions.remove(&address);
         }
         self.sessions.entry(address).or_insert_with(|| {
             let (requests, incoming) = unbounded_channel();
-            let worker = tokio::spawn(serve(Arc::clone(&self.shared), Arc::clone(reach), incoming));
+            let assumed = Arc::<AtomicBool>::default();
+            let worker = tokio::spawn(serve(
+                Arc::clone(&self.shared),
+                Arc::clone(reach),
+                incoming,
+                Arc::clone(&assumed),
+            ));
             Open {
                 requests,
                 worker,
+                assumed,
                 told: 0,
                 secrets: HashSet::new(),
             }
@@ -183,6 +192,17 @@ impl Links for Hub {
             open.worker.abort();
         }
     }
+
+    fn hang_up(&mut self, host: &str) {
+        self.sessions.retain(|address, open| {
+            let other = address.host != host;
+            if !other {
+                open.worker.abort();
+            }
+            other
+        });
+        lock(&self.shared.connections).remove(host);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -245,7 +265,7 @@ struct Down {
     unreachable: bool,
 }
 
-async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiver<Request>) {
+async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiver<Request>, assumed: Arc<AtomicBool>) {
     let address = reach.address();
     let end = match (&reach.way, &reach.become_user) {
         (Way::Local, None) => {
@@ -256,7 +276,23 @@ async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiv
             reason: format!("becoming {user} on the control node is not supported; run okd-play as that user"),
             unreachable: false,
         }),
-        (Way::Ssh(_), _) => over_ssh(&shared, &reach, requests).await,
+        (Way::Ssh(_), _) => match (shared.connection(&reach).await, blank(&reach)) {
+            (Ok(connection), _) => over_ssh(&shared, &reach, connection, requests).await,
+            (Err(error), Some(blank)) if error.is_absence() => {
+                assumed.store(true, Ordering::Relaxed);
+                let _ = shared.events.send(LinkEvent::Assumed {
+                    host: reach.host.clone(),
+                    title: blank.title(),
+                    reason: error.to_string(),
+                });
+                in_thread(&shared, &address, Arc::new(blank), None, requests).await;
+                Ok(())
+            }
+            (Err(error), _) => Err(Down {
+                reason: error.to_string(),
+                unreachable: true,
+            }),
+        },
         // Such steps are worked on at the desk.
         (Way::Api, _) => Ok(()),
     };
@@ -269,11 +305,17 @@ async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiv
     }
 }
 
-async fn over_ssh(shared: &Arc<Shared>, reach: &Reach, requests: UnboundedReceiver<Request>) -> Result<(), Down> {
-    let connection = shared.connection(reach).await.map_err(|error| Down {
-        reason: error.to_string(),
-        unreachable: true,
-    })?;
+/// What a host is taken for while it is not there.
+fn blank(reach: &Reach) -> Option<Blank> {
+    Blank::new(reach.expected.as_deref()?, &reach.host)
+}
+
+async fn over_ssh(
+    shared: &Arc<Shared>,
+    reach: &Reach,
+    connection: Connection,
+    requests: UnboundedReceiver<Request>,
+) -> Result<(), Down> {
     if shared.transport != Transport::Ssh {
         match start_agent(shared, &connection, reach).await {
             Ok(agent) => return by_agent(shared, &connection, reach, agent, requests).await,

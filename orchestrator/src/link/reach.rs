@@ -3,6 +3,8 @@
 use super::target::Target;
 use crate::control::desk::Errand;
 use okd_agent::secret::Secret;
+#[cfg(doc)]
+use okd_agent::system::blank::Blank;
 use okd_agent::wire::{Reply, Task};
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ pub struct Reach {
     pub become_user: Option<String>,
     /// The password that sudo asks for.
     pub become_password: Option<Secret>,
+    /// In a plan: what the host is taken for while it cannot be reached, one of [`Blank::kinds`].
+    pub expected: Option<String>,
 }
 
 /// By what a host is reached.
@@ -76,6 +80,15 @@ pub enum LinkEvent {
         /// How it ended.
         reply: Reply,
     },
+    /// A host cannot be reached yet and is taken for a blank one.
+    Assumed {
+        /// The host.
+        host: String,
+        /// As what, in words.
+        title: &'static str,
+        /// Why it cannot be reached.
+        reason: String,
+    },
     /// A session ended or never began; none of its steps will be answered any more.
     Down {
         /// Which.
@@ -110,4 +123,7 @@ pub trait Links: Send {
 
     /// Ends a session at once, dropping what is under way there.
     fn cut(&mut self, address: &Address);
+
+    /// Ends all sessions of a host and its connection: whoever wants it next connects anew.
+    fn hang_up(&mut self, host: &str);
 }

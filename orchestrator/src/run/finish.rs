@@ -11,6 +11,7 @@ use crate::source::yaml::Node;
 use crate::template::{RenderError, Truth};
 use okd_agent::Value;
 use okd_agent::resource::{Failure, Outcome, Status};
+use okd_agent::system::blank::Blank;
 use okd_agent::value::{Map, map};
 use okd_agent::wire::Reply;
 use std::sync::Arc;
@@ -171,6 +172,16 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
     end.notes = notes;
     end.fingerprint = fingerprint;
     end
+}
+
+/// The facts of a host that is not there yet: those that only the machine can tell are unknown.
+pub(super) fn absent(end: &mut ItemEnd, host: &str) {
+    if let Value::Map(result) = &mut end.result
+        && let Some(Value::Map(facts)) = result.get_mut("ansible_facts")
+    {
+        let unsure = facts.iter_mut().filter(|(name, _)| !Blank::is_sure(name));
+        unsure.for_each(|(_, value)| *value = Value::Unknown(format!("{host} is not there yet")));
+    }
 }
 
 /// The scope in which a step's own conditions are judged: its result has the name that `register` gives it.

@@ -80,8 +80,7 @@ impl Runner<'_, '_> {
                 self.ended
                     .extend(all_hosts.into_iter().map(|host| (node.play.index, host)));
             }
-            Effect::None | Effect::Include { .. } | Effect::Flush | Effect::Pause(_) | Effect::WaitForConnection(_) => {
-            }
+            Effect::None | Effect::Include { .. } | Effect::Flush | Effect::Pause(_) => {}
         }
     }
 

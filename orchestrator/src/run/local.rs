@@ -80,8 +80,6 @@ pub enum Effect {
     ClearFacts,
     /// Waits so many seconds.
     Pause(f64),
-    /// Waits until the host can be reached, so many seconds at most.
-    WaitForConnection(i64),
 }
 
 impl LocalEnd {
@@ -111,7 +109,11 @@ pub(super) fn raw_args(module: &str) -> bool {
 /// Whether a module runs in the orchestrator.
 #[must_use]
 pub(super) fn is_local(module: &str) -> bool {
-    actions::ACTIONS.iter().any(|action| action.name == module) && !matches!(module, "template" | "script" | "fetch")
+    actions::ACTIONS.iter().any(|action| action.name == module)
+        && !matches!(
+            module,
+            "template" | "script" | "fetch" | "reboot" | "wait_for_connection"
+        )
 }
 
 /// Runs a module of the orchestrator's own; `None` where it is a resource's.
@@ -174,10 +176,6 @@ pub(super) fn run(
             }))
         }
         "meta" => meta(context, given),
-        "wait_for_connection" => {
-            let args = decode::<actions::WaitForConnection>(context, given)?;
-            Ok(LocalEnd::effect(Effect::WaitForConnection(args.timeout)))
-        }
         "include_tasks" => include_tasks(context, given, scope),
         "include_role" => include_role(context, given, scope),
         other => Err(Diagnostic::new("unsupported", format!("`{other}` cannot stand here"))
@@ -528,7 +526,7 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
 fn kind(context: &Context, name: &str, given: &Map) -> Result<Deed, Stop> {
     let task = &context.node.step.task;
     let name = args::kind_info(name).map_or(name, |info| info.names[0]);
-    match Deed::decode(name, given) {
+    match super::waiting::deed(name, given).or_else(|| Deed::decode(name, given)) {
         Some(Ok(kind)) => Ok(kind),
         Some(Err(mistakes)) => {
             let first = mistakes.first().map(|mistake| args::diagnostic(task, mistake));

@@ -9,6 +9,7 @@ mod local;
 mod prepare;
 pub mod reach;
 pub mod record;
+mod waiting;
 
 pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
@@ -112,7 +113,7 @@ pub async fn pass(
         site,
         late: site.plays.iter().filter(|play| play.late).cloned().collect(),
         down: HashMap::new(),
-        dirty: HashSet::new(),
+        dirty: prior.map(|prior| prior.assumed.clone()).unwrap_or_default(),
         uncertain: HashSet::new(),
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         outcome: Outcome::default(),
@@ -164,6 +165,8 @@ struct Live {
     delay: Duration,
     started: Instant,
     ignore: bool,
+    /// Where the step waits for its host to answer.
+    waiting: Option<waiting::Waiting>,
 }
 
 struct LiveItem {
@@ -262,7 +265,8 @@ struct Runner<'a, 'c> {
     /// Plays whose hosts are known only when their turn comes.
     late: VecDeque<Arc<SitePlay>>,
     down: HashMap<Address, (String, bool)>,
-    /// Hosts on which something with an unknown effect has run.
+    /// Hosts of which the plan says nothing sure any more: something with an unknown effect has run there, or they were
+    /// not there yet.
     dirty: HashSet<String>,
     /// Hosts on which the plan could not see everything that later steps will meet.
     uncertain: HashSet<String>,
@@ -534,6 +538,11 @@ impl Runner<'_, '_> {
             true => number(task.retries.as_ref()).unwrap_or(3.0) as u32 + 1,
             false => 1,
         };
+        let waiting = match waiting::Waiting::of(&context, self.pass) {
+            Ok(waiting) => waiting.filter(|_| sends),
+            Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
+            Err(_) => None,
+        };
         let timeout = number(keywords.timeout.as_ref()).or_else(|| number(task.r#async.as_ref()));
         let name = if prepared.name.is_empty() {
             context.name(&scope)
@@ -552,6 +561,7 @@ impl Runner<'_, '_> {
             delay: Duration::from_secs_f64(number(task.delay.as_ref()).unwrap_or(5.0).max(0.0)),
             started: Instant::now(),
             ignore,
+            waiting,
             items: Vec::new(),
             context,
         };
@@ -642,6 +652,12 @@ impl Runner<'_, '_> {
                 continue;
             }
             live.open += 1;
+            if let Some(delay) = live.waiting.as_ref().and_then(waiting::Waiting::first) {
+                live.open -= 1;
+                self.timers
+                    .insert((Instant::now() + delay, u64::from(id.0)), Timer::Again(id));
+                continue;
+            }
             ids.push(self.request(id, &mut live, index, before.clone()));
         }
         if !ids.is_empty() {
@@ -651,6 +667,7 @@ impl Runner<'_, '_> {
         }
         let task = &live.context.node.step.task;
         let pipelined = live.attempts == 1
+            && live.waiting.is_none()
             && task.failed_when.is_none()
             && effects.is_empty()
             && live.items.iter().all(|item| item.reach.is_none());
@@ -662,7 +679,7 @@ impl Runner<'_, '_> {
             self.timers.insert((at, *first), Timer::Expired(id, *first));
         }
         self.promise(id, &live);
-        let open = live.open;
+        let open = live.items.iter().filter(|item| item.end.is_none()).count();
         self.live.insert(id, live);
         match (open, firm) {
             (0, true) => self.effects(id, effects),
@@ -700,6 +717,9 @@ impl Runner<'_, '_> {
         let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else {
             return false;
         };
+        if live.waiting.is_some() {
+            return false;
+        }
         let registers = live.context.node.step.task.register.is_some();
         let only_checks = self.own_check_mode(live) == Some(true);
         let moved = self.outcome.counts.get(host).is_some_and(|counts| counts.changed > 0);
@@ -730,7 +750,7 @@ impl Runner<'_, '_> {
         let host = live.context.node.host.as_str();
         let expect = prior
             .filter(|record| record.status == StepStatus::Changed && record.sent == live.items[index].sent)
-            .filter(|_| !self.dirty.contains(host))
+            .filter(|_| !self.dirty.contains(host) && live.waiting.is_none())
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
         let (Some(deed), Some(reach)) = (&item.deed, live.reach_of(index)) else {
@@ -868,6 +888,16 @@ impl Runner<'_, '_> {
             LinkEvent::State { host, text, notable } => {
                 let _ = self.channels.events.send(Event::Link { host, text, notable });
             }
+            LinkEvent::Assumed { host, title, reason } => {
+                if self.outcome.assumed.insert(host.clone()) {
+                    let text = format!("not there yet ({reason}); planned as a blank {title} host");
+                    let _ = self.channels.events.send(Event::Link {
+                        host,
+                        text,
+                        notable: true,
+                    });
+                }
+            }
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
                     self.reply(node, index, reply);
@@ -933,7 +963,18 @@ impl Runner<'_, '_> {
         if reply == wire::Reply::Held && !self.cancelled() {
             return self.held(id);
         }
-        let end = finish::judged(&live, index, reply, self.pass);
+        let Some(reply) = self.waited(id, &mut live, index, reply) else {
+            live.open -= 1;
+            self.live.insert(id, live);
+            return;
+        };
+        let mut end = finish::judged(&live, index, reply, self.pass);
+        if let Some(reach) = live
+            .reach_of(index)
+            .filter(|reach| self.outcome.assumed.contains(&reach.host))
+        {
+            finish::absent(&mut end, &reach.host);
+        }
         live.open -= 1;
         let again = finish::again(&live, index, &end, self.pass);
         match again {

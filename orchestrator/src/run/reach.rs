@@ -5,10 +5,12 @@ use super::prepare::{Context, Stop};
 use crate::error::Diagnostic;
 use crate::link::reach::{Reach, Way};
 use crate::link::target::{SshOptions, Target};
+use crate::report::Pass;
 use crate::source::yaml::Node;
 use crate::template::{Found, Scope, SecretStore};
 use okd_agent::Value;
 use okd_agent::secret::Secret;
+use okd_agent::system::blank::Blank;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -97,12 +99,17 @@ pub fn reach(
         None => defaults.become_password.clone(),
     };
     let become_password = become_password.filter(|_| become_user.is_some());
+    let expected = match context.pass {
+        Pass::Plan if known => expected(&reader)?,
+        _ => None,
+    };
     Ok((
         Arc::new(Reach {
             host,
             way,
             become_user,
             become_password,
+            expected,
         }),
         delegate,
     ))
@@ -116,7 +123,24 @@ pub fn api(context: &Context) -> Arc<Reach> {
         way: Way::Api,
         become_user: None,
         become_password: None,
+        expected: None,
     })
+}
+
+/// What the host is taken for while it is not there: `okd_expected`.
+fn expected(reader: &Reader<'_>) -> Result<Option<String>, Stop> {
+    let Some(kind) = reader.text("okd_expected")? else {
+        return Ok(None);
+    };
+    if Blank::kinds().any(|known| known == kind) {
+        return Ok(Some(kind));
+    }
+    let text = format!("`okd_expected` is `{kind}`, which is no system that is known");
+    let span = reader.context.node.step.task.span;
+    Err(Diagnostic::new("bad-connection", text)
+        .at(span, "reached from here")
+        .did_you_mean(&kind, Blank::kinds())
+        .into())
 }
 
 fn become_user(

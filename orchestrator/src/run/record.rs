@@ -87,6 +87,8 @@ pub struct Outcome {
     pub records: Records,
     /// By host, in the order of the inventory. A step that loops counts once.
     pub counts: IndexMap<String, Counts>,
+    /// Hosts that were not there, and were planned as blank ones.
+    pub assumed: HashSet<String>,
     /// Whether the person cut it short.
     pub cancelled: bool,
     /// Whether a step was refused because its host had moved since the plan.

@@ -98,6 +98,22 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Whether nobody is there, as against somebody who does not let us in.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match self {
+            ConnectError::UnknownHost { .. }
+            | ConnectError::Refused { .. }
+            | ConnectError::Unreachable { .. }
+            | ConnectError::TimedOut { .. }
+            | ConnectError::Network { .. } => true,
+            ConnectError::Jump { source, .. } => source.is_absence(),
+            _ => false,
+        }
+    }
+}
+
 impl From<AuthError> for ConnectError {
     fn from(error: AuthError) -> Self {
         ConnectError::Auth(Box::new(error))

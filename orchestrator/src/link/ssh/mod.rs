@@ -42,13 +42,17 @@ pub struct Connector {
     resolver: Resolver,
     keys: KeyStore,
     asker: Asker,
-    known: Mutex<HashMap<Vec<PathBuf>, Arc<KnownHosts>>>,
+    /// Known hosts by their files and the times of these: a run may add to them.
+    known: Mutex<HashMap<Vec<Dated>, Arc<KnownHosts>>>,
     writing: Arc<Mutex<()>>,
     connects: Semaphore,
     addresses: Gates<String>,
     through: Gates<String>,
     jumps: Mutex<HashMap<Target, Jump>>,
 }
+
+/// A file, and when it was changed last.
+type Dated = (PathBuf, Option<std::time::SystemTime>);
 
 type Jump = Arc<OnceCell<Result<Connection, ConnectError>>>;
 
@@ -131,12 +135,14 @@ impl Connector {
             .chain(&settings.global_known_hosts)
             .cloned()
             .collect();
+        let changed = |file: &PathBuf| std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
+        let dated: Vec<Dated> = files.iter().map(|file| (file.clone(), changed(file))).collect();
         let mut cache = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = cache.get(&files) {
+        if let Some(known) = cache.get(&dated) {
             return Ok(known.clone());
         }
         let known = Arc::new(KnownHosts::load(&files)?);
-        cache.insert(files, known.clone());
+        cache.insert(dated, known.clone());
         Ok(known)
     }
 
