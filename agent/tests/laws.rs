@@ -88,6 +88,7 @@ const WHOLE_MACHINE: &[&str] = &[
     "hostname",
     "named",
     "nginx",
+    "openssh_keypair",
     "package",
     "seboolean",
     "service",

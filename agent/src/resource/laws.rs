@@ -230,9 +230,18 @@ mod every_kind {
         ("haproxy", crate::resource::haproxy::tests::the_laws_hold),
         ("hostname", crate::resource::hostname::tests::a_name_keeps_the_laws),
         ("ini_file", crate::resource::ini_file::tests::ini_file_keeps_the_laws),
+        (
+            "known_hosts",
+            crate::resource::known_hosts::tests::host_keys_keep_the_laws,
+        ),
         ("lineinfile", crate::resource::line::tests::lineinfile_keeps_the_laws),
         ("named", crate::resource::named::tests::the_laws_hold_on_both_families),
         ("nginx", crate::resource::nginx::tests::the_laws_hold),
+        ("nocloud_iso", crate::resource::nocloud::tests::the_drive_keeps_the_laws),
+        (
+            "openssh_keypair",
+            crate::resource::openssh_keypair::tests::a_pair_keeps_the_laws,
+        ),
         ("package", either_package_manager_keeps_the_laws),
         ("ping", what_only_looks_keeps_the_laws),
         ("replace", crate::resource::replace::tests::replace_keeps_the_laws),

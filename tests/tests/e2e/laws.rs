@@ -13,6 +13,7 @@ const ANYWHERE: &str = r#"
     - user: {name: keeper, uid: 4242, group: keepers, groups: [keepers], shell: /bin/sh, comment: Keeper, password: "$6$salt$hash"}
     - authorized_key: {user: keeper, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn ops", comment: operator}
     - hostname: {name: laws.example.org}
+    - openssh_keypair: {path: /root/laws_key, type: ed25519, comment: laws}
     - timezone: {name: Europe/Berlin}
     - sysctl: {name: net.ipv4.ip_forward, value: "1", sysctl_set: true, sysctl_file: /etc/sysctl.d/90-laws.conf}
     - file: {path: /srv/laws/deep, state: directory, mode: "0750", owner: keeper, group: keepers}
