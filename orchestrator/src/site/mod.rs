@@ -242,11 +242,19 @@ impl Site {
                 let Found::Raw(node) = scoped.lookup(topology::VARIABLE) else {
                     continue;
                 };
-                if topology::is_description(&node) && seen.insert(node.span) {
-                    let scope = scoped.shared();
-                    let known = |node: &Node| world.engine().render(node, &scope).ok();
-                    found.0.extend(topology::check(&node, &known).1);
+                if !seen.insert(node.span) {
+                    continue;
                 }
+                let scope = scoped.clone().shared();
+                let known = |node: &Node| world.engine().render(node, &scope).ok();
+                let Some(node) = topology::description(&node, &known) else {
+                    continue;
+                };
+                let (topology, problems) = topology::check(&node, &known);
+                found.0.extend(problems.0);
+                found
+                    .0
+                    .extend(topology.unnamed(&|name| !matches!(scoped.lookup(name), Found::Missing)));
             }
         }
         let (errors, warnings) = found.0.into_iter().partition(|one| one.severity == Severity::Error);
