@@ -88,8 +88,9 @@ fn networks(topology: &Topology, all: &mut Map) {
         ("ingress", vip(vips.ingress)),
     ]);
     all.insert("vips".to_owned(), Value::Map(vips));
-    let reverse = reverse_networks(topology).into_iter().map(Value::from);
-    all.insert("reverse_networks".to_owned(), Value::List(reverse.collect()));
+    let reverse = reverse_networks(topology).into_iter();
+    let reverse = reverse.map(|network| Value::Map(map([("network", network.into())])));
+    all.insert("reverse_zones".to_owned(), Value::List(reverse.collect()));
 }
 
 fn places(topology: &Topology, all: &mut Map) {

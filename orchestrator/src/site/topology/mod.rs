@@ -5,11 +5,15 @@ mod complete;
 mod machines;
 mod networks;
 mod overlay;
+mod picture;
 mod read;
 mod scalar;
+mod table;
 
 pub use complete::complete;
+pub use picture::picture;
 pub use scalar::{NetworkType, Release};
+pub use table::table;
 
 use crate::error::{Diagnostic, Diagnostics};
 use crate::source::Span;
