@@ -12,5 +12,6 @@ pub mod report;
 pub mod run;
 pub mod site;
 pub mod source;
+pub mod svg;
 pub mod template;
 pub mod vault;

@@ -20,6 +20,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show the graph of a playbook's steps, before anything is contacted
     Graph(GraphArgs),
+    /// Show a cluster's description with all that is chosen and worked out: machines, sites, addresses, packets
+    Topology(TopologyArgs),
     /// Show what the inventory says
     Inventory(InventoryArgs),
     /// Show a host's variables; `--why NAME` says which file and line gave a value
@@ -254,6 +256,19 @@ pub struct GraphArgs {
     pub skip_tags: Vec<String>,
 }
 
+/// `okd-play topology`.
+#[derive(Debug, Args)]
+pub struct TopologyArgs {
+    /// A playbook whose hosts and variables count; without one, every host of the inventory
+    pub playbook: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = TopologyFormat::Table)]
+    pub format: TopologyFormat,
+}
+
 /// `okd-play inventory`.
 #[derive(Debug, Args)]
 pub struct InventoryArgs {
@@ -364,4 +379,18 @@ pub enum GraphFormat {
     Dot,
     /// Mermaid
     Mermaid,
+    /// A picture
+    Svg,
+}
+
+/// What `topology` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum TopologyFormat {
+    /// For a terminal
+    #[default]
+    Table,
+    /// A picture
+    Svg,
+    /// The variable `topology`
+    Json,
 }

@@ -20,6 +20,7 @@ pub(super) fn graph(sources: &SourceMap, args: &GraphArgs) -> End {
     print(&match args.format {
         GraphFormat::Dot => picture::dot(&graph, &site),
         GraphFormat::Mermaid => picture::mermaid(&graph, &site),
+        GraphFormat::Svg => String::new(),
     });
     Ok(Exit::Ok)
 }

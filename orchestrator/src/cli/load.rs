@@ -5,7 +5,7 @@ use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::Graph;
 use crate::inventory::{Inventory, InventorySource};
 use crate::playbook::load::Loader;
-use crate::playbook::{Vars, keywords};
+use crate::playbook::{Playbook, Vars, keywords};
 use crate::run::args as task_args;
 use crate::site::{Loading, Site, Tags, Wanted, check};
 use crate::source::SourceMap;
@@ -84,6 +84,28 @@ pub fn site(
     check::check(&site, &mut errors);
     errors.absorb(Graph::check(&site));
     errors.into_result(site)
+}
+
+/// A site of an inventory alone, with no plays.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn bare(sources: &SourceMap, args: &SiteArgs) -> Result<Site, Diagnostics> {
+    let vault = super::unlock::vault(&args.vault)?;
+    let extra = extra_vars(sources, &args.extra_vars, &vault)?;
+    let loading = loading(sources, Tags::default(), &extra, &vault);
+    let inventory = inventory(sources, &args.inventory, None, &vault)?;
+    let book = Playbook {
+        path: inventory.dirs().first().cloned().unwrap_or_default().join("-"),
+        plays: Vec::new(),
+    };
+    let wanted = Wanted {
+        limit: args.limit.clone(),
+        extra,
+        ..Wanted::default()
+    };
+    let mut site = Site::build(loading, inventory, &book, &wanted)?;
+    site.cross_check().into_result(site)
 }
 
 /// The answer to a private question, given beforehand.

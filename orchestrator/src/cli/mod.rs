@@ -10,6 +10,7 @@ pub mod load;
 mod run;
 mod show;
 mod terminal;
+mod topology;
 mod unlock;
 mod vault;
 
@@ -35,6 +36,7 @@ pub fn main() -> u8 {
     let end = match cli.command {
         Command::Run(args) => run::run(&sources, &args),
         Command::Graph(args) => graph::graph(&sources, &args),
+        Command::Topology(args) => topology::topology(&sources, &args),
         Command::Inventory(args) => show::inventory(&sources, &args),
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),

@@ -224,35 +224,75 @@ impl Site {
         let Some(world) = found.absorb(self.world(Map::new())) else {
             return found;
         };
-        let mut seen = HashSet::new();
-        for play in &self.plays {
-            for name in play.hosts() {
-                let Some(host) = world.host(name.as_str()) else {
-                    continue;
-                };
-                let scoped = Scoped {
-                    world: Arc::clone(&world),
-                    host,
-                    play: Some(Arc::clone(play)),
-                    step: None,
-                    locals: Arc::default(),
-                    includes: Vec::new(),
-                };
-                found.0.extend(ports::check(play, &scoped));
-                let Found::Raw(node) = scoped.lookup(topology::VARIABLE) else {
-                    continue;
-                };
-                if topology::is_description(&node) && seen.insert(node.span) {
-                    let scope = scoped.shared();
-                    let known = |node: &Node| world.engine().render(node, &scope).ok();
-                    found.0.extend(topology::check(&node, &known).1);
-                }
-            }
+        let scopes = self.scopes(&world);
+        for scoped in &scopes {
+            let play = scoped.play.iter();
+            found.0.extend(play.flat_map(|play| ports::check(play, scoped)));
+        }
+        for (scoped, (topology, problems)) in described(&scopes) {
+            found.0.extend(problems.0);
+            found
+                .0
+                .extend(topology.unnamed(&|name| !matches!(scoped.lookup(name), Found::Missing)));
         }
         let (errors, warnings) = found.0.into_iter().partition(|one| one.severity == Severity::Error);
         self.warnings.0.extend::<Vec<_>>(warnings);
         Diagnostics(errors)
     }
+
+    /// Every description of a cluster that a host of a play has, or, where there are no plays, a host of the inventory.
+    ///
+    /// # Errors
+    /// What is wrong in `group_vars` and `host_vars`.
+    pub fn topologies(&self) -> Result<Vec<topology::Topology>, Diagnostics> {
+        let scopes = self.scopes(&self.world(Map::new())?);
+        Ok(described(&scopes)
+            .into_iter()
+            .map(|(_, (topology, _))| topology)
+            .collect())
+    }
+
+    /// What each host of each play sees; without plays, each host of the inventory.
+    fn scopes(&self, world: &Arc<World>) -> Vec<Scoped> {
+        let scoped = |play: Option<&Arc<SitePlay>>, name: &HostName| {
+            Some(Scoped {
+                world: Arc::clone(world),
+                host: world.host(name.as_str())?,
+                play: play.cloned(),
+                step: None,
+                locals: Arc::default(),
+                includes: Vec::new(),
+            })
+        };
+        if self.plays.is_empty() {
+            let limit = self.limit.as_ref();
+            let limit = limit.map(|limit| self.inventory.pattern(limit, None).unwrap_or_default());
+            let hosts = self.inventory.hosts().map(|host| &host.name);
+            let wanted = hosts.filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(*host)));
+            return wanted.filter_map(|host| scoped(None, host)).collect();
+        }
+        let each = |play: &Arc<SitePlay>| -> Vec<Scoped> { play.hosts().filter_map(|host| scoped(Some(play), host)).collect() };
+        self.plays.iter().flat_map(each).collect()
+    }
+}
+
+/// Each description of a cluster once, with one of those who have it.
+fn described(scopes: &[Scoped]) -> Vec<(&Scoped, (topology::Topology, Diagnostics))> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for scoped in scopes {
+        let Found::Raw(node) = scoped.lookup(topology::VARIABLE) else {
+            continue;
+        };
+        let scope = scoped.clone().shared();
+        let known = |node: &Node| scoped.world.engine().render(node, &scope).ok();
+        if seen.insert(node.span)
+            && let Some(node) = topology::description(&node, &known)
+        {
+            all.push((scoped, topology::check(&node, &known)));
+        }
+    }
+    all
 }
 
 /// Whether a play may add hosts or groups.

@@ -1,6 +1,6 @@
 //! What a name means to a task on a host: Ansible's order of precedence, from magic variables down to role defaults.
 
-use super::{Loading, SitePlay, Step};
+use super::{Loading, SitePlay, Step, topology};
 use crate::inventory::{HostName, VarLayer};
 use crate::playbook::{Role, Vars};
 use crate::source::Span;
@@ -314,6 +314,15 @@ impl Scoped {
             "vars" => Some(Found::Native(self.world.engine().object(&self.clone().shared()))),
             "ansible_play_name" => known(self.play.as_ref()?.play.name.as_str().into()),
             "ansible_facts" => Some(self.facts()),
+            topology::MAGIC => match self.lookup(topology::VARIABLE) {
+                Found::Raw(node) => topology::magic(
+                    self.host.name.as_str(),
+                    &node,
+                    self.world.engine(),
+                    &self.clone().shared(),
+                ),
+                _ => None,
+            },
             _ => self.world.run.get(name).and_then(|value| known(value.clone())),
         }
     }
@@ -505,6 +514,7 @@ const MAGIC: &[&str] = &[
     "ansible_skip_tags",
     "ansible_forks",
     "inventory_file",
+    topology::MAGIC,
     "vars",
 ];
 
