@@ -8,7 +8,7 @@ use crate::svg::{Area, Point};
 use std::collections::BTreeMap;
 
 pub(super) const MARGIN: f64 = 28.0;
-pub(super) const BOX: (f64, f64) = (250.0, 26.0);
+pub(super) const BOX: (f64, f64) = (270.0, 26.0);
 /// Room for the title.
 const HEAD: f64 = 52.0;
 /// How wide a band of lanes may be.
