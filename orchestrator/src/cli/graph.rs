@@ -4,7 +4,7 @@ use super::args::{GraphArgs, GraphFormat};
 use super::{End, load, print};
 use crate::error::Exit;
 use crate::graph::build::Graph;
-use crate::graph::picture;
+use crate::graph::{drawing, picture};
 use crate::site::Tags;
 use crate::source::SourceMap;
 
@@ -20,7 +20,7 @@ pub(super) fn graph(sources: &SourceMap, args: &GraphArgs) -> End {
     print(&match args.format {
         GraphFormat::Dot => picture::dot(&graph, &site),
         GraphFormat::Mermaid => picture::mermaid(&graph, &site),
-        GraphFormat::Svg => String::new(),
+        GraphFormat::Svg => drawing::drawing(&graph, &site, &args.playbook.display().to_string()),
     });
     Ok(Exit::Ok)
 }

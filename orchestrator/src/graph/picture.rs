@@ -8,14 +8,15 @@ use std::fmt::Write;
 
 /// An arrow between two steps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Arrow {
-    from: u32,
-    to: u32,
-    kind: Kind,
+pub(super) struct Arrow {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) kind: Kind,
 }
 
+/// Why a step waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Order,
     Need,
     Failure,
@@ -106,7 +107,7 @@ fn quoted(text: &str) -> String {
     )
 }
 
-fn visible(graph: &Graph, id: NodeId) -> bool {
+pub(super) fn visible(graph: &Graph, id: NodeId) -> bool {
     matches!(graph.work(id), Work::Step(node) if !(node.step.implicit && node.step.task.module == "meta"))
 }
 
@@ -132,7 +133,7 @@ fn clusters(graph: &Graph) -> BTreeMap<(String, String), Vec<(u32, String)>> {
 }
 
 /// Edges between steps; what goes through joins is followed.
-fn arrows(graph: &Graph, site: &Site) -> BTreeSet<Arrow> {
+pub(super) fn arrows(graph: &Graph, site: &Site) -> BTreeSet<Arrow> {
     let mut behind: BTreeMap<NodeId, Vec<(NodeId, Edge)>> = BTreeMap::new();
     for (from, to, edge) in graph.ready.edges() {
         behind.entry(from).or_default().push((to, edge));
@@ -230,7 +231,7 @@ fn handlers(site: &Site) -> Vec<(String, String)> {
     all
 }
 
-fn notifications(graph: &Graph, site: &Site) -> Vec<(u32, String)> {
+pub(super) fn notifications(graph: &Graph, site: &Site) -> Vec<(u32, String)> {
     let mut all = Vec::new();
     for (id, work) in graph.works() {
         let Work::Step(node) = work else { continue };

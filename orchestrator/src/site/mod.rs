@@ -271,7 +271,9 @@ impl Site {
             let wanted = hosts.filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(*host)));
             return wanted.filter_map(|host| scoped(None, host)).collect();
         }
-        let each = |play: &Arc<SitePlay>| -> Vec<Scoped> { play.hosts().filter_map(|host| scoped(Some(play), host)).collect() };
+        let each = |play: &Arc<SitePlay>| -> Vec<Scoped> {
+            play.hosts().filter_map(|host| scoped(Some(play), host)).collect()
+        };
         self.plays.iter().flat_map(each).collect()
     }
 }
