@@ -102,6 +102,7 @@ mod tests {
     use crate::system::fake::Fake;
     use crate::value::map;
     use crate::wire::{Pass, Reply, Response, Task, encode};
+    use std::time::{Duration, Instant};
 
     fn task() -> Request {
         let args = map([("path", "/etc/x".into()), ("state", "directory".into())]);
@@ -123,8 +124,10 @@ mod tests {
             frames.extend(last.iter().flat_map(|request| encode(request).unwrap()));
             let stop = Stop::default();
             let inbox = Inbox::fill(io::Cursor::new(frames), stop.clone()).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
             while !stop.is_set() {
-                std::thread::yield_now();
+                assert!(Instant::now() < deadline, "{last:?} was not heard within 10 s");
+                std::thread::sleep(Duration::from_millis(1));
             }
             let mut session = Session::new(Arc::new(Fake::new()), stop);
             let answer = session.answer(inbox.take().unwrap().unwrap());

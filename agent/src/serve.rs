@@ -6,11 +6,13 @@ use crate::resource::{Failure, Outcome, Status, verified};
 use crate::system::cached::Cached;
 use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
+use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
+use crate::value::Map;
 use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished and no other is begun.
@@ -68,6 +70,7 @@ fn too_long(response: &Response, error: &io::Error) -> Response {
 
 /// The worlds of a session: the machine, and its prediction for plans.
 pub struct Session {
+    witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
     /// Steps that failed or were held.
@@ -81,9 +84,11 @@ impl Session {
     /// A session on a machine, which begins no step once `stop` is set.
     #[must_use]
     pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
-        let veil = Arc::new(Veil::new(Arc::new(Cached::new(machine))));
+        let witness = Arc::new(Witness::new(machine));
+        let veil = Arc::new(Veil::new(Arc::new(Cached::new(witness.clone()))));
         let plan = Arc::new(Overlay::new(veil.clone()));
         Session {
+            witness,
             veil,
             plan,
             failed: HashSet::new(),
@@ -96,7 +101,9 @@ impl Session {
     pub fn answer(&mut self, request: Request) -> Option<Response> {
         match request {
             Request::Secrets(secrets) => self.veil.learn(secrets),
+            Request::Recall => self.witness.recall(),
             Request::Forget => {
+                self.witness.forget();
                 self.plan.forget();
                 self.unfit = None;
             }
@@ -147,7 +154,7 @@ impl Session {
                 Some(reason) => Err(failure(format!(
                     "what was predicted elsewhere does not fit this machine: {reason}"
                 ))),
-                None => task.kind.converge(&with_env(self.plan.clone(), task), task.expect),
+                None => self.plan(task),
             },
             Pass::Apply => self.apply(task),
         };
@@ -157,8 +164,32 @@ impl Session {
         }
     }
 
+    fn plan(&self, task: &Task) -> Result<Outcome, Box<Failure>> {
+        self.witness.watch(true);
+        let end = task.kind.converge(&with_env(self.plan.clone(), task), task.expect);
+        self.witness.watch(false);
+        match (end, self.plan.unforeseen()) {
+            (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome {
+                status: Status::Unknown(format!(
+                    "{}; an earlier step may change that: it {reason}",
+                    failure.message
+                )),
+                diff: Vec::new(),
+                result: Map::new(),
+                notes: Vec::new(),
+                fingerprint: None,
+            }),
+            (end, _) => end,
+        }
+    }
+
     fn apply(&self, task: &Task) -> Result<Outcome, Box<Failure>> {
-        let outcome = task.kind.converge(&with_env(self.veil.clone(), task), task.expect)?;
+        let world = Watchful {
+            under: with_env(self.veil.clone(), task),
+            witness: self.witness.clone(),
+            moved: Mutex::default(),
+        };
+        let outcome = task.kind.converge(&world, task.expect)?;
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
@@ -167,6 +198,16 @@ impl Session {
             .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), task), None)?;
         verified(outcome, again)
     }
+}
+
+/// Whether what failed in a plan may go well once a command has run of which nobody knows what it does: something is
+/// missing or in the way. What a checker refuses it refuses then too.
+fn may_pass(failure: &Failure) -> bool {
+    !failure.lost
+        && failure
+            .answer
+            .as_ref()
+            .is_none_or(|answer| answer.rc == Answer::NO_PROGRAM)
 }
 
 fn failure(message: String) -> Box<Failure> {
@@ -236,6 +277,77 @@ impl System for WithEnv {
             env: self.env(&action.env),
             ..action.clone()
         })
+    }
+
+    fn promised(&self) -> Vec<String> {
+        self.under.promised()
+    }
+
+    fn predicted(&self) -> bool {
+        self.under.predicted()
+    }
+}
+
+/// A machine on which a step that has looked at something that moved since the plan changes nothing.
+struct Watchful {
+    under: WithEnv,
+    witness: Arc<Witness>,
+    moved: Mutex<Option<AbsPath>>,
+}
+
+impl Watchful {
+    fn sees(&self, path: &AbsPath) {
+        if self.witness.has_moved(path) {
+            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.clone());
+        }
+    }
+
+    fn may(&self) -> Result<&WithEnv, SystemError> {
+        match &*self.moved.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(path) => Err(SystemError::Moved(path.to_string())),
+            None => Ok(&self.under),
+        }
+    }
+}
+
+impl System for Watchful {
+    fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
+        self.sees(path);
+        self.under.stat(path)
+    }
+
+    fn read(&self, path: &AbsPath, limit: u64) -> Result<Option<Vec<u8>>, SystemError> {
+        self.sees(path);
+        self.under.read(path, limit)
+    }
+
+    fn list(&self, dir: &AbsPath) -> Result<Vec<Entry>, SystemError> {
+        self.sees(dir);
+        self.under.list(dir)
+    }
+
+    fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
+        self.under.probe(probe)
+    }
+
+    fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
+        self.may()?.write(file)
+    }
+
+    fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
+        self.may()?.make(path, kind)
+    }
+
+    fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
+        self.may()?.alter(path, change)
+    }
+
+    fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
+        self.may()?.remove(path, how)
+    }
+
+    fn act(&self, action: &Action) -> Result<Answer, SystemError> {
+        self.may()?.act(action)
     }
 
     fn promised(&self) -> Vec<String> {
@@ -330,6 +442,110 @@ mod tests {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    fn task(id: u64, kind: &str, args: &[(&str, &str)], pass: Pass) -> Request {
+        let args = args
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect();
+        let kind = Kind::decode(kind, &args).unwrap().unwrap();
+        Request::Task(Box::new(Task {
+            id,
+            after: Vec::new(),
+            kind,
+            pass,
+            expect: None,
+            env: Vec::new(),
+            verify: false,
+        }))
+    }
+
+    fn reply(session: &mut Session, request: Request) -> Reply {
+        match session.answer(request) {
+            Some(Response::Done { reply, .. }) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const COMMAND: (&str, &[(&str, &str)]) = ("command", &[("cmd", "make install")]);
+
+    #[test]
+    fn behind_an_unknown_command_what_somebody_else_changed_is_refused() {
+        let machine = Arc::new(
+            Fake::new()
+                .file("/etc/x", "old\n")
+                .file("/etc/y", "old\n")
+                .command(&["make"], Answer::default()),
+        );
+        let mut session = Session::new(machine.clone(), Stop::default());
+        let copies = ["/etc/x", "/etc/y"].map(|path| [("dest", path), ("content", "new\n")]);
+        reply(&mut session, task(1, COMMAND.0, COMMAND.1, Pass::Plan));
+        for (id, args) in (2..).zip(&copies) {
+            let Reply::Outcome(outcome) = reply(&mut session, task(id, "copy", args, Pass::Plan)) else {
+                panic!()
+            };
+            assert_eq!(outcome.status, Status::Changed);
+        }
+        machine
+            .write(&FileWrite::new(AbsPath::new("/etc/x").unwrap(), b"theirs\n".to_vec()))
+            .unwrap();
+        assert!(session.answer(Request::Recall).is_none());
+        let Reply::Outcome(ran) = reply(&mut session, task(4, COMMAND.0, COMMAND.1, Pass::Apply)) else {
+            panic!()
+        };
+        assert_eq!(ran.status, Status::Changed);
+        let Reply::Failed(refused) = reply(&mut session, task(5, "copy", &copies[0], Pass::Apply)) else {
+            panic!()
+        };
+        assert!(
+            refused.stale && refused.message.contains("/etc/x was changed"),
+            "{}",
+            refused.message
+        );
+        assert_eq!(refused.diff.len(), 1);
+        let Reply::Outcome(written) = reply(&mut session, task(6, "copy", &copies[1], Pass::Apply)) else {
+            panic!()
+        };
+        assert_eq!(written.status, Status::Changed);
+        assert_eq!(
+            machine.read(&AbsPath::new("/etc/x").unwrap(), 100).unwrap().unwrap(),
+            b"theirs\n"
+        );
+    }
+
+    #[test]
+    fn behind_an_unknown_command_what_is_missing_is_unknown() {
+        let steps: &[(&str, &[(&str, &str)])] = &[
+            (
+                "unarchive",
+                &[("src", "/srv/x.tar"), ("remote_src", "yes"), ("dest", "/srv")],
+            ),
+            ("lineinfile", &[("path", "/srv/made"), ("line", "x")]),
+            (
+                "copy",
+                &[("src", "/srv/made"), ("dest", "/srv/copy"), ("remote_src", "yes")],
+            ),
+        ];
+        let machine = Arc::new(Fake::new().dir("/srv"));
+        let mut session = Session::new(machine.clone(), Stop::default());
+        for (kind, args) in steps {
+            assert!(
+                matches!(reply(&mut session, task(1, kind, args, Pass::Plan)), Reply::Failed(_)),
+                "{kind}"
+            );
+        }
+        let mut session = Session::new(machine, Stop::default());
+        reply(&mut session, task(1, COMMAND.0, COMMAND.1, Pass::Plan));
+        for (kind, args) in steps {
+            let Reply::Outcome(outcome) = reply(&mut session, task(2, kind, args, Pass::Plan)) else {
+                panic!("{kind}")
+            };
+            let Status::Unknown(reason) = outcome.status else {
+                panic!("{kind}")
+            };
+            assert!(reason.contains("make install"), "{reason}");
         }
     }
 }

@@ -27,6 +27,9 @@ pub enum Request {
     Forget,
     /// What another session predicted for this machine; a plan goes on from there.
     Assume(Vec<Recorded>),
+    /// The plan is at its end: what it saw of files is looked at again before anything is applied, and a step that looks
+    /// at a file that somebody has changed since touches nothing.
+    Recall,
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,
 }

@@ -114,8 +114,6 @@ impl Dhcpd {
             package: family.pick("dhcp-server", "isc-dhcp-server"),
             files: vec![config_path(), defaults_path(family)],
             folders: Vec::new(),
-            started_by_package: false,
-            enabled_by_package: family == Family::Debian,
         }
     }
 

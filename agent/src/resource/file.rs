@@ -1,6 +1,7 @@
 //! Files, folders and links: that they are there or not, and what is not their content.
 
 use super::content::{promised, resolve};
+use super::brought::{self, Folder};
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
 use crate::path::{AbsPath, Mode};
@@ -269,6 +270,19 @@ impl File {
         }
     }
 
+    /// Whether a missing folder is one that a package of the plan brings.
+    fn is_brought(&self, path: &AbsPath, world: &dyn System) -> Result<bool, ResourceError> {
+        let unknown = |why: String| Err(SystemError::Unknown(why).into());
+        match brought::folder(path, world)? {
+            Folder::Brought(package) if self.asks_attributes() || self.recurse => {
+                unknown(format!("{package} brings {path} with attributes that are not known"))
+            }
+            Folder::Brought(_) => Ok(true),
+            Folder::Perhaps(package) => unknown(format!("makes {path}, which {package} may bring")),
+            Folder::Nobodys => Ok(false),
+        }
+    }
+
     /// The source of a link as a path of its own.
     fn source(&self) -> Option<AbsPath> {
         let src = self.src.as_deref()?;
@@ -379,7 +393,7 @@ impl File {
 impl Resource for File {
     const NAMES: &'static [&'static str] = &["file", "ansible.builtin.file"];
     const EXAMPLE: &'static str = "- name: Zone folder\n  file:\n    path: /var/named/zones\n    state: directory\n    owner: root\n    group: named\n    mode: \"0750\"\n";
-    const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
+    const PREDICTS: &'static str = "everything; a file or folder that a package still to be installed may bring is unknown until applied";
     type World = dyn System;
     type State = State;
 
@@ -409,11 +423,19 @@ impl Resource for File {
         let linked = self.state == Some(FileState::Hard)
             && meta.as_ref().zip(source.as_ref()).is_some_and(|(meta, source)| meta.id == source.id);
         let dangles = self.is_link() && source.is_none() && promised(world).is_none();
-        let parents = match (self.state, &meta) {
-            (Some(FileState::Directory), None) => missing_above(&path, world)?,
-            _ => Vec::new(),
-        };
-        let kind = meta.as_ref().map(|meta| meta.kind);
+        let mut parents = Vec::new();
+        let mut kind = meta.as_ref().map(|meta| meta.kind);
+        if self.state == Some(FileState::Directory) && meta.is_none() {
+            if self.is_brought(&path, world)? {
+                kind = Some(FileKind::Directory);
+            } else {
+                for parent in missing_above(&path, world)? {
+                    if brought::folder(&parent, world)? == Folder::Nobodys {
+                        parents.push(parent);
+                    }
+                }
+            }
+        }
         let target = meta.and_then(|meta| meta.target);
         Ok(State { path, kind, target, linked, parents, dangles, items, touched: false })
     }
@@ -508,6 +530,20 @@ pub(crate) mod tests {
 
     fn meta(world: &Fake, path: &str) -> Meta {
         world.stat(&AbsPath::new(path).unwrap()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn folders_that_a_package_of_the_plan_brings_are_not_shown_as_made() {
+        let plan = Overlay::new(Arc::new(Fake::new().file("/etc/os-release", "ID=debian\n")));
+        let brings = ["firewalld", "nginx", "prometheus"].map(str::to_owned).to_vec();
+        plan.act(&Action::new(&["apt-get"], Effect::Declared(Declared { brings, ..Declared::default() }))).unwrap();
+        let directory = |path: &str| apply(&[("path", path), ("state", "directory")], &plan).unwrap();
+        assert_eq!(directory("/etc/firewalld/policies").status, Status::Same);
+        let added = |text: &str| Change::Item { sign: Sign::Added, text: text.to_owned() };
+        assert_eq!(directory("/var/www/a/b").diff, [added("/var/www/a/"), added("/var/www/a/b/")]);
+        assert!(matches!(directory("/etc/prometheus/rules").status, Status::Unknown(_)));
+        let owned = apply(&[("path", "/etc/firewalld/zones"), ("state", "directory"), ("mode", "0700")], &plan).unwrap();
+        assert!(matches!(owned.status, Status::Unknown(_)));
     }
 
     #[test]

@@ -209,8 +209,6 @@ impl Haproxy {
             package: "haproxy",
             files: vec![config_path()],
             folders: family.pick(vec![(path("/etc/haproxy/conf.d"), ".cfg")], Vec::new()),
-            started_by_package: family == Family::Debian,
-            enabled_by_package: family == Family::Debian,
         }
     }
 

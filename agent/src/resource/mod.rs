@@ -190,6 +190,12 @@ impl From<SystemError> for Failure {
                 lost: true,
                 ..Failure::default()
             },
+            SystemError::Moved(_) => Failure {
+                message,
+                kept: KEPT.to_owned(),
+                stale: true,
+                ..Failure::default()
+            },
             _ => Failure {
                 message,
                 ..Failure::default()
@@ -318,7 +324,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
     if expect.is_some() && expect != fingerprint {
         return Err(ResourceError::Failed(Box::new(Failure {
             message: "the host has moved since the plan; nothing was touched".to_owned(),
-            kept: "this step's things are as they were found".to_owned(),
+            kept: KEPT.to_owned(),
             diff,
             stale: true,
             ..Failure::default()
@@ -354,6 +360,9 @@ fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
         }
     }
 }
+
+/// What is said of a step that was refused because its host had moved.
+const KEPT: &str = "this step's things are as they were found";
 
 fn fingerprint(state: &[u8]) -> Option<u64> {
     let digest = Sha256::digest(state);
@@ -463,6 +472,7 @@ macro_rules! registry {
 }
 
 pub mod acting;
+pub mod brought;
 pub mod facts;
 pub mod json;
 pub mod packages;

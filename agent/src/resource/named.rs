@@ -235,8 +235,6 @@ impl Named {
             package: family.pick("bind", "bind9"),
             files,
             folders: vec![(super::layout::path(family.pick("/var/named", "/etc/bind")), ".zone")],
-            started_by_package: family == Family::Debian,
-            enabled_by_package: family == Family::Debian,
         }
     }
 

@@ -101,14 +101,12 @@ impl Nginx {
         problems::problems(self)
     }
 
-    fn watch(&self, family: Family) -> Watch {
+    fn watch(&self, _family: Family) -> Watch {
         Watch {
             unit: "nginx.service",
             package: "nginx",
             files: std::iter::once(config_path()).chain(self.sites.iter().map(Site::file)).collect(),
             folders: vec![(path(SITES), ".conf")],
-            started_by_package: family == Family::Debian,
-            enabled_by_package: family == Family::Debian,
         }
     }
 

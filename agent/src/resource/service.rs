@@ -1,7 +1,7 @@
 //! Services and other systemd units: that they run, start at boot, or are masked. Starting and enabling are two things.
 
 use super::systemd::{self, Manager, Unit, control, full_name, needs_reload, nearest, on_disk, settle, show};
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, brought};
 use crate::diff::Change;
 use crate::system::{Action, Effect, System};
 use crate::value::{Map, Value, map};
@@ -187,7 +187,7 @@ impl Resource for Service {
     ];
     const EXAMPLE: &'static str =
         "- name: Name server runs\n  service:\n    name: named\n    state: started\n    enabled: true\n";
-    const PREDICTS: &'static str = "everything; a unit that a package of the plan brings is taken to be stopped and disabled";
+    const PREDICTS: &'static str = "everything; what a package of the plan makes of its unit where that is known (EL: systemd.preset(5); Debian: the services that okd-play has kinds for, firewalld and chrony), else unknown until applied";
     type World = dyn System;
     type State = State;
 
@@ -220,11 +220,14 @@ impl Resource for Service {
         let loaded = !self.daemon_reload || !needs_reload(&name, &unit, self.manager(), world)?;
         let mut promised = false;
         if !unit.exists() && self.masked != Some(true) {
-            if world.promised().is_empty() && !on_disk(&name, world)? {
+            unit = if on_disk(&name, world)? {
+                Unit::promised()
+            } else if world.promised().is_empty() {
                 return Err(self.missing(&name, world));
-            }
+            } else {
+                brought::unit(&name, world)?
+            };
             promised = true;
-            unit = Unit::promised();
         }
         Ok(State { name, unit, promised, loaded, ..blank })
     }
@@ -416,7 +419,8 @@ pub(crate) mod tests {
     fn a_unit_that_a_package_of_the_plan_brings_is_expected() {
         use crate::system::overlay::Overlay;
         use crate::system::{Declared, Effect};
-        let plan = Overlay::new(std::sync::Arc::new(host()));
+        let el = host().file("/etc/os-release", "ID=centos\n").file("/usr/lib/systemd/system-preset/90.preset", "disable *\n");
+        let plan = Overlay::new(std::sync::Arc::new(el));
         let brings = Effect::Declared(Declared { brings: vec!["bind".to_owned()], ..Declared::default() });
         plan.act(&Action::new(&["dnf", "install", "bind"], brings)).unwrap();
         let start = service(&[("name", "nmaed".into()), ("state", "started".into()), ("enabled", true.into())]);

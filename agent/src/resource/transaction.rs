@@ -39,10 +39,6 @@ pub struct Watch {
     pub files: Vec<AbsPath>,
     /// Folders and endings of names: files of ours there that are not wanted any more are removed.
     pub folders: Vec<(AbsPath, &'static str)>,
-    /// Whether the distribution starts the unit when it installs the package.
-    pub started_by_package: bool,
-    /// Whether it makes the unit start at boot then.
-    pub enabled_by_package: bool,
 }
 
 /// A service's files as they should be, and how the service is brought to them.

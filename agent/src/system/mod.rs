@@ -12,6 +12,7 @@ pub mod links;
 pub mod local;
 pub mod overlay;
 pub mod veil;
+pub mod witness;
 
 use crate::path::AbsPath;
 use serde::{Deserialize, Serialize};
@@ -452,6 +453,9 @@ pub enum SystemError {
     /// In a plan: it depends on a step that has not been applied.
     #[error("unknown until applied: {0}")]
     Unknown(String),
+    /// The machine has moved since the plan: nothing was touched.
+    #[error("the host has moved since the plan: {0} was changed by somebody else; nothing was touched")]
+    Moved(String),
     /// A secret would have become visible, for example in a command's arguments.
     #[error("{0}")]
     Secret(String),

@@ -29,6 +29,8 @@ pub enum Recorded {
     Remove(AbsPath, Removal),
     /// A command was run that declares its effect.
     Act(Vec<String>, Declared),
+    /// A command was run of which nobody knows what it does, for this reason.
+    Unforeseen(String),
 }
 
 /// A machine as it will be after everything that was done to it here. The machine itself is asked, never touched.
@@ -42,6 +44,8 @@ struct State {
     tree: Tree,
     predictions: HashMap<String, Answer>,
     promised: Vec<String>,
+    /// Why nobody knows what is on the machine.
+    unforeseen: Option<String>,
     recorded: Vec<Recorded>,
     acting: Option<Acting>,
     /// Folders with their links followed.
@@ -88,9 +92,17 @@ impl Overlay {
                 Recorded::Alter(path, change) => state.alter(self.under.as_ref(), path, change)?,
                 Recorded::Remove(path, how) => state.remove(self.under.as_ref(), path, *how)?,
                 Recorded::Act(argv, declared) => state.declare(self.under.as_ref(), argv, declared)?,
+                Recorded::Unforeseen(reason) => state.unforeseen = Some(reason.clone()),
             }
         }
         Ok(())
+    }
+
+    /// What was run here of which nobody knows what it does, as the last such action says it; what seems to be missing
+    /// may be there then.
+    #[must_use]
+    pub fn unforeseen(&self) -> Option<String> {
+        self.lock().unforeseen.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,7 +192,12 @@ impl System for Overlay {
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
         let declared = match &action.effect {
-            Effect::Unknown(reason) => return Err(SystemError::Unknown(reason.clone())),
+            Effect::Unknown(reason) => {
+                let mut state = self.lock();
+                state.unforeseen = Some(reason.clone());
+                state.recorded.push(Recorded::Unforeseen(reason.clone()));
+                return Err(SystemError::Unknown(reason.clone()));
+            }
             Effect::Declared(declared) => declared,
         };
         let mut state = self.lock();

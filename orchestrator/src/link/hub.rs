@@ -186,6 +186,12 @@ impl Links for Hub {
         self.desk.call(&reach.address(), errand);
     }
 
+    fn recall(&mut self, host: &str) {
+        for (_, open) in self.sessions.iter().filter(|(address, _)| address.host == host) {
+            let _ = open.requests.send(Request::Recall);
+        }
+    }
+
     fn cut(&mut self, address: &Address) {
         self.desk.cut(address);
         if let Some(open) = self.sessions.remove(address) {

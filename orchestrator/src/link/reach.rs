@@ -121,6 +121,9 @@ pub trait Links: Send {
     /// Hands a step of the other world to the thread that works on the host's. The reply comes as a [`LinkEvent`].
     fn call(&mut self, reach: &Arc<Reach>, errand: Errand);
 
+    /// Tells a host's sessions that the plan is at its end; see [`okd_agent::wire::Request::Recall`].
+    fn recall(&mut self, host: &str);
+
     /// Ends a session at once, dropping what is under way there.
     fn cut(&mut self, address: &Address);
 

@@ -264,7 +264,8 @@ impl Report {
                 }
                 page.ended(&title, &[piece(Label::Dim, step::place(result, &self.sources))]);
                 if !(verbose == 0 && self.known(result)) {
-                    step::body(&mut page, result, &self.settings);
+                    let notes = result.notes.iter().map(String::as_str);
+                    step::body(&mut page, result, notes, &self.settings);
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::run::{Counts, Outcome};
 use crate::source::SourceMap;
 use indexmap::IndexMap;
 use okd_agent::diff::Change;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A step with everything that it does on some hosts alike.
 struct Group<'a> {
@@ -29,9 +29,11 @@ pub(crate) fn show(
         page.gap();
         let title = step::title(first, &names(&group.hosts, settings.full), page.theme().arrow());
         page.ended(&title, &[piece(Label::Dim, step::place(first, sources))]);
+        let mut said: HashSet<&str> = HashSet::new();
         for result in &group.items {
             status(page, result);
-            step::body(page, result, settings);
+            let fresh = result.notes.iter().map(String::as_str).filter(|note| said.insert(note));
+            step::body(page, result, fresh, settings);
         }
     }
 }

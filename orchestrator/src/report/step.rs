@@ -31,8 +31,13 @@ pub(crate) fn item(result: &StepResult) -> Option<Piece> {
     result.item.as_ref().map(|item| piece(Label::Dim, format!("({item})")))
 }
 
-/// What a step that ended well, or would, has to show.
-pub(crate) fn body(page: &mut Page, result: &StepResult, settings: &Settings) {
+/// What a step that ended well, or would, has to show; `notes` are those of its own that have not been said yet.
+pub(crate) fn body<'a>(
+    page: &mut Page,
+    result: &StepResult,
+    notes: impl Iterator<Item = &'a str>,
+    settings: &Settings,
+) {
     if result.status == StepStatus::Unknown {
         page.prose(2, Label::Unknown, &format!("? unknown until applied: {}", result.msg));
     } else if says(result) {
@@ -47,7 +52,7 @@ pub(crate) fn body(page: &mut Page, result: &StepResult, settings: &Settings) {
     } else if result.status == StepStatus::Changed {
         page.prose(2, Label::Dim, "its diff is not shown");
     }
-    for note in &result.notes {
+    for note in notes {
         page.prose(2, Label::Dim, note);
     }
     if settings.verbose > 0 {

@@ -448,6 +448,7 @@ impl Runner<'_, '_> {
                 status: end.status,
                 sent: item.sent,
                 fingerprint: end.fingerprint.filter(|_| !self.uncertain.contains(host)),
+                sure: !self.uncertain.contains(host),
                 result: end.result.clone(),
                 quiet: end.quiet,
             });
@@ -582,6 +583,7 @@ impl Runner<'_, '_> {
             status: StepStatus::Blocked,
             sent: None,
             fingerprint: None,
+            sure: false,
             result: Value::Null,
             quiet: false,
         };

@@ -116,6 +116,8 @@ pub async fn pass(
         dirty: prior.map(|prior| prior.assumed.clone()).unwrap_or_default(),
         uncertain: HashSet::new(),
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
+        unsure: prior.map(Outcome::unsure).unwrap_or_default(),
+        recalled: HashSet::new(),
         outcome: Outcome::default(),
     };
     Ok(runner.run().await)
@@ -272,6 +274,10 @@ struct Runner<'a, 'c> {
     uncertain: HashSet<String>,
     /// Hosts whose plan failed: nothing is done there.
     excluded: HashSet<String>,
+    /// Hosts whose plan could not see everything that its later steps meet now.
+    unsure: HashSet<String>,
+    /// Machines that were looked at again since the plan, before anything was applied there for an unsure host.
+    recalled: HashSet<String>,
     outcome: Outcome,
 }
 
@@ -708,7 +714,8 @@ impl Runner<'_, '_> {
     }
 
     /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again; a
-    /// result that others read is taken anew once the host has changed.
+    /// result that others read is taken anew once the host has changed. What the plan only expected, such as what a
+    /// package brings, is always asked.
     fn known_from_plan(&self, live: &mut Live, index: usize) -> bool {
         let host = live.context.node.host.as_str();
         let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else {
@@ -725,7 +732,11 @@ impl Runner<'_, '_> {
         let moved = self.outcome.counts.get(host).is_some_and(|counts| counts.changed > 0);
         let item = &mut live.items[index];
         let planned = only_checks && record.status == StepStatus::Changed;
-        if !(planned || record.status == StepStatus::Ok) || record.sent.is_none() || record.sent != item.sent {
+        if !record.sure
+            || !(planned || record.status == StepStatus::Ok)
+            || record.sent.is_none()
+            || record.sent != item.sent
+        {
             return false;
         }
         if record.result.unknown().is_some() || (registers && moved) {
@@ -757,6 +768,10 @@ impl Runner<'_, '_> {
             return number;
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let machine = reach.address().host;
+        if self.unsure.contains(host) && self.recalled.insert(machine.clone()) {
+            self.channels.links.recall(&machine);
+        }
         match self.down.get(&reach.address()) {
             Some((reason, unreachable)) => {
                 let down = LinkEvent::Down {

@@ -14,6 +14,8 @@ pub struct Record {
     pub sent: Option<u64>,
     /// What was seen, where that is sure to be the same when it is applied.
     pub fingerprint: Option<u64>,
+    /// Whether everything before it on its host was foreseen, so that what was seen is what will be met.
+    pub sure: bool,
     /// What `register` holds.
     pub result: Value,
     /// Whether it declares by its own word that it changes nothing (`changed_when: false`).
@@ -104,6 +106,16 @@ impl Outcome {
     pub fn pending(&self) -> bool {
         let changed: u32 = self.counts.values().map(|counts| counts.changed + counts.unknown).sum();
         changed > self.quiet
+    }
+
+    /// Hosts whose plan could not see everything that its later steps will meet.
+    #[must_use]
+    pub fn unsure(&self) -> HashSet<String> {
+        let unsure = self
+            .records
+            .iter()
+            .filter(|(_, items)| items.iter().any(|record| !record.sure));
+        unsure.map(|((_, host), _)| host.clone()).collect()
     }
 
     /// Hosts on which a step failed, or that did not answer.

@@ -89,7 +89,8 @@ new chrony chrony; PRE=$(user chrony /var/lib/chrony) UNIT=chronyd.service
 DIRS="chrony:chrony:0750:/var/lib/chrony chrony:chrony:0750:/var/log/chrony"
 program chrony /usr/sbin/chronyd /usr/bin/chronyc; pack baseos </dev/null
 
-new firewalld firewalld; UNIT=firewalld.service
+new firewalld firewalld; UNIT=firewalld.service DIRS=root:root:0750:/etc/firewalld
+for f in helpers icmptypes ipsets policies services zones; do DIRS+=" root:root:0750:/etc/firewalld/$f"; done
 cp -a "$(deb firewalld)"/{etc,usr} "$ROOT"; rm -rf "$ROOT"/etc/init.d "$ROOT"/usr/share/{doc,man,locale}
 install -D -m 644 "$(deb firewalld)/lib/systemd/system/firewalld.service" "$ROOT/usr/lib/systemd/system/firewalld.service"
 ln -sf org.fedoraproject.FirewallD1.server.policy.choice "$ROOT/usr/share/polkit-1/actions/org.fedoraproject.FirewallD1.policy"

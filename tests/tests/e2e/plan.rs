@@ -68,8 +68,8 @@ fn a_plan_of_what_is_done_has_nothing_pending() {
     play.run(&["--check", "--exit-code"]).ended(0);
 }
 
-#[test]
-fn a_host_that_moved_since_the_plan_is_not_overwritten() {
+/// Plans a file, has somebody else change it before the plan is applied, and sees that it stays as they made it.
+fn not_overwritten(before: &str) {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let gate = lab.host("gate", "10.77.1.22", Flavour::Debian);
@@ -77,7 +77,7 @@ fn a_host_that_moved_since_the_plan_is_not_overwritten() {
     // The play of the gate is applied first, and holds the other until the file there is another one.
     let play = Play::new(
         &lab,
-        r#"
+        &r#"
 - hosts: gate
   gather_facts: false
   tasks:
@@ -85,9 +85,11 @@ fn a_host_that_moved_since_the_plan_is_not_overwritten() {
 - hosts: host
   gather_facts: false
   tasks:
+BEFORE
     - name: File
       copy: {dest: /srv/file, content: new}
-"#,
+"#
+        .replace("BEFORE", before),
     );
     let run = play.start(&["--yes"]);
     until("the plan is made", 30, || gate.has("/srv/began").then_some(()));
@@ -95,6 +97,16 @@ fn a_host_that_moved_since_the_plan_is_not_overwritten() {
     gate.sh("touch /srv/go");
     let run = run.wait().ended(4);
     assert_eq!(host.read("/srv/file"), "mine\n", "{run}");
+}
+
+#[test]
+fn a_host_that_moved_since_the_plan_is_not_overwritten() {
+    not_overwritten("");
+}
+
+#[test]
+fn behind_a_command_of_unknown_effect_neither() {
+    not_overwritten("    - command: touch /srv/unforeseen");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use okd_tests::picture::{Picture, processes, units};
 use okd_tests::{Flavour, Host, Lab, Play, Run};
+use serde_json::Value;
 use std::path::Path;
 
 /// What differs between two hosts whoever sets them up: what tells a host from others, random seeds, and what holds
@@ -100,6 +101,54 @@ fn came_true(host: &Host<'_>, plan: &Run, run: &Run) {
     for ((_, path), sum) in predicted {
         assert_eq!(host.sha256(&path), Some(sum), "{path} is not what the plan said\n{run}");
     }
+    let wrong: Vec<String> = plan.results("plan").filter_map(|step| differs(step, run)).collect();
+    assert!(wrong.is_empty(), "{}\n{run}", wrong.join("\n"));
+}
+
+/// In what a step that was applied is not as the plan had it. What the plan did not know may be anything; what it found
+/// to be as desired may have been left out.
+fn differs(planned: &Value, run: &Run) -> Option<String> {
+    let same = |event: &&Value| {
+        ["host", "play", "task", "item"]
+            .iter()
+            .all(|key| event[key] == planned[key])
+    };
+    let applied = run.results("apply").find(same);
+    let named = |what: &str| Some(format!("{} {}: {what}", planned["task"], planned["item"]));
+    let Some(applied) = applied else {
+        let left_out = matches!(planned["status"].as_str(), Some("ok" | "skipped" | "unknown"));
+        return if left_out { None } else { named("it was not applied") };
+    };
+    if planned["status"] == "unknown" {
+        return None;
+    }
+    if planned["status"] != applied["status"] {
+        return named(&format!(
+            "{} in the plan, {} when applied",
+            planned["status"], applied["status"]
+        ));
+    }
+    let changes = |event: &Value| event["diff"].as_array().cloned().unwrap_or_default();
+    let (before, after) = (changes(planned), changes(applied));
+    let alike = before.len() == after.len() && before.iter().zip(&after).all(|(one, other)| is_as_planned(one, other));
+    if alike {
+        None
+    } else {
+        named(&format!("{before:#?} in the plan, {after:#?} when applied"))
+    }
+}
+
+/// Whether a change came as it was planned. Nobody had seen a file that a package brings, but what it was replaced by.
+fn is_as_planned(planned: &Value, applied: &Value) -> bool {
+    let replaces = planned["note"]
+        .as_str()
+        .is_some_and(|note| note.contains("replaces what the package brings"));
+    if replaces {
+        return ["type", "path", "after_sha256"]
+            .iter()
+            .all(|key| planned[key] == applied[key]);
+    }
+    planned == applied
 }
 
 fn either_way(flavour: Flavour) {

@@ -273,8 +273,6 @@ impl Toy {
                 .chain(self.paths())
                 .collect(),
             folders: vec![(layout::path("/etc/toy"), ".part")],
-            started_by_package: false,
-            enabled_by_package: false,
         }
     }
 

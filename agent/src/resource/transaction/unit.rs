@@ -4,6 +4,7 @@ use super::Watch;
 use crate::choice;
 use crate::diff::Change;
 use crate::resource::ResourceError;
+use crate::resource::brought;
 use crate::resource::systemd::{self, Manager, control, settle, show};
 use crate::system::{Answer, System};
 use serde::Serialize;
@@ -155,7 +156,6 @@ pub(super) fn look(watch: &Watch, world: &dyn System) -> Result<Unit, ResourceEr
         )));
     }
     unit.promised = true;
-    unit.seen = systemd::Unit::promised();
-    unit.set(watch.started_by_package, watch.enabled_by_package);
+    unit.seen = brought::unit(watch.unit, world)?;
     Ok(unit)
 }
