@@ -62,6 +62,23 @@ pub enum Event {
         task: String,
         /// For what.
         text: String,
+        /// How long at most.
+        limit: Option<Duration>,
+    },
+    /// A step is tried again until its condition holds.
+    Again {
+        /// The host.
+        host: String,
+        /// The step's name.
+        task: String,
+        /// Which try it is, from 1.
+        attempt: u32,
+        /// How many there are at most.
+        attempts: u32,
+        /// How long until this try; `None`: it begins now.
+        wait: Option<Duration>,
+        /// How long until the last one, as far as the waits between them tell.
+        last: Duration,
     },
     /// More steps became known on a host (an include, handlers).
     More {

@@ -590,6 +590,7 @@ fn a_secret_that_slipped_into_events_is_in_no_output() {
             host: "services".to_owned(),
             task: "x".to_owned(),
             text,
+            limit: None,
         });
         bench.end(Pass::Plan);
         let counts = Counts {

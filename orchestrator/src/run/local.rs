@@ -78,6 +78,10 @@ pub enum Effect {
     },
     /// Forgets facts.
     ClearFacts,
+    /// What failed on hosts of the play counts no more.
+    ClearErrors,
+    /// Reads the inventory anew.
+    RefreshInventory,
     /// Waits so many seconds.
     Pause(f64),
     /// Waits until the host can be reached, so many seconds at most.
@@ -386,17 +390,13 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
         "end_play" | "end_batch" => Effect::End { all: true },
         "end_host" => Effect::End { all: false },
         "clear_facts" => Effect::ClearFacts,
+        "clear_host_errors" => Effect::ClearErrors,
+        "refresh_inventory" => Effect::RefreshInventory,
         "noop" => Effect::None,
         other => {
-            let span = context.node.step.task.args.span;
-            let supported = check::META.contains(&other);
-            let text = if supported {
-                format!("`meta: {other}` is not supported")
-            } else {
-                format!("there is no `meta: {other}`")
-            };
+            let text = format!("there is no `meta: {other}`");
             return Err(Diagnostic::new("unknown-word", text)
-                .at(span, "")
+                .at(context.node.step.task.args.span, "")
                 .did_you_mean(other, check::META.iter().copied())
                 .into());
         }
