@@ -1,5 +1,6 @@
 //! What a run says while it goes. Workers never print: they send these, and one place turns them into text or JSON.
 
+use crate::run::origin::Origin;
 use crate::source::Span;
 use okd_agent::Value;
 use okd_agent::diff::Change;
@@ -183,6 +184,8 @@ pub struct StepResult {
     pub notes: Vec<String>,
     /// Everything about a failure.
     pub failure: Option<Box<Failure>>,
+    /// The variables that brought what was refused.
+    pub origins: Vec<Origin>,
     /// What `register` holds, masked.
     pub result: Value,
     /// Which handlers it notified.

@@ -38,6 +38,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         msg: String::new(),
         notes: Vec::new(),
         failure: None,
+        origins: Vec::new(),
         result: Value::Map(map([("changed", (status == StepStatus::Changed).into())])),
         notifies: Vec::new(),
         by: None,

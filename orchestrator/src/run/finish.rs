@@ -117,7 +117,17 @@ pub(super) fn judged(live: &Live, index: usize, reply: Reply, pass: Pass) -> Ite
         Reply::Outcome(outcome) => outcome_end(live, *outcome, pass),
         Reply::Failed(failure) => {
             let unreachable = failure.lost;
-            failed(*failure, unreachable)
+            let locals = live
+                .items
+                .get(index)
+                .map(|item| item.locals.clone())
+                .unwrap_or_default();
+            let scope = live.context.scoped().with(locals).shared();
+            let origins = super::origin::of_failure(&live.context, &scope, &failure);
+            ItemEnd {
+                origins,
+                ..failed(*failure, unreachable)
+            }
         }
         Reply::Held => return ItemEnd::new(StepStatus::Blocked, "", Value::Null),
     };
@@ -524,6 +534,7 @@ impl Runner<'_, '_> {
             told.result = end.result.clone();
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
+            told.origins.clone_from(&end.origins);
             told.notifies = notifies.to_vec();
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
@@ -564,6 +575,7 @@ impl Runner<'_, '_> {
             msg: String::new(),
             notes: Vec::new(),
             failure: None,
+            origins: Vec::new(),
             result: Value::Null,
             notifies: Vec::new(),
             by: None,
@@ -747,6 +759,7 @@ fn censored(mut told: StepResult) -> StepResult {
     let changed = told.status == StepStatus::Changed;
     told.diff.clear();
     told.notes.clear();
+    told.origins.clear();
     if !told.msg.is_empty() {
         HIDDEN.clone_into(&mut told.msg);
     }

@@ -6,6 +6,7 @@ pub mod deed;
 mod finish;
 mod grow;
 mod local;
+pub mod origin;
 mod prepare;
 pub mod reach;
 pub mod record;
@@ -29,6 +30,7 @@ use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::value::Map;
 use okd_agent::wire::{self, Task};
+use origin::Origin;
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -218,6 +220,8 @@ struct ItemEnd {
     fingerprint: Option<u64>,
     repeated: bool,
     quiet: bool,
+    /// Variables that brought what was refused.
+    origins: Vec<Origin>,
 }
 
 impl ItemEnd {
@@ -232,6 +236,7 @@ impl ItemEnd {
             fingerprint: None,
             repeated: false,
             quiet: false,
+            origins: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::args;
 use super::deed::Deed;
 use super::local::{self, Effect, LocalEnd};
+use super::origin;
 use crate::error::Diagnostic;
 use crate::graph::build::StepNode;
 use crate::playbook::{Repeat, Vars};
@@ -376,7 +377,8 @@ impl Context {
         let kind = local::resource(self, &given, scoped, scope)?;
         if let Err(sentences) = kind.check() {
             let text = format!("`{}`: {}", task.module, sentences.join("; "));
-            return Err(Diagnostic::new("contradiction", text).at(task.module_span, "").into());
+            let found = Diagnostic::new("contradiction", text).at(task.module_span, "");
+            return Err(origin::told_by_words(self, scope, found).into());
         }
         Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?))
     }
