@@ -87,7 +87,8 @@ params! {
     }
 }
 params! {
-    /// Steers the run: `flush_handlers`, `end_play`, `end_host`, `end_batch`, `clear_host_errors`, `clear_facts`, `noop`.
+    /// Steers the run: `flush_handlers`, `end_play`, `end_host`, `end_batch`, `clear_host_errors`, `clear_facts`,
+    /// `refresh_inventory`, `noop`.
     pub struct Meta {
         /// What to do.
         free_form: String ["_raw_params"],

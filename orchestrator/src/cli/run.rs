@@ -42,6 +42,7 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
         &mut ask,
     )?;
     if let Some(text) = super::lists::asked(&site, args) {
+        crate::report::warn(&site.warnings.render(sources, settings(args).colour));
         print(&text);
         return Ok(Exit::Ok);
     }

@@ -61,6 +61,8 @@ pub struct Graph {
     needs: Vec<Wish>,
     play_ends: Vec<NodeId>,
     tails: HashMap<HostName, NodeId>,
+    /// Where each host's part of a play ends.
+    host_ends: HashMap<(usize, HostName), NodeId>,
 }
 
 #[derive(Debug)]
@@ -155,6 +157,12 @@ impl Graph {
             .map(|(at, work)| (NodeId(at as u32), work))
     }
 
+    /// Where a host's part of a play ends.
+    #[must_use]
+    pub fn host_end(&self, play: usize, host: &HostName) -> Option<NodeId> {
+        self.host_ends.get(&(play, host.clone())).copied()
+    }
+
     /// How many nodes are tasks.
     #[must_use]
     pub fn steps(&self) -> usize {
@@ -233,6 +241,7 @@ impl Graph {
         for (thread, start) in threads.iter().zip(starts) {
             let end = self.part(&start, &thread.ends, "host ends");
             tails.insert(thread.host.clone(), end);
+            self.host_ends.insert((play.index, thread.host.clone()), end);
             ends.push(end);
         }
         ends
@@ -270,22 +279,32 @@ impl Graph {
 
     fn flows(&mut self, flows: &[Flow], around: &Around<'_>, threads: &mut [Thread]) {
         for flow in flows {
+            let meets = matches!(flow, Flow::Step(step) if meets(step));
+            if meets {
+                self.lockstep(threads);
+            }
             match flow {
                 Flow::Step(step) if once(step) && threads.len() > 1 => self.once(step, around, threads),
                 Flow::Step(step) => threads.iter_mut().for_each(|thread| self.step(step, around, thread)),
                 Flow::Block(block) => self.block(block, around, threads),
             }
-            if around.linear && threads.len() > 1 {
-                let after: Befores = threads
-                    .iter()
-                    .filter_map(|thread| thread.ends.last().map(|end| (*end, Edge::After)))
-                    .collect();
-                let barrier = self.gather(Join::Settled, "in lockstep", &after);
-                threads
-                    .iter_mut()
-                    .for_each(|thread| thread.before.push((barrier, Edge::After)));
+            if around.linear || meets {
+                self.lockstep(threads);
             }
         }
+    }
+
+    /// No host goes on before all have come as far.
+    fn lockstep(&mut self, threads: &mut [Thread]) {
+        if threads.len() < 2 {
+            return;
+        }
+        let ends = threads.iter().filter_map(|thread| thread.ends.last());
+        let after: Befores = ends.map(|end| (*end, Edge::After)).collect();
+        let barrier = self.gather(Join::Settled, "in lockstep", &after);
+        threads
+            .iter_mut()
+            .for_each(|thread| thread.before.push((barrier, Edge::After)));
     }
 
     fn node(&mut self, step: &Arc<Step>, around: &Around<'_>, host: &HostName, before: &[(NodeId, Edge)]) -> NodeId {
@@ -545,6 +564,11 @@ impl Thread {
             ends: Vec::new(),
         }
     }
+}
+
+/// Whether a step is about all hosts of its play, so that they come to it together and go on from it together.
+fn meets(step: &Step) -> bool {
+    matches!(step.task.meta(), Some("clear_host_errors" | "refresh_inventory"))
 }
 
 fn once(step: &Step) -> bool {

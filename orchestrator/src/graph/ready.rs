@@ -74,6 +74,8 @@ struct Node {
     join: Option<Join>,
     lane: Option<u32>,
     state: State,
+    /// Whether it ends well, whatever failed before it.
+    forgiven: bool,
     before: Vec<(NodeId, Edge)>,
     behind: Vec<(NodeId, Edge)>,
 }
@@ -104,6 +106,7 @@ impl Ready {
             join,
             lane,
             state: State::Waiting,
+            forgiven: false,
             before: Vec::new(),
             behind: Vec::new(),
         });
@@ -217,6 +220,16 @@ impl Ready {
         }
     }
 
+    /// What has failed before this node no longer counts for those behind it: it ends well, or has.
+    pub fn forgive(&mut self, id: NodeId) {
+        let node = self.node_mut(id);
+        match node.state {
+            state if bad(state) => node.state = State::Settled(End::Done),
+            State::Settled(_) => {}
+            _ => node.forgiven = true,
+        }
+    }
+
     fn queue_up(&mut self, id: NodeId) {
         self.node_mut(id).state = State::Queued;
         self.queue.insert(id);
@@ -237,7 +250,12 @@ impl Ready {
                 continue;
             }
             self.queue.remove(&id);
-            self.node_mut(id).state = State::Settled(end);
+            let node = self.node_mut(id);
+            let end = match node.forgiven && bad(State::Settled(end)) {
+                true => End::Done,
+                false => end,
+            };
+            node.state = State::Settled(end);
             self.unsettled -= 1;
             settled.push((id, end));
             for woken in self.wakes.remove(&id).unwrap_or_default() {
@@ -491,6 +509,30 @@ mod tests {
         assert_eq!(run(&mut outside.ready, &[outside.before]), [outside.before]);
         assert_eq!(outside.ready.end(outside.always), Some(End::Blocked(outside.before)));
         assert_eq!(outside.ready.end(outside.rescue), Some(End::Blocked(outside.before)));
+    }
+
+    #[test]
+    fn what_is_forgiven_does_not_block_what_comes_later() {
+        for early in [true, false] {
+            let mut ready = Ready::default();
+            let step = ready.add(None);
+            let end = ready.join(Join::Part { start: step });
+            ready.edge(step, end, Edge::After);
+            let (gate, next) = (ready.add(None), ready.add(None));
+            ready.edge(end, next, Edge::Order);
+            ready.edge(gate, next, Edge::After);
+            ready.enter([step, end, gate, next]);
+            if early {
+                ready.forgive(end);
+            }
+            ready.settle(step, End::Failed);
+            if !early {
+                assert_eq!(ready.end(end), Some(End::Failed));
+                ready.forgive(end);
+            }
+            ready.settle(gate, End::Done);
+            assert_eq!(ready.take(), Some((next, true)), "{early}");
+        }
     }
 
     #[test]

@@ -81,9 +81,18 @@ impl Inventory {
             mut inventory,
             mut mistakes,
         } = loader;
+        inventory.from = from.to_vec();
         mistakes.absorb(inventory.finish());
         inventory.warn();
         mistakes.into_result(inventory)
+    }
+
+    /// The same sources as they are by now.
+    ///
+    /// # Errors
+    /// All mistakes in all files.
+    pub fn again(&self) -> Result<Inventory, Diagnostics> {
+        Inventory::load_with(&self.sources, &self.from, Arc::clone(&self.vault))
     }
 
     fn warn(&mut self) {

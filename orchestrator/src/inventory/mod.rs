@@ -126,6 +126,8 @@ pub struct Inventory {
     /// The folders beside which `group_vars` and `host_vars` are looked for.
     dirs: Vec<PathBuf>,
     files: Vec<PathBuf>,
+    /// What was named to be read.
+    from: Vec<InventorySource>,
     warnings: Vec<Diagnostic>,
     vault: Arc<Vault>,
     cache: vars::Cache,

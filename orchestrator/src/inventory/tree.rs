@@ -25,6 +25,7 @@ impl Inventory {
             implicit: implicit_localhost(sources),
             dirs: Vec::new(),
             files: Vec::new(),
+            from: Vec::new(),
             warnings: Vec::new(),
             vault,
             cache: vars::Cache::default(),

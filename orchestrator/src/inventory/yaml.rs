@@ -75,7 +75,7 @@ impl Reader<'_> {
         let stranger = fields
             .rest()
             .find(|(_, value)| GROUP_KEYS.iter().any(|key| value.get(key).is_some()));
-        let looks_like_group = stranger.map(|(key, _)| key.to_value().to_string());
+        let looks_like_group = stranger.map(|(key, _)| key.typed(&self.inventory.sources));
         if let Err(unknown) = fields.noun("key").finish(&GROUP_KEYS) {
             let told = unknown.into_iter().map(|one| match &looks_like_group {
                 Some(group) if one.message.starts_with(&format!("`{group}`")) => {
@@ -92,7 +92,7 @@ impl Reader<'_> {
             return;
         };
         for (key, value) in entries {
-            let name = key.to_value().to_string();
+            let name = key.typed(&self.inventory.sources);
             let Some(vars) = self.vars(&value, &format!("the host `{name}`")) else {
                 continue;
             };
@@ -106,7 +106,7 @@ impl Reader<'_> {
         match &node.kind {
             NodeKind::Null => Some(Vec::new()),
             NodeKind::Map(entries) => Some(entries.clone()),
-            NodeKind::Str(..) if what.starts_with('`') => {
+            NodeKind::Str(..) | NodeKind::Bool(_) | NodeKind::Int(_) | NodeKind::Float(_) if what.starts_with('`') => {
                 Some(vec![(node.clone(), Node::new(NodeKind::Null, node.span))])
             }
             _ => {
@@ -126,7 +126,7 @@ impl Reader<'_> {
     }
 
     fn group_name(&mut self, key: &Node) -> Option<String> {
-        let name = key.to_value().to_string();
+        let name = key.typed(&self.inventory.sources);
         let named = self.mistakes.absorb(check_group_name(&name, key.span));
         named.map(|()| name)
     }

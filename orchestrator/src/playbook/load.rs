@@ -186,7 +186,7 @@ impl Loader {
             );
             return None;
         };
-        let mut play = Play::empty(node.span, dir, hosts);
+        let mut play = Play::empty(node.span, dir, &hosts.as_names(&self.sources));
         play.keywords.clone_from(&outer.keywords);
         let place = Arc::new(Place {
             dir: dir.to_path_buf(),
@@ -250,6 +250,8 @@ impl Play {
             vars_prompt: Vec::new(),
             gather_facts: true,
             gather_subset: None,
+            gather_timeout: None,
+            fact_path: None,
             pre_tasks: Vec::new(),
             roles: Vec::new(),
             tasks: Vec::new(),
@@ -286,7 +288,8 @@ impl Play {
             "vars_prompt" => self.vars_prompt = prompts(value)?,
             "gather_facts" => self.gather_facts = boolean(value, "gather_facts")?,
             "gather_subset" => self.gather_subset = Some(value.clone()),
-            "gather_timeout" | "fact_path" => {}
+            "gather_timeout" => self.gather_timeout = Some(value.clone()),
+            "fact_path" => self.fact_path = Some(value.clone()),
             "pre_tasks" => self.pre_tasks = task::items(value, "pre_tasks", place, errors),
             "roles" => self.roles = role::uses(value, errors),
             "tasks" => self.tasks = task::items(value, "tasks", place, errors),

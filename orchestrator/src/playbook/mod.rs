@@ -48,6 +48,10 @@ pub struct Play {
     pub gather_facts: bool,
     /// `gather_subset`.
     pub gather_subset: Option<Node>,
+    /// `gather_timeout` in seconds.
+    pub gather_timeout: Option<Node>,
+    /// `fact_path`: where a host keeps facts of its own.
+    pub fact_path: Option<Node>,
     /// `pre_tasks`.
     pub pre_tasks: Vec<Item>,
     /// `roles`.
@@ -196,6 +200,8 @@ pub struct Task {
     pub needs: Option<Vec<Need>>,
     /// `async` in seconds.
     pub r#async: Option<Node>,
+    /// `poll` in seconds; 0 would leave the task behind while it runs.
+    pub poll: Option<Node>,
 }
 
 /// A loop.
@@ -215,6 +221,8 @@ pub struct Repeat {
     pub pause: Option<Node>,
     /// `loop_control: extended`.
     pub extended: bool,
+    /// `loop_control: extended_allitems`: whether `ansible_loop` holds the whole list too.
+    pub all_items: bool,
 }
 
 impl Task {
@@ -240,7 +248,15 @@ impl Task {
             listen: Vec::new(),
             needs: None,
             r#async: None,
+            poll: None,
         }
+    }
+
+    /// The word of `meta`, where the task is one and its word is no template.
+    #[must_use]
+    pub fn meta(&self) -> Option<&str> {
+        let word = self.args.get("_raw_params").or_else(|| self.args.get("free_form"));
+        word.and_then(Node::as_str).filter(|_| self.short_module() == "meta")
     }
 
     /// The module's short name: `ansible.builtin.copy` and `ansible.legacy.copy` are `copy`.

@@ -168,7 +168,6 @@ fn task(span: Span, entries: &[(Node, Node)], place: &Arc<Place>) -> Result<Task
             "args" => args = Some(value),
             "loop_control" => control = Some(value),
             "predicts" => predicts = Some((key, value)),
-            "poll" => {}
             "action" | "local_action" => modules.push(action(&mut task, key, &name, value)?),
             _ if keyword(&mut task, key, &name, value)? => {}
             _ => modules.push(Found { key, name, value }),
@@ -233,6 +232,7 @@ fn keyword(task: &mut Task, key: &Node, name: &str, value: &Node) -> Result<bool
         "listen" => task.listen = names(value, "topics")?,
         "needs" => task.needs = Some(needs(value)?),
         "async" => task.r#async = Some(value.clone()),
+        "poll" => task.poll = Some(value.clone()),
         _ if LOOPS.contains(&name) => task.repeat = Some(repeat(name.strip_prefix("with_"), value)),
         _ if name.starts_with("with_") => return Err(unknown(key, name, "a task", LOOPS.iter().copied())),
         _ => return task.keywords.take(key, name, value),
@@ -421,6 +421,7 @@ fn repeat(lookup: Option<&str>, over: &Node) -> Repeat {
         label: None,
         pause: None,
         extended: false,
+        all_items: true,
     }
 }
 
@@ -438,9 +439,16 @@ fn loop_control(task: &mut Task, control: &Node) -> Result<(), Diagnostic> {
             "label" => repeat.label = Some(value.clone()),
             "pause" => repeat.pause = Some(value.clone()),
             "extended" => repeat.extended = boolean(value, "extended")?,
-            "extended_allitems" => {}
+            "extended_allitems" => repeat.all_items = boolean(value, "extended_allitems")?,
             name => {
-                let known = ["loop_var", "index_var", "label", "pause", "extended"];
+                let known = [
+                    "loop_var",
+                    "index_var",
+                    "label",
+                    "pause",
+                    "extended",
+                    "extended_allitems",
+                ];
                 return Err(unknown(key, name, "`loop_control`", known.into_iter()));
             }
         }

@@ -1,5 +1,6 @@
 //! What a run says while it goes. Workers never print: they send these, and one place turns them into text or JSON.
 
+use crate::run::origin::Origin;
 use crate::source::Span;
 use okd_agent::Value;
 use okd_agent::diff::Change;
@@ -62,6 +63,23 @@ pub enum Event {
         task: String,
         /// For what.
         text: String,
+        /// How long at most.
+        limit: Option<Duration>,
+    },
+    /// A step is tried again until its condition holds.
+    Again {
+        /// The host.
+        host: String,
+        /// The step's name.
+        task: String,
+        /// Which try it is, from 1.
+        attempt: u32,
+        /// How many there are at most.
+        attempts: u32,
+        /// How long until this try; `None`: it begins now.
+        wait: Option<Duration>,
+        /// How long until the last one, as far as the waits between them tell.
+        last: Duration,
     },
     /// More steps became known on a host (an include, handlers).
     More {
@@ -166,6 +184,8 @@ pub struct StepResult {
     pub notes: Vec<String>,
     /// Everything about a failure.
     pub failure: Option<Box<Failure>>,
+    /// The variables that brought what was refused.
+    pub origins: Vec<Origin>,
     /// What `register` holds, masked.
     pub result: Value,
     /// Which handlers it notified.

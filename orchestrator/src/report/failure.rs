@@ -47,6 +47,10 @@ pub(crate) fn show(
     let failure = result.failure.as_deref().unwrap_or(&none);
     sentence(page, result, failure);
     words(page, failure, settings);
+    for origin in &result.origins {
+        let text = format!("{}   {}", origin.name, sources.place(origin.span));
+        page.named(2, "It comes from", &text, Label::Plain);
+    }
     let states: Vec<Change> = failure
         .diff
         .iter()

@@ -138,7 +138,6 @@ impl Report {
 
     /// Something happened.
     pub fn event(&mut self, event: Event) {
-        let event = self.without_given_up(event);
         self.progress.event(&event, Instant::now());
         match event {
             Event::Begin { pass, hosts } => self.begin(pass, &hosts),
@@ -148,30 +147,28 @@ impl Report {
             Event::Started { host, task, .. } if self.settings.verbose > 2 => {
                 self.beside(&format!("{host}  begins \"{task}\"\n"));
             }
-            Event::Waiting { host, task, text } if self.text() && !self.writer.live() => {
+            Event::Waiting { host, task, text, .. } if self.text() && !self.writer.live() => {
+                self.writer.err(&format!("{host}  {task}: {text}\n"));
+            }
+            Event::Again {
+                host,
+                task,
+                attempt,
+                attempts,
+                wait: Some(wait),
+                last,
+            } if self.text() && !self.writer.live() => {
+                let text = progress::again(attempt, attempts, wait, last);
                 self.writer.err(&format!("{host}  {task}: {text}\n"));
             }
             Event::Note { text } => self.writer.err(&format!("{text}\n")),
             Event::Result(result) => self.result(*result),
             Event::End { .. } => self.end(),
-            Event::Link { .. } | Event::Started { .. } | Event::Waiting { .. } | Event::More { .. } => {}
-        }
-    }
-
-    /// A host whose plan failed has no steps to apply.
-    fn without_given_up(&self, event: Event) -> Event {
-        match event {
-            Event::Begin {
-                pass: Pass::Apply,
-                mut hosts,
-            } => {
-                hosts.retain(|(host, _)| !self.planned.iter().any(|result| result.host == *host && bad(result)));
-                Event::Begin {
-                    pass: Pass::Apply,
-                    hosts,
-                }
-            }
-            event => event,
+            Event::Link { .. }
+            | Event::Started { .. }
+            | Event::Waiting { .. }
+            | Event::Again { .. }
+            | Event::More { .. } => {}
         }
     }
 

@@ -43,7 +43,53 @@ struct Open {
     task: String,
     since: Instant,
     limit: Option<Duration>,
-    waiting: Option<String>,
+    waiting: Option<Waits>,
+}
+
+/// What a step waits for.
+#[derive(Debug)]
+enum Waits {
+    /// In words.
+    For(String),
+    /// For its condition to hold.
+    Tries(Tries),
+}
+
+#[derive(Debug)]
+struct Tries {
+    attempt: u32,
+    attempts: u32,
+    /// When this try begins; `None`: it is under way.
+    due: Option<Instant>,
+    last: Instant,
+}
+
+/// Which try comes, when, and when the last one does.
+pub(crate) fn again(attempt: u32, attempts: u32, wait: Duration, last: Duration) -> String {
+    let seconds = |time: Duration| whole(time.as_secs_f64().round() as u64);
+    match attempt < attempts {
+        true => format!(
+            "try {attempt} of {attempts} in {}, the last in {}",
+            seconds(wait),
+            seconds(last)
+        ),
+        false => format!("try {attempt} of {attempts}, the last, in {}", seconds(wait)),
+    }
+}
+
+impl Waits {
+    fn text(&self, now: Instant) -> String {
+        match self {
+            Waits::For(text) => text.clone(),
+            Waits::Tries(tries) => {
+                let until = |at: Instant| at.saturating_duration_since(now);
+                match tries.due.filter(|due| *due > now) {
+                    Some(due) => again(tries.attempt, tries.attempts, until(due), until(tries.last)),
+                    None => format!("try {} of {}", tries.attempt, tries.attempts),
+                }
+            }
+        }
+    }
 }
 
 /// When a step that goes on is mentioned where there is no terminal, in seconds.
@@ -64,7 +110,28 @@ impl Progress {
                 limit: *limit,
                 waiting: None,
             }),
-            Event::Waiting { host, task, text } => self.host(host).waits(task, text, now),
+            Event::Waiting {
+                host,
+                task,
+                text,
+                limit,
+            } => self.host(host).waits(task, Waits::For(text.clone()), *limit, now),
+            Event::Again {
+                host,
+                task,
+                attempt,
+                attempts,
+                wait,
+                last,
+            } => {
+                let tries = Tries {
+                    attempt: *attempt,
+                    attempts: *attempts,
+                    due: wait.map(|wait| now + wait),
+                    last: now + *last,
+                };
+                self.host(host).waits(task, Waits::Tries(tries), None, now);
+            }
             Event::Result(result) => self.host(&result.host).ended(result, now),
             Event::End { .. } => self.over = true,
             Event::Note { .. } => {}
@@ -154,7 +221,7 @@ impl Progress {
     pub(crate) fn mentions(&mut self, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, host) in &mut self.hosts {
-            let Some((text, since, until)) = host.doing() else {
+            let Some((text, since, until)) = host.doing(now) else {
                 continue;
             };
             let seconds = now.duration_since(since).as_secs();
@@ -171,14 +238,17 @@ impl Progress {
 }
 
 impl Host {
-    fn waits(&mut self, task: &str, text: &str, now: Instant) {
+    fn waits(&mut self, task: &str, waits: Waits, limit: Option<Duration>, now: Instant) {
         match self.open.iter_mut().find(|open| open.task == task) {
-            Some(open) => open.waiting = Some(text.to_owned()),
+            Some(open) => {
+                open.waiting = Some(waits);
+                open.limit = limit.or(open.limit);
+            }
             None => self.open.push(Open {
                 task: task.to_owned(),
                 since: now,
-                limit: None,
-                waiting: Some(text.to_owned()),
+                limit,
+                waiting: Some(waits),
             }),
         }
         self.answered = true;
@@ -211,7 +281,7 @@ impl Host {
     }
 
     /// What goes on, since when, and until when at most.
-    fn doing(&self) -> Option<(String, Instant, Option<Duration>)> {
+    fn doing(&self, now: Instant) -> Option<(String, Instant, Option<Duration>)> {
         if self.finished() {
             return None;
         }
@@ -220,7 +290,7 @@ impl Host {
             return Some((link.clone(), *since, None));
         }
         let text = match &open.waiting {
-            Some(waiting) => format!("{}: {waiting}", open.task),
+            Some(waiting) => format!("{}: {}", open.task, waiting.text(now)),
             None => open.task.clone(),
         };
         Some((text, open.since, open.limit))
@@ -239,7 +309,7 @@ impl Host {
             format!("{:>digits$}/{total:<digits$}  ", self.done),
         ));
         let mut end = String::new();
-        let text = match self.doing() {
+        let text = match self.doing(now) {
             Some((text, since, limit)) => {
                 let passed = now.duration_since(since);
                 if passed >= Duration::from_secs(1) {
@@ -394,17 +464,40 @@ mod tests {
             &Event::Result(Box::new(result("services", "packages", StepStatus::Ok))),
             second,
         );
-        let wait = Event::Waiting {
+    }
+
+    #[test]
+    fn tries_are_counted_and_say_until_when() {
+        let now = Instant::now();
+        let mut progress = two_hosts(now);
+        let done = result("services", "packages", StepStatus::Ok);
+        progress.event(&Event::Result(Box::new(done)), now);
+        let again = |attempt: u32, wait: Option<u64>, last: u64| Event::Again {
             host: "services".to_owned(),
             task: "named: zone okd.example.org".to_owned(),
-            text: "try 2 of 5, in 3 s".to_owned(),
+            attempt,
+            attempts: 5,
+            wait: wait.map(Duration::from_secs),
+            last: Duration::from_secs(last),
         };
-        progress.event(&wait, second);
-        let line = &progress.lines(&theme(120, true), 24, second)[1];
-        assert!(
-            line.ends_with("1/4  named: zone okd.example.org: try 2 of 5, in 3 s"),
-            "{line}"
-        );
+        let line = |progress: &Progress, at: Instant| progress.lines(&theme(140, true), 24, at)[1].clone();
+        progress.event(&again(2, Some(3), 12), now);
+        for (after, text) in [
+            (0, "zone okd.example.org: try 2 of 5 in 3 s, the last in 12 s"),
+            (
+                2,
+                "zone okd.example.org: try 2 of 5 in 1 s, the last in 10 s  2 s of 5 min",
+            ),
+        ] {
+            let line = line(&progress, now + Duration::from_secs(after));
+            assert!(line.ends_with(text), "{line}");
+        }
+        progress.event(&again(2, None, 9), now + Duration::from_secs(3));
+        let under_way = line(&progress, now + Duration::from_secs(4));
+        assert!(under_way.ends_with("org: try 2 of 5  4 s of 5 min"), "{under_way}");
+        progress.event(&again(5, Some(30), 30), now);
+        let last = line(&progress, now);
+        assert!(last.ends_with("org: try 5 of 5, the last, in 30 s"), "{last}");
     }
 
     #[test]

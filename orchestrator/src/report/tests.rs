@@ -38,6 +38,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         msg: String::new(),
         notes: Vec::new(),
         failure: None,
+        origins: Vec::new(),
         result: Value::Map(map([("changed", (status == StepStatus::Changed).into())])),
         notifies: Vec::new(),
         by: None,
@@ -590,6 +591,7 @@ fn a_secret_that_slipped_into_events_is_in_no_output() {
             host: "services".to_owned(),
             task: "x".to_owned(),
             text,
+            limit: None,
         });
         bench.end(Pass::Plan);
         let counts = Counts {

@@ -118,7 +118,17 @@ pub(super) fn judged(live: &Live, index: usize, reply: Reply, pass: Pass) -> Ite
         Reply::Outcome(outcome) => outcome_end(live, *outcome, pass),
         Reply::Failed(failure) => {
             let unreachable = failure.lost;
-            failed(*failure, unreachable)
+            let locals = live
+                .items
+                .get(index)
+                .map(|item| item.locals.clone())
+                .unwrap_or_default();
+            let scope = live.context.scoped().with(locals).shared();
+            let origins = super::origin::of_failure(&live.context, &scope, &failure);
+            ItemEnd {
+                origins,
+                ..failed(*failure, unreachable)
+            }
         }
         Reply::Held => return ItemEnd::new(StepStatus::Blocked, "", Value::Null),
     };
@@ -162,6 +172,9 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
             }
         }
     }
+    if let (true, Some(Value::Map(facts))) = (gathers(&live.context.node.step), result.get_mut("ansible_facts")) {
+        *facts = std::mem::take(facts).into_iter().map(prefixed).collect();
+    }
     result.insert("changed".to_owned(), (status == StepStatus::Changed).into());
     result.entry("failed".to_owned()).or_insert(false.into());
     let said = result.get("msg").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -179,8 +192,22 @@ pub(super) fn absent(end: &mut ItemEnd, host: &str) {
     if let Value::Map(result) = &mut end.result
         && let Some(Value::Map(facts)) = result.get_mut("ansible_facts")
     {
-        let unsure = facts.iter_mut().filter(|(name, _)| !Blank::is_sure(name));
+        let sure = |name: &str| Blank::is_sure(name.strip_prefix("ansible_").unwrap_or(name));
+        let unsure = facts.iter_mut().filter(|(name, _)| !sure(name));
         unsure.for_each(|(_, value)| *value = Value::Unknown(format!("{host} is not there yet")));
+    }
+}
+
+/// Whether a step gathers facts.
+pub(super) fn gathers(step: &Step) -> bool {
+    super::args::kind_info(&step.task.module).is_some_and(|kind| kind.names[0] == "setup")
+}
+
+/// A fact as `setup` names it in its result.
+fn prefixed((name, value): (String, Value)) -> (String, Value) {
+    match name.as_str() {
+        "gather_subset" | "module_setup" => (name, value),
+        _ => (format!("ansible_{name}"), value),
     }
 }
 
@@ -305,7 +332,10 @@ impl Runner<'_, '_> {
         };
         if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
             let hosts = std::iter::once(&node.host).chain(&node.shared);
-            hosts.for_each(|host| self.world.fall(host.as_str()));
+            for host in hosts {
+                self.world.fall(host.as_str());
+                self.outcome.cleared.remove(host.as_str());
+            }
             self.fatal(id, &live);
         }
         let settled = self.graph.ready.settle(id, end);
@@ -335,6 +365,7 @@ impl Runner<'_, '_> {
     /// What the step gives to variables.
     fn give(&self, live: &Live, ends: &[&ItemEnd], result: &Value) {
         let node = &live.context.node;
+        self.give_facts(live);
         let hosts = std::iter::once(&node.host)
             .chain(&node.shared)
             .filter_map(|host| self.world.host(host.as_str()));
@@ -358,20 +389,27 @@ impl Runner<'_, '_> {
                     state.set.insert(name.to_owned(), Slot::Known(value));
                 }
             }
-            if node.step.task.short_module() == "setup" {
-                state.facts_pending = None;
-            }
-            for end in ends {
-                if let Some(Value::Map(facts)) = end
-                    .result
-                    .get("ansible_facts")
-                    .filter(|_| node.step.task.short_module() != "set_fact")
-                {
-                    let bare = |name: &String| name.strip_prefix("ansible_").unwrap_or(name).to_owned();
-                    state
-                        .facts
-                        .extend(facts.iter().map(|(name, value)| (bare(name), value.clone())));
+        }
+    }
+
+    /// What modules found out about the host, or with `delegate_facts` about another one.
+    fn give_facts(&self, live: &Live) {
+        let step = &live.context.node.step;
+        for (index, item) in live.items.iter().enumerate() {
+            let facts = item.end.as_ref().and_then(|end| end.result.get("ansible_facts"));
+            let facts = facts
+                .and_then(Value::as_map)
+                .filter(|_| step.task.short_module() != "set_fact");
+            for host in self.receivers(live, index) {
+                let mut state = host.state_mut();
+                if gathers(step) {
+                    state.facts_pending = None;
                 }
+                let bare = |name: &String| name.strip_prefix("ansible_").unwrap_or(name).to_owned();
+                let facts = facts.into_iter().flatten();
+                state
+                    .facts
+                    .extend(facts.map(|(name, value)| (bare(name), value.clone())));
             }
         }
     }
@@ -509,6 +547,7 @@ impl Runner<'_, '_> {
             told.result = end.result.clone();
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
+            told.origins.clone_from(&end.origins);
             told.notifies = notifies.to_vec();
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
@@ -549,6 +588,7 @@ impl Runner<'_, '_> {
             msg: String::new(),
             notes: Vec::new(),
             failure: None,
+            origins: Vec::new(),
             result: Value::Null,
             notifies: Vec::new(),
             by: None,
@@ -603,7 +643,7 @@ impl Runner<'_, '_> {
             .unwrap_or(false);
         let batch = node.play.batches.iter().find(|batch| batch.contains(&node.host));
         let names = batch.into_iter().flatten().map(|host| host.as_str().to_owned());
-        let standing = self.world.standing(names).len();
+        let standing = self.world.standing(node.play.index, names).len();
         let size = batch.map_or(0, Vec::len);
         let share = node
             .play
@@ -733,6 +773,7 @@ fn censored(mut told: StepResult) -> StepResult {
     let changed = told.status == StepStatus::Changed;
     told.diff.clear();
     told.notes.clear();
+    told.origins.clear();
     if !told.msg.is_empty() {
         HIDDEN.clone_into(&mut told.msg);
     }

@@ -1,8 +1,8 @@
 //! What the end of a step puts into the run: variables, hosts, the tasks of an include, handlers that are due.
 
 use super::local::Effect;
-use super::{Fired, Live, Runner, Timer};
-use crate::graph::build::Work;
+use super::{Fired, Live, Runner, Timer, finish};
+use crate::graph::build::{StepNode, Work};
 use crate::graph::{Edge, End, NodeId};
 use crate::inventory::HostName;
 use crate::report::{Event, Pass};
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 impl Runner<'_, '_> {
     /// What modules of the orchestrator's own do to the run.
-    pub(super) fn effects(&mut self, id: NodeId, effects: Vec<Effect>) {
+    pub(super) fn effects(&mut self, id: NodeId, effects: Vec<(usize, Effect)>) {
         let mut includes = Vec::new();
         let mut pause: f64 = 0.0;
-        for effect in effects {
+        for (index, effect) in effects {
             match effect {
                 Effect::Include {
                     flows,
@@ -32,8 +32,8 @@ impl Runner<'_, '_> {
                     includes.push((flows, params));
                 }
                 Effect::Flush => return self.flush(id),
-                Effect::Pause(seconds) if self.pass == Pass::Apply => pause = pause.max(seconds),
-                other => self.effect(id, other),
+                Effect::Pause(seconds) if self.pass == Pass::Apply => pause += seconds,
+                other => self.effect(id, index, other),
             }
         }
         if !includes.is_empty() {
@@ -44,18 +44,24 @@ impl Runner<'_, '_> {
             self.timers.insert((at, u64::from(id.0)), Timer::Over(id));
             if let Some(live) = self.live.get(&id) {
                 let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
+                let limit = Duration::try_from_secs_f64(pause).ok();
                 let text = format!("pauses {pause:.0} s");
-                let _ = self.channels.events.send(Event::Waiting { host, task, text });
+                let _ = self.channels.events.send(Event::Waiting {
+                    host,
+                    task,
+                    text,
+                    limit,
+                });
             }
             return self.graph.ready.start(id);
         }
         self.finish(id);
     }
 
-    fn effect(&mut self, id: NodeId, effect: Effect) {
+    fn effect(&mut self, id: NodeId, index: usize, effect: Effect) {
         let Some(live) = self.live.get(&id) else { return };
         let node = live.context.node.clone();
-        let hosts = self.receivers(live).into_iter();
+        let hosts = self.receivers(live, index).into_iter();
         match effect {
             Effect::Facts(facts) => hosts.for_each(|host| {
                 let slots = facts
@@ -65,6 +71,8 @@ impl Runner<'_, '_> {
             }),
             Effect::Vars(vars) => hosts.for_each(|host| host.state_mut().included.extend(vars.clone())),
             Effect::ClearFacts => hosts.for_each(|host| host.state_mut().facts.clear()),
+            Effect::ClearErrors => self.clear_errors(&node),
+            Effect::RefreshInventory => self.refresh(id),
             Effect::AddHost { name, groups, vars } => self.add_host(&name, &groups, vars),
             Effect::Group { name, parents } => {
                 self.world.join(node.host.as_str(), &name);
@@ -84,25 +92,55 @@ impl Runner<'_, '_> {
         }
     }
 
-    /// The hosts that get the facts of a step: its own, or with `delegate_facts` the one that it is delegated to.
-    fn receivers(&self, live: &Live) -> Vec<Arc<HostVars>> {
+    /// The hosts that get the facts of a step or of an item: its own, or with `delegate_facts` the one that it is
+    /// delegated to. Facts of a host that the inventory does not know are nobody's.
+    pub(super) fn receivers(&self, live: &Live, index: usize) -> Vec<Arc<HostVars>> {
         let (node, keywords) = (&live.context.node, &live.context.node.step.keywords);
-        let scope = live.context.scoped().shared();
+        let locals = live
+            .items
+            .get(index)
+            .map(|item| item.locals.clone())
+            .unwrap_or_default();
+        let scope = live.context.scoped().with(locals).shared();
         let delegated = live.context.flag(keywords.delegate_facts.as_ref(), &scope);
         let other = match delegated {
-            Ok(Some(true)) => live
-                .context
-                .keyword(keywords.delegate_to.as_ref(), &scope)
-                .ok()
-                .flatten(),
+            Ok(Some(true)) => live.context.delegate(&scope).ok().flatten(),
             _ => None,
         };
-        match other.and_then(|name| self.world.host(&name.to_string())) {
-            Some(host) => vec![host],
+        match other {
+            Some(name) => self.world.host(&name).into_iter().collect(),
             None => {
                 let names = std::iter::once(&node.host).chain(&node.shared);
                 names.filter_map(|host| self.world.host(host.as_str())).collect()
             }
+        }
+    }
+
+    /// Hosts of the play that have failed take part again in the plays that come; in this one they are out.
+    fn clear_errors(&mut self, node: &StepNode) {
+        let excluded = self.excluded.clone();
+        let hosts = node.play.hosts().filter(|host| !excluded.contains(host.as_str()));
+        for host in self.world.raise(node.play.index, hosts) {
+            if let Some(end) = self.graph.host_end(node.play.index, host) {
+                self.graph.ready.forgive(end);
+            }
+            self.down.retain(|address, _| address.host != host.as_str());
+            self.outcome.cleared.insert(host.as_str().to_owned());
+        }
+    }
+
+    /// Plays and tasks to come see the inventory as its files are by now.
+    fn refresh(&mut self, id: NodeId) {
+        let Err(found) = self.site.refresh(&self.world) else {
+            return;
+        };
+        let Some(live) = self.live.get_mut(&id) else { return };
+        let Some(first) = found.0.into_iter().next() else {
+            return;
+        };
+        let failure = live.context.failure(&first);
+        if let Some(item) = live.items.first_mut() {
+            item.end = Some(finish::failed(failure, false));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::args;
 use super::deed::Deed;
+use super::origin;
 use super::prepare::{Context, Stop, rendered};
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics};
@@ -11,7 +12,7 @@ use crate::playbook::{Keywords, Role, RoleUse, Vars, keywords};
 use crate::site::flow::{Around, Flattener};
 use crate::site::{Flow, Scoped, Step, check, find};
 use crate::template::{RenderError, Rendered, Scope, SecretStore, TemplateFile, Truth};
-use okd_agent::param::{Bytes, Params};
+use okd_agent::param::{Bytes, ParamError, Params};
 use okd_agent::resource::Kind;
 use okd_agent::value::{Map, Value, map};
 use std::path::{Path, PathBuf};
@@ -78,6 +79,10 @@ pub enum Effect {
     },
     /// Forgets facts.
     ClearFacts,
+    /// What failed on hosts of the play counts no more.
+    ClearErrors,
+    /// Reads the inventory anew.
+    RefreshInventory,
     /// Waits so many seconds.
     Pause(f64),
 }
@@ -193,14 +198,19 @@ fn facts(given: &Map) -> Map {
 }
 
 fn decode<T: Params>(context: &Context, given: &Map) -> Result<T, Stop> {
-    T::decode(given).map_err(|mistakes| {
-        let task = &context.node.step.task;
-        let mut all = mistakes.iter().map(|mistake| args::diagnostic(task, mistake));
-        let first = all
-            .next()
-            .unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""));
-        Stop::from(first)
-    })
+    T::decode(given).map_err(|mistakes| mistaken(context, &mistakes, &context.scoped().shared()))
+}
+
+/// The first mistake in the arguments, at its place, with the variable that brought it.
+fn mistaken(context: &Context, mistakes: &[ParamError], scope: &Arc<dyn Scope>) -> Stop {
+    let task = &context.node.step.task;
+    let first = mistakes.first().map(|mistake| {
+        let found = args::diagnostic(task, mistake);
+        origin::told(context, scope, &mistake.path, found)
+    });
+    first
+        .unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""))
+        .into()
 }
 
 fn debug(context: &Context, given: &Map, scope: &Arc<dyn Scope>) -> Result<Option<LocalEnd>, Stop> {
@@ -384,17 +394,13 @@ fn meta(context: &Context, given: &Map) -> Result<Option<LocalEnd>, Stop> {
         "end_play" | "end_batch" => Effect::End { all: true },
         "end_host" => Effect::End { all: false },
         "clear_facts" => Effect::ClearFacts,
+        "clear_host_errors" => Effect::ClearErrors,
+        "refresh_inventory" => Effect::RefreshInventory,
         "noop" => Effect::None,
         other => {
-            let span = context.node.step.task.args.span;
-            let supported = check::META.contains(&other);
-            let text = if supported {
-                format!("`meta: {other}` is not supported")
-            } else {
-                format!("there is no `meta: {other}`")
-            };
+            let text = format!("there is no `meta: {other}`");
             return Err(Diagnostic::new("unknown-word", text)
-                .at(span, "")
+                .at(context.node.step.task.args.span, "")
                 .did_you_mean(other, check::META.iter().copied())
                 .into());
         }
@@ -516,24 +522,19 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
     let task = &context.node.step.task;
     match task.short_module() {
         "template" => template(context, given, scoped, scope),
-        "copy" => copy(context, given.clone(), scoped),
-        "unarchive" => unarchive(context, given.clone(), scoped),
-        "script" => script(context, given, scoped),
-        name => kind(context, name, given),
+        "copy" => copy(context, given.clone(), scoped, scope),
+        "unarchive" => unarchive(context, given.clone(), scoped, scope),
+        "script" => script(context, given, scoped, scope),
+        name => kind(context, name, given, scope),
     }
 }
 
-fn kind(context: &Context, name: &str, given: &Map) -> Result<Deed, Stop> {
+fn kind(context: &Context, name: &str, given: &Map, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
     let task = &context.node.step.task;
     let name = args::kind_info(name).map_or(name, |info| info.names[0]);
     match super::waiting::deed(name, given).or_else(|| Deed::decode(name, given)) {
         Some(Ok(kind)) => Ok(kind),
-        Some(Err(mistakes)) => {
-            let first = mistakes.first().map(|mistake| args::diagnostic(task, mistake));
-            Err(first
-                .unwrap_or_else(|| Diagnostic::new("wrong-value", "wrong arguments").at(task.span, ""))
-                .into())
-        }
+        Some(Err(mistakes)) => Err(mistaken(context, &mistakes, scope)),
         None => {
             let text = format!("`{}` is not supported on hosts", task.module);
             Err(Diagnostic::new("unsupported", text).at(task.module_span, "").into())
@@ -602,12 +603,18 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     own.insert("original_basename".to_owned(), base.into());
-    with_content(context, "copy", own, content.into_bytes())
+    with_content(context, "copy", own, content.into_bytes(), scope)
 }
 
-fn with_content(context: &Context, module: &str, mut given: Map, bytes: Vec<u8>) -> Result<Deed, Stop> {
+fn with_content(
+    context: &Context,
+    module: &str,
+    mut given: Map,
+    bytes: Vec<u8>,
+    scope: &Arc<dyn Scope>,
+) -> Result<Deed, Stop> {
     given.insert("content".to_owned(), Value::Str(String::new()));
-    let mut kind = kind(context, module, &given)?;
+    let mut kind = kind(context, module, &given, scope)?;
     if let Deed::Machine(Kind::Copy(copy)) = &mut kind {
         copy.content = Some(Bytes(bytes));
     }
@@ -646,7 +653,7 @@ fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf,
     Ok((path, bytes))
 }
 
-fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed, Stop> {
+fn copy(context: &Context, mut given: Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
     if let Some(tree @ (Value::Map(_) | Value::List(_))) = given.get("content") {
         let text = crate::template::dumped(tree);
@@ -656,7 +663,7 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed, Stop
         .filter(|_| !remote && !given.contains_key("content"))
         .map(str::to_owned)
     else {
-        return kind(context, "copy", &given);
+        return kind(context, "copy", &given, scope);
     };
     let (path, bytes) = local_file(context, &src, scoped)?;
     given.shift_remove("src");
@@ -672,16 +679,16 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed, Stop
     given.insert("original_basename".to_owned(), base.into());
     let wanted = given.get("decrypt").and_then(Value::to_bool).unwrap_or(true);
     let sealed = if wanted { opened(context, &path, &bytes)? } else { None };
-    with_content(context, "copy", given, sealed.map_or(bytes, String::into_bytes))
+    with_content(context, "copy", given, sealed.map_or(bytes, String::into_bytes), scope)
 }
 
-fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed, Stop> {
+fn unarchive(context: &Context, mut given: Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
     let remote = given.get("remote_src").and_then(Value::to_bool).unwrap_or(false);
     let src = text_of(&given, "src")
         .filter(|src| !remote && !src.contains("://"))
         .map(str::to_owned);
     let Some(src) = src else {
-        return kind(context, "unarchive", &given);
+        return kind(context, "unarchive", &given, scope);
     };
     let (path, bytes) = local_file(context, &src, scoped)?;
     if crate::vault::is_encrypted(&String::from_utf8_lossy(&bytes)) {
@@ -691,11 +698,11 @@ fn unarchive(context: &Context, mut given: Map, scoped: &Scoped) -> Result<Deed,
             .into());
     }
     given.shift_remove("src");
-    with_content(context, "unarchive", given, bytes)
+    with_content(context, "unarchive", given, bytes, scope)
 }
 
 /// A script goes to its interpreter's standard input: nothing has to be put on the host and removed again.
-fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Deed, Stop> {
+fn script(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
     let args = decode::<actions::Script>(context, given)?;
     let words: Vec<&str> = args.cmd.split_whitespace().collect();
     let Some((file, rest)) = words.split_first() else {
@@ -732,5 +739,5 @@ fn script(context: &Context, given: &Map, scoped: &Scoped) -> Result<Deed, Stop>
         more.into_iter()
             .filter_map(|(name, value)| value.map(|value| (name.to_owned(), value.into()))),
     );
-    kind(context, "command", &own)
+    kind(context, "command", &own, scope)
 }

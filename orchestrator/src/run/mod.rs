@@ -6,6 +6,7 @@ pub mod deed;
 mod finish;
 mod grow;
 mod local;
+pub mod origin;
 mod prepare;
 pub mod reach;
 pub mod record;
@@ -21,7 +22,7 @@ use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::scope::run_facts;
-use crate::site::{Site, SitePlay, Slot, World};
+use crate::site::{Site, SitePlay, Slot, Step, World};
 use deed::Deed;
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
@@ -30,6 +31,7 @@ use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::value::Map;
 use okd_agent::wire::{self, Task};
+use origin::Origin;
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -169,6 +171,10 @@ struct Live {
     ignore: bool,
     /// Where the step waits for its host to answer.
     waiting: Option<waiting::Waiting>,
+    /// How long each try of each item may take.
+    timeout: Option<Duration>,
+    /// Between the items of a loop.
+    pause: Duration,
 }
 
 struct LiveItem {
@@ -177,12 +183,29 @@ struct LiveItem {
     deed: Option<Box<Deed>>,
     env: Vec<(String, String)>,
     sent: Option<u64>,
+    /// Whether it has been asked for.
+    begun: bool,
     end: Option<ItemEnd>,
     /// How its own host is reached, where `delegate_to` names one an item.
     reach: Option<Arc<Reach>>,
 }
 
 impl Live {
+    /// Whether an item is asked for only when the one before it has ended.
+    fn in_turn(&self) -> bool {
+        self.items.len() > 1 && (self.timeout.is_some() || !self.pause.is_zero())
+    }
+
+    /// The next item to ask for.
+    fn next(&self) -> Option<usize> {
+        self.items.iter().position(|item| !item.begun && item.end.is_none())
+    }
+
+    /// Whether an item that was asked for has not ended.
+    fn trying(&self) -> bool {
+        self.items.iter().any(|item| item.begun && item.end.is_none())
+    }
+
     /// How the host of an item is reached.
     fn reach_of(&self, index: usize) -> Option<&Arc<Reach>> {
         let own = self.items.get(index).and_then(|item| item.reach.as_ref());
@@ -202,6 +225,8 @@ struct ItemEnd {
     fingerprint: Option<u64>,
     repeated: bool,
     quiet: bool,
+    /// Variables that brought what was refused.
+    origins: Vec<Origin>,
 }
 
 impl ItemEnd {
@@ -216,6 +241,7 @@ impl ItemEnd {
             fingerprint: None,
             repeated: false,
             quiet: false,
+            origins: Vec::new(),
         }
     }
 }
@@ -232,6 +258,8 @@ struct Fired {
 enum Timer {
     /// Send an item again (`until`).
     Again(NodeId),
+    /// Begin the next item of a loop.
+    Next(NodeId),
     /// A pause is over.
     Over(NodeId),
     /// The step's time is up.
@@ -322,9 +350,10 @@ impl Runner<'_, '_> {
         hosts.sort_by_key(|name, _| names.iter().position(|other| other == name));
         self.excluded.iter().for_each(|host| self.world.fall(host));
         self.outcome.counts = hosts.keys().map(|host| (host.clone(), Counts::default())).collect();
+        let taking_part = hosts.into_iter().filter(|(host, _)| !self.excluded.contains(host));
         let _ = self.channels.events.send(Event::Begin {
             pass: self.pass,
-            hosts: hosts.into_iter().collect(),
+            hosts: taking_part.collect(),
         });
     }
 
@@ -431,7 +460,7 @@ impl Runner<'_, '_> {
             let settled = self.graph.ready.settle(id, End::Done);
             return self.after(settled);
         }
-        if !firm && (local::is_local(node.step.task.short_module()) || node.step.task.keywords.delegate_to.is_some()) {
+        if !firm && alone(&node.step) {
             return self.graph.ready.defer(id);
         }
         if self.throttled(id, &node) || self.forked(id, &node) {
@@ -549,7 +578,14 @@ impl Runner<'_, '_> {
             Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
             Err(_) => None,
         };
-        let timeout = number(keywords.timeout.as_ref()).or_else(|| number(task.r#async.as_ref()));
+        let limits = [keywords.timeout.as_ref(), task.r#async.as_ref()].map(number);
+        let timeout = limits
+            .into_iter()
+            .flatten()
+            .filter(|seconds| *seconds > 0.0)
+            .reduce(f64::min);
+        let pause = number(task.repeat.as_ref().and_then(|repeat| repeat.pause.as_ref()));
+        let pause = pause.filter(|_| self.pass == Pass::Apply).unwrap_or(0.0).max(0.0);
         let name = if prepared.name.is_empty() {
             context.name(&scope)
         } else {
@@ -568,12 +604,17 @@ impl Runner<'_, '_> {
             started: Instant::now(),
             ignore,
             waiting,
+            timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
             items: Vec::new(),
             context,
         };
         let mut effects = Vec::new();
-        for item in prepared.items {
-            let mut item = self.item(item, &live.context, &mut effects);
+        for (index, item) in prepared.items.into_iter().enumerate() {
+            if index > 0 && matches!(item.work, ItemWork::Local(_)) {
+                effects.push((index, Effect::Pause(pause)));
+            }
+            let mut item = self.item(index, item, &live.context, &mut effects);
             if live.looped && matches!(item.deed.as_deref(), Some(Deed::Machine(_))) && keywords.delegate_to.is_some() {
                 match reach::reach(&live.context, &self.options.defaults, &item.locals) {
                     Ok((reach, _)) => item.reach = Some(reach),
@@ -586,7 +627,7 @@ impl Runner<'_, '_> {
             }
             live.items.push(item);
         }
-        self.start(id, firm, live, before, effects, timeout);
+        self.start(id, firm, live, before, effects);
     }
 
     /// What the far end has to have done well before this step; `None` where the link cannot see to that.
@@ -608,13 +649,14 @@ impl Runner<'_, '_> {
         Some(all)
     }
 
-    fn item(&self, item: Item, context: &Context, effects: &mut Vec<Effect>) -> LiveItem {
+    fn item(&self, index: usize, item: Item, context: &Context, effects: &mut Vec<(usize, Effect)>) -> LiveItem {
         let mut live = LiveItem {
             label: item.label,
             locals: item.locals,
             deed: None,
             env: Vec::new(),
             sent: None,
+            begun: false,
             end: None,
             reach: None,
         };
@@ -636,53 +678,45 @@ impl Runner<'_, '_> {
                     effect,
                 } = *end;
                 live.end = Some(finish::local(changed, failed, msg, result));
-                effects.push(effect);
+                effects.push((index, effect));
             }
         }
         live
     }
 
-    fn start(
-        &mut self,
-        id: NodeId,
-        firm: bool,
-        mut live: Live,
-        before: Vec<u64>,
-        effects: Vec<Effect>,
-        timeout: Option<f64>,
-    ) {
+    fn start(&mut self, id: NodeId, firm: bool, mut live: Live, before: Vec<u64>, effects: Vec<(usize, Effect)>) {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
         for index in 0..live.items.len() {
-            if self.known_from_plan(&mut live, index) || live.items[index].end.is_some() {
+            if self.known_from_plan(&mut live, index)
+                || live.items[index].end.is_some()
+                || (live.in_turn() && !ids.is_empty())
+            {
                 continue;
             }
-            live.open += 1;
             if let Some(delay) = live.waiting.as_ref().and_then(waiting::Waiting::first) {
-                live.open -= 1;
+                live.items[index].begun = true;
                 self.timers
                     .insert((Instant::now() + delay, u64::from(id.0)), Timer::Again(id));
                 continue;
             }
+            live.open += 1;
             ids.push(self.request(id, &mut live, index, before.clone()));
         }
         if !ids.is_empty() {
             let task = live.name.clone();
-            let limit = limit(&live, timeout);
+            let limit = limit(&live);
             let _ = self.channels.events.send(Event::Started { host, task, limit });
         }
         let task = &live.context.node.step.task;
         let pipelined = live.attempts == 1
             && live.waiting.is_none()
+            && !live.in_turn()
             && task.failed_when.is_none()
             && effects.is_empty()
             && live.items.iter().all(|item| item.reach.is_none());
         if !live.ignore {
             live.barrier.extend(&ids);
-        }
-        if let (Some(seconds), Some(first)) = (timeout.filter(|_| !ids.is_empty()), ids.first()) {
-            let at = Instant::now() + Duration::from_secs_f64(seconds);
-            self.timers.insert((at, *first), Timer::Expired(id, *first));
         }
         self.promise(id, &live);
         let open = live.items.iter().filter(|item| item.end.is_none()).count();
@@ -704,12 +738,14 @@ impl Runner<'_, '_> {
 
     /// What this step will give to variables: until it has ended, whoever asks for it has to wait.
     fn promise(&self, id: NodeId, live: &Live) {
-        let mut state = live.context.host.state_mut();
-        if let Some(name) = &live.context.node.step.task.register {
+        let task = &live.context.node.step.task;
+        if let Some(name) = &task.register {
+            let mut state = live.context.host.state_mut();
             state.set.insert(name.clone(), Slot::Pending(u64::from(id.0)));
         }
-        if live.context.node.step.task.short_module() == "setup" {
-            state.facts_pending = Some(u64::from(id.0));
+        if finish::gathers(&live.context.node.step) {
+            let hosts = (0..live.items.len()).flat_map(|index| self.receivers(live, index));
+            hosts.for_each(|host| host.state_mut().facts_pending = Some(u64::from(id.0)));
         }
     }
 
@@ -753,6 +789,12 @@ impl Runner<'_, '_> {
     fn request(&mut self, id: NodeId, live: &mut Live, index: usize, after: Vec<u64>) -> u64 {
         let number = self.next_request;
         self.next_request += 1;
+        if let Some(item) = live.items.get_mut(index) {
+            item.begun = true;
+        }
+        if let Some(at) = live.timeout.and_then(|limit| Instant::now().checked_add(limit)) {
+            self.timers.insert((at, number), Timer::Expired(id, number));
+        }
         let key = live.context.node.key();
         let prior = self
             .prior
@@ -854,6 +896,7 @@ impl Runner<'_, '_> {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             match entry.remove() {
                 Timer::Again(id) => self.again(id),
+                Timer::Next(id) => self.next_item(id),
                 Timer::Over(id) => self.finish(id),
                 Timer::Expired(id, number) => self.expired(id, number),
             }
@@ -863,10 +906,21 @@ impl Runner<'_, '_> {
     fn again(&mut self, id: NodeId) {
         let Some(mut live) = self.live.remove(&id) else { return };
         for index in 0..live.items.len() {
-            if live.items[index].end.is_none() {
+            if live.items[index].begun && live.items[index].end.is_none() {
                 live.open += 1;
                 self.request(id, &mut live, index, Vec::new());
             }
+        }
+        self.trying(&live, None);
+        self.live.insert(id, live);
+    }
+
+    fn next_item(&mut self, id: NodeId) {
+        let Some(mut live) = self.live.remove(&id) else { return };
+        if let Some(index) = live.next() {
+            live.attempt = 1;
+            live.open += 1;
+            self.request(id, &mut live, index, Vec::new());
         }
         self.live.insert(id, live);
     }
@@ -885,10 +939,11 @@ impl Runner<'_, '_> {
             Some(down) => down.clone(),
             None => {
                 self.channels.links.cut(&address);
-                (
-                    "the step did not end in its time; it was given up and the connection closed".to_owned(),
-                    false,
-                )
+                let limit = self.live.get(&id).and_then(|live| live.timeout);
+                let limit = limit.map_or_else(String::new, |limit| format!(" of {} s", limit.as_secs_f64()));
+                let reason =
+                    format!("the step did not end in its time{limit}; it was given up and the connection closed");
+                return self.lost(self.asked_of(&address), &reason, false);
             }
         };
         self.incoming(LinkEvent::Down {
@@ -896,6 +951,18 @@ impl Runner<'_, '_> {
             reason,
             unreachable,
         });
+    }
+
+    /// The requests that a session has not answered, in order.
+    fn asked_of(&self, address: &Address) -> Vec<u64> {
+        let of_it = |(node, index): &(NodeId, usize)| {
+            let own = self.live.get(node).and_then(|live| live.reach_of(*index));
+            own.is_some_and(|reach| reach.address() == *address)
+        };
+        let asked = self.requests.iter().filter(|(_, request)| of_it(request));
+        let mut asked: Vec<u64> = asked.map(|(number, _)| *number).collect();
+        asked.sort_unstable();
+        asked
     }
 
     fn incoming(&mut self, event: LinkEvent) {
@@ -924,18 +991,7 @@ impl Runner<'_, '_> {
                 unreachable,
             } => {
                 self.down.insert(address.clone(), (reason.clone(), unreachable));
-                let affected: Vec<u64> = self
-                    .requests
-                    .iter()
-                    .filter(|(_, (node, index))| {
-                        let own = self.live.get(node).and_then(|live| live.reach_of(*index));
-                        own.is_some_and(|reach| reach.address() == address)
-                    })
-                    .map(|(number, _)| *number)
-                    .collect();
-                let mut affected = affected;
-                affected.sort_unstable();
-                self.lost(affected, &reason, unreachable);
+                self.lost(self.asked_of(&address), &reason, unreachable);
             }
         }
     }
@@ -1003,9 +1059,16 @@ impl Runner<'_, '_> {
             Some(false) => live.items[index].end = Some(finish::gave_up(end, live.attempt)),
             None => live.items[index].end = Some(finish::tried(end, &live)),
         }
-        if again == Some(true) && live.open == 0 {
-            live.attempt += 1;
-            self.wait_again(id, &live);
+        match live.open {
+            0 if again == Some(true) || live.trying() => {
+                live.attempt += 1;
+                self.wait_again(id, &live);
+            }
+            0 if live.next().is_some() => {
+                let at = Instant::now() + live.pause;
+                self.timers.insert((at, u64::from(id.0)), Timer::Next(id));
+            }
+            _ => {}
         }
         let done = live.open == 0 && live.items.iter().all(|item| item.end.is_some());
         self.live.insert(id, live);
@@ -1017,14 +1080,20 @@ impl Runner<'_, '_> {
     fn wait_again(&mut self, id: NodeId, live: &Live) {
         let at = Instant::now() + live.delay;
         self.timers.insert((at, u64::from(id.0)), Timer::Again(id));
-        let text = format!(
-            "try {} of {}, in {:.0} s",
-            live.attempt,
-            live.attempts,
-            live.delay.as_secs_f64()
-        );
-        let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
-        let _ = self.channels.events.send(Event::Waiting { host, task, text });
+        self.trying(live, Some(live.delay));
+    }
+
+    /// Which try it is, or will be after a while, and when the last one is due.
+    fn trying(&self, live: &Live, wait: Option<Duration>) {
+        let more = live.attempts.saturating_sub(live.attempt);
+        let _ = self.channels.events.send(Event::Again {
+            host: live.context.node.host.as_str().to_owned(),
+            task: live.name.clone(),
+            attempt: live.attempt,
+            attempts: live.attempts,
+            wait,
+            last: wait.unwrap_or_default() + live.delay * more,
+        });
     }
 
     /// The far end did not begin it, because something before it had failed.
@@ -1086,15 +1155,22 @@ impl Runner<'_, '_> {
 }
 
 /// How long a step may take at most: its `timeout`, or that of what waits for something.
-fn limit(live: &Live, timeout: Option<f64>) -> Option<Duration> {
+fn limit(live: &Live) -> Option<Duration> {
     let waits = live.items.iter().filter_map(|item| match item.deed.as_deref() {
         Some(Deed::Machine(Kind::WaitFor(wait))) => Some(wait.timeout),
         _ => None,
     });
-    match timeout {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        None => waits.max().map(Duration::from_secs),
-    }
+    live.timeout.or_else(|| waits.max().map(Duration::from_secs))
+}
+
+/// Whether everything before a step has to have ended when it begins: what is done here, what is done elsewhere, and what
+/// has a time limit, whose time begins with it.
+fn alone(step: &Step) -> bool {
+    let (task, keywords) = (&step.task, &step.keywords);
+    local::is_local(task.short_module())
+        || task.keywords.delegate_to.is_some()
+        || keywords.timeout.is_some()
+        || task.r#async.is_some()
 }
 
 fn single(work: ItemWork) -> Prepared {

@@ -3,12 +3,13 @@
 use super::args;
 use super::deed::Deed;
 use super::local::{self, Effect, LocalEnd};
+use super::origin;
 use crate::error::Diagnostic;
 use crate::graph::build::StepNode;
 use crate::playbook::{Repeat, Vars};
 use crate::report::Pass;
 use crate::site::scope::HostVars;
-use crate::site::{Scoped, World};
+use crate::site::{Scoped, World, check};
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::{RenderError, Scope, Truth};
 use okd_agent::resource::Failure;
@@ -133,6 +134,37 @@ impl Context {
         value.to_bool().map(Some).ok_or_else(|| wrong().into())
     }
 
+    /// The host that the task is delegated to, itself perhaps.
+    ///
+    /// # Errors
+    /// As rendering.
+    pub fn delegate(&self, scope: &Arc<dyn Scope>) -> Result<Option<String>, Stop> {
+        let sources = &self.world.loading.loader.sources;
+        let node = self
+            .node
+            .step
+            .keywords
+            .delegate_to
+            .as_ref()
+            .map(|node| node.as_names(sources));
+        Ok(self.keyword(node.as_ref(), scope)?.map(|name| name.to_string()))
+    }
+
+    /// `poll: 0` is refused here where only rendering tells that it is meant.
+    fn in_front(&self, scope: &Arc<dyn Scope>) -> Result<(), Stop> {
+        let task = &self.node.step.task;
+        let zero = |node: Option<&Node>| {
+            let value = self.keyword(node, scope)?;
+            Ok::<_, Stop>(value.map(|value| value.to_string().parse() == Ok(0.0)))
+        };
+        match &task.poll {
+            Some(poll) if zero(task.r#async.as_ref())? == Some(false) && zero(Some(poll))? == Some(true) => {
+                Err(check::left_behind(poll).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The name of the task as the report shows it.
     #[must_use]
     pub fn name(&self, scope: &Arc<dyn Scope>) -> String {
@@ -160,6 +192,7 @@ impl Context {
         let scope = scoped.clone().shared();
         let step = &self.node.step;
         let name = self.name(&scope);
+        self.in_front(&scope)?;
         let Some(repeat) = &step.task.repeat else {
             let work = self.item(&scoped)?;
             return Ok(Prepared {
@@ -344,7 +377,8 @@ impl Context {
         let kind = local::resource(self, &given, scoped, scope)?;
         if let Err(sentences) = kind.check() {
             let text = format!("`{}`: {}", task.module, sentences.join("; "));
-            return Err(Diagnostic::new("contradiction", text).at(task.module_span, "").into());
+            let found = Diagnostic::new("contradiction", text).at(task.module_span, "");
+            return Err(origin::told_by_words(self, scope, found).into());
         }
         Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?))
     }
@@ -407,7 +441,6 @@ fn loop_locals(repeat: &Repeat, over: &[Value], index: usize) -> Map {
     if repeat.extended {
         let (at, length) = (index as i64, over.len() as i64);
         let mut extended = map([
-            ("allitems", Value::List(over.to_vec())),
             ("index", Value::Int(at + 1)),
             ("index0", Value::Int(at)),
             ("revindex", Value::Int(length - at)),
@@ -416,6 +449,9 @@ fn loop_locals(repeat: &Repeat, over: &[Value], index: usize) -> Map {
             ("last", (at + 1 == length).into()),
             ("length", Value::Int(length)),
         ]);
+        if repeat.all_items {
+            extended.insert("allitems".to_owned(), Value::List(over.to_vec()));
+        }
         if let Some(next) = over.get(index + 1) {
             extended.insert("nextitem".to_owned(), next.clone());
         }

@@ -47,10 +47,8 @@ pub fn reach(
     let scoped = context.scoped().with(locals.clone());
     let scope = scoped.clone().shared();
     let keywords = &context.node.step.keywords;
-    let delegate = match context.keyword(keywords.delegate_to.as_ref(), &scope)? {
-        Some(value) => Some(value.to_string()).filter(|host| *host != context.host.name.as_str()),
-        None => None,
-    };
+    let delegate = context.delegate(&scope)?;
+    let delegate = delegate.filter(|host| *host != context.host.name.as_str());
     let host = delegate
         .clone()
         .unwrap_or_else(|| context.host.name.as_str().to_owned());

@@ -97,6 +97,8 @@ pub struct Outcome {
     pub stale: bool,
     /// Steps that will run in the apply pass though they say that they change nothing.
     pub quiet: u32,
+    /// Hosts whose failures `meta: clear_host_errors` has cleared, and that have not failed since.
+    pub cleared: HashSet<String>,
 }
 
 impl Outcome {
@@ -118,12 +120,11 @@ impl Outcome {
         unsure.map(|((_, host), _)| host.clone()).collect()
     }
 
-    /// Hosts on which a step failed, or that did not answer.
+    /// Hosts on which a step failed, or that did not answer, and for which that counts.
     #[must_use]
     pub fn excluded(&self) -> HashSet<String> {
         let bad = self
-            .counts
-            .iter()
+            .standing()
             .filter(|(_, counts)| counts.failed + counts.unreachable > 0);
         bad.map(|(host, _)| host.clone()).collect()
     }
@@ -131,9 +132,12 @@ impl Outcome {
     /// Whether every host is among [`Outcome::excluded`].
     #[must_use]
     pub fn hopeless(&self) -> bool {
-        self.counts
-            .values()
-            .all(|counts| counts.failed + counts.unreachable > 0)
+        self.excluded().len() == self.counts.len()
+    }
+
+    /// The counts of hosts whose failures count.
+    fn standing(&self) -> impl Iterator<Item = (&String, &Counts)> {
+        self.counts.iter().filter(|(host, _)| !self.cleared.contains(*host))
     }
 
     /// This plan, followed by what applying it came to: hosts whose plan failed keep its counts.
@@ -150,12 +154,12 @@ impl Outcome {
     /// Whether a step failed.
     #[must_use]
     pub fn failed(&self) -> bool {
-        self.counts.values().any(|counts| counts.failed > 0)
+        self.standing().any(|(_, counts)| counts.failed > 0)
     }
 
     /// Whether a host did not answer.
     #[must_use]
     pub fn unreachable(&self) -> bool {
-        self.counts.values().any(|counts| counts.unreachable > 0)
+        self.standing().any(|(_, counts)| counts.unreachable > 0)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Site, SitePlay, Step};
 use crate::error::{Diagnostic, Diagnostics};
-use crate::playbook::{Keywords, Need};
+use crate::playbook::{Keywords, Need, Task};
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::Engine;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub fn check(site: &Site, errors: &mut Diagnostics) {
 }
 
 fn needs_late(need: &Need) -> Diagnostic {
-    let text = "`needs` is not supported behind `add_host` and `group_by`: the hosts of this play are not known yet";
+    let text = "`needs` is not supported behind `add_host`, `group_by` and `meta: refresh_inventory`: the hosts of this play are not known yet";
     Diagnostic::new("unsupported", text).at(need.span, "")
 }
 
@@ -86,8 +86,32 @@ pub fn steps(engine: &Engine, step: &Step, errors: &mut Diagnostics) {
         }
     }
     values(step, errors);
+    background(task, errors);
     words(step, errors);
     defaults(step, errors);
+}
+
+/// `async` with `poll: 0` leaves a task behind while it runs; nothing here outlives its step.
+fn background(task: &Task, errors: &mut Diagnostics) {
+    let zero = |node: &Node| node.to_value().to_string().parse() == Ok(0.0);
+    if let (Some(limit), Some(poll)) = (&task.r#async, &task.poll)
+        && zero(poll)
+        && !zero(limit)
+    {
+        errors.push(left_behind(poll));
+    }
+}
+
+/// What is said where a task would be left behind.
+#[must_use]
+pub fn left_behind(poll: &Node) -> Diagnostic {
+    Diagnostic::new(
+        "unsupported",
+        "`poll: 0` is not supported: a task does not run on behind the others",
+    )
+    .at(poll.span, "")
+    .note("`async` with another `poll`, or without it, is a time limit in seconds")
+    .help("tasks of a block with `parallel: true` run beside each other; a service or a timer runs on its own")
 }
 
 fn keyword_nodes(keywords: &Keywords) -> impl Iterator<Item = &Node> {
@@ -146,6 +170,7 @@ fn values(step: &Step, errors: &mut Diagnostics) {
         ("retries", &task.retries),
         ("delay", &task.delay),
         ("async", &task.r#async),
+        ("poll", &task.poll),
         ("throttle", &step.keywords.throttle),
         ("timeout", &step.keywords.timeout),
         ("port", &step.keywords.port),
@@ -203,12 +228,10 @@ fn words(step: &Step, errors: &mut Diagnostics) {
                 .help("`notify` is the keyword of tasks"),
         );
     }
-    let word = task.args.get("_raw_params").or_else(|| task.args.get("free_form"));
-    if let ("meta", Some(node), false) = (task.short_module(), word, step.implicit)
-        && let Some(word) = node.as_str().filter(|_| !is_template(node))
-        && !META.contains(&word)
-    {
-        let found = Diagnostic::new("unknown-word", format!("there is no `meta: {word}`")).at(node.span, "");
+    if let Some(word) = task.meta().filter(|word| !word.contains("{{") && !META.contains(word)) {
+        let span = task.args.get("_raw_params").or_else(|| task.args.get("free_form"));
+        let found = Diagnostic::new("unknown-word", format!("there is no `meta: {word}`"))
+            .at(span.map_or(task.args.span, |node| node.span), "");
         errors.push(found.did_you_mean(word, META.iter().copied()));
     }
 }

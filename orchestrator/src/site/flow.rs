@@ -6,7 +6,7 @@ use crate::playbook::role::{Entry, RoleTasks};
 use crate::playbook::{Block, Item, Keywords, Need, Play, Role, RoleUse, Task, Vars};
 use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,6 +98,38 @@ pub struct Tags {
 }
 
 impl Tags {
+    /// Whether any are named.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        !(self.only.is_empty() && self.skip.is_empty())
+    }
+
+    /// Tags that no task has. Nothing is wrong with them, but somebody meant something by them.
+    #[must_use]
+    pub fn unknown(&self, there: &Tagged) -> Diagnostics {
+        const WORDS: [&str; 5] = ["all", "always", "never", "tagged", "untagged"];
+        let mut found = Diagnostics::default();
+        if there.more {
+            return found;
+        }
+        for (option, tags) in [("--tags", &self.only), ("--skip-tags", &self.skip)] {
+            for tag in tags.iter().filter(|tag| !there.names.contains(*tag)) {
+                if WORDS.contains(&tag.as_str()) {
+                    continue;
+                }
+                let all = there.names.iter().map(String::as_str);
+                let all: Vec<&str> = all.filter(|tag| !WORDS.contains(tag)).collect();
+                let note = match all.is_empty() {
+                    true => "no task here has a tag".to_owned(),
+                    false => format!("the tags here: {}", all.join(", ")),
+                };
+                let one = Diagnostic::warning("unknown-tag", format!("no task has the tag `{tag}` of `{option}`"));
+                found.push(one.note(note).did_you_mean(tag, all.iter().copied()));
+            }
+        }
+        found
+    }
+
     /// Whether a task with these tags is wanted, by Ansible's rules for `always`, `never`, `tagged`, `untagged`, `all`.
     #[must_use]
     pub fn want(&self, tags: &[String]) -> bool {
@@ -169,6 +201,30 @@ pub struct Flows {
     pub handlers: Vec<Arc<Step>>,
     /// Roles whose defaults and vars the whole play sees.
     pub roles: Vec<Arc<Role>>,
+    /// The tags that there are, wanted or not.
+    pub tags: Tagged,
+}
+
+/// The tags of some tasks, includes looked through.
+#[derive(Debug, Clone, Default)]
+pub struct Tagged {
+    /// The tags.
+    pub names: BTreeSet<String>,
+    /// Whether there may be others, which only show when a step is reached.
+    pub more: bool,
+}
+
+impl Tagged {
+    fn add(&mut self, tags: &[String]) {
+        self.more |= tags.iter().any(|tag| tag.contains("{{"));
+        self.names.extend(tags.iter().cloned());
+    }
+
+    /// Takes in the tags of others.
+    pub fn absorb(&mut self, other: Tagged) {
+        self.more |= other.more;
+        self.names.extend(other.names);
+    }
 }
 
 /// Expands tasks; collects every mistake.
@@ -184,6 +240,9 @@ pub struct Flattener<'a> {
     /// Roles that were used.
     pub roles: Vec<Arc<Role>>,
     seen: HashSet<String>,
+    tags: Tagged,
+    /// Included roles that are being looked through for tags.
+    looked: Vec<String>,
 }
 
 impl<'a> Flattener<'a> {
@@ -196,6 +255,8 @@ impl<'a> Flattener<'a> {
             handlers: Vec::new(),
             roles: Vec::new(),
             seen: HashSet::new(),
+            tags: Tagged::default(),
+            looked: Vec::new(),
         }
     }
 
@@ -206,9 +267,16 @@ impl<'a> Flattener<'a> {
             keywords: play.keywords.clone(),
             ..Around::default()
         };
+        self.tags.add(&play.keywords.tags);
         let mut main = Vec::new();
         if play.gather_facts {
-            main.push(self.implicit(play, &around, "setup", "Gathering Facts", play.gather_subset.clone()));
+            let given = [
+                ("gather_subset", &play.gather_subset),
+                ("gather_timeout", &play.gather_timeout),
+                ("fact_path", &play.fact_path),
+            ];
+            let given = given.into_iter().filter_map(|(name, node)| Some((name, node.clone()?)));
+            main.push(self.implicit(play, &around, "setup", "Gathering Facts", given.collect()));
         }
         let mut sections = vec![self.items(&play.pre_tasks, &around.at("pre_tasks"))];
         let mut middle = Vec::new();
@@ -224,7 +292,14 @@ impl<'a> Flattener<'a> {
             .filter(|(_, section)| !section.is_empty())
         {
             main.extend(section);
-            main.push(self.implicit(play, &around.at(&format!("flush{at}")), "meta", "flush_handlers", None));
+            let word = ("_raw_params", Node::str("flush_handlers", play.span));
+            main.push(self.implicit(
+                play,
+                &around.at(&format!("flush{at}")),
+                "meta",
+                "flush_handlers",
+                vec![word],
+            ));
         }
         let handlers = self.items(
             &play.handlers,
@@ -239,16 +314,16 @@ impl<'a> Flattener<'a> {
             main,
             handlers: all,
             roles: self.roles,
+            tags: self.tags,
         }
     }
 
-    fn implicit(&self, play: &Play, around: &Around, module: &str, name: &str, subset: Option<Node>) -> Flow {
+    fn implicit(&self, play: &Play, around: &Around, module: &str, name: &str, given: Vec<(&str, Node)>) -> Flow {
         let span = play.span;
-        let args = match (module, subset) {
-            ("meta", _) => vec![(Node::str("_raw_params", span), Node::str(name, span))],
-            (_, Some(subset)) => vec![(Node::str("gather_subset", span), subset)],
-            _ => Vec::new(),
-        };
+        let args = given
+            .into_iter()
+            .map(|(name, node)| (Node::str(name, span), node))
+            .collect();
         let place = crate::playbook::Place {
             dir: play.dir.clone(),
             role: None,
@@ -288,6 +363,7 @@ impl<'a> Flattener<'a> {
     fn block(&mut self, block: &Arc<Block>, around: &Around, flows: &mut Vec<Flow>) {
         let mut inner = around.clone();
         inner.keywords = block.keywords.within(&around.keywords);
+        self.tags.add(&block.keywords.tags);
         inner.notify.extend(block.notify.iter().cloned());
         let body = self.items(&block.body, &inner);
         let rescue = self.items(&block.rescue, &inner.at("rescue"));
@@ -308,6 +384,10 @@ impl<'a> Flattener<'a> {
 
     fn task(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
         let keywords = task.keywords.within(&around.keywords);
+        self.tags.add(&task.keywords.tags);
+        if task.short_module().starts_with("include_") && self.loading.tags.any() {
+            self.look_through(task, around);
+        }
         match task.short_module() {
             "import_tasks" => self.import_tasks(
                 task,
@@ -340,6 +420,59 @@ impl<'a> Flattener<'a> {
             }
             _ => {}
         }
+    }
+
+    /// The tags of what an include will bring, as far as they can be known.
+    fn look_through(&mut self, task: &Arc<Task>, around: &Around) {
+        let names = match task.short_module() {
+            "include_tasks" => ["file", "_raw_params"],
+            "include_role" => ["name", "role"],
+            _ => return,
+        };
+        if task.args.get("apply").is_some() {
+            self.tags.more = true;
+        }
+        let name = names.iter().find_map(|name| task.args.get(name));
+        let name = name.and_then(|node| self.loading.static_text(node).ok());
+        let mut errors = Diagnostics::default();
+        let mut inner = Flattener::new(self.loading, self.dir, &mut errors);
+        inner.looked.clone_from(&self.looked);
+        match name {
+            Some(name) if task.short_module() == "include_role" => {
+                if self.looked.contains(&name) {
+                    return;
+                }
+                inner.looked.push(name.clone());
+                let entry = Entry {
+                    tasks: text_arg(task, "tasks_from"),
+                    ..Entry::default()
+                };
+                let role = RoleUse {
+                    span: task.args.span,
+                    name,
+                    vars: Vars::new(),
+                    keywords: Keywords::default(),
+                };
+                inner.included_role(&role, &entry, around);
+            }
+            Some(name) => {
+                let path = self.loading.task_file(&name, task.args.span, &task.place, self.dir);
+                match path {
+                    Ok(path) if around.files.contains(&path) => return,
+                    Ok(path) => {
+                        let items = self.loading.items(&path, task.args.span, &task.place, inner.errors);
+                        let mut around = around.clone();
+                        around.files.push(path);
+                        inner.items(&items, &around);
+                    }
+                    Err(_) => inner.tags.more = true,
+                }
+            }
+            None => inner.tags.more = true,
+        }
+        let found = std::mem::take(&mut inner.tags);
+        self.tags.more |= errors.has_errors();
+        self.tags.absorb(found);
     }
 
     fn static_arg(&mut self, task: &Task, names: &[&str]) -> Option<(String, Span)> {
@@ -421,6 +554,7 @@ impl<'a> Flattener<'a> {
 
     fn role_use(&mut self, role: &RoleUse, around: &Around, chain: &mut Vec<String>) -> Vec<Flow> {
         let mut around = around.clone();
+        self.tags.add(&role.keywords.tags);
         around.keywords = role.keywords.within(&around.keywords);
         self.role(role, &Entry::default(), &around, chain, false)
     }

@@ -16,7 +16,7 @@ use crate::playbook::{Batch, Item, Place, Play, Playbook, Vars, keywords, task};
 use crate::source::yaml::{Node, NodeKind};
 use crate::source::{Span, folder_of, names_in, plain};
 use crate::template::{Engine, Found, RenderError, Scope};
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use okd_agent::Value;
 use okd_agent::value::Map;
 use scope::HostVars;
@@ -67,7 +67,8 @@ pub struct SitePlay {
     pub files: Vec<Arc<Vars>>,
     /// Answers of `vars_prompt`.
     pub answers: Arc<Vars>,
-    /// Whether its hosts are known only when its turn comes, since `add_host` or `group_by` stands before it.
+    /// Whether its hosts are known only when its turn comes, since `add_host`, `group_by` or `meta: refresh_inventory` stands before
+    /// it.
     pub late: bool,
 }
 
@@ -144,6 +145,9 @@ impl Site {
                 late,
             }));
         }
+        let mut tags = flow::Tagged::default();
+        plays.iter().for_each(|play| tags.absorb(play.flows.tags.clone()));
+        warnings.extend(loading.tags.unknown(&tags));
         if let Some(name) = &wanted.start_at {
             start_at(&mut plays, name, &mut errors);
         }
@@ -164,24 +168,36 @@ impl Site {
     /// # Errors
     /// What is wrong in `group_vars` and `host_vars`.
     pub fn world(&self, run: Map) -> Result<Arc<World>, Diagnostics> {
-        let named = self.inventory.hosts().map(|host| &host.name);
-        let names: IndexSet<&HostName> = named.chain(self.plays.iter().flat_map(|play| play.hosts())).collect();
+        let hosts = self.hosts(&self.inventory, self.plays.iter().flat_map(|play| play.hosts()))?;
+        Ok(World::new(self.loading.clone(), hosts, members(&self.inventory), run))
+    }
+
+    fn hosts<'h>(
+        &'h self,
+        inventory: &'h Inventory,
+        more: impl Iterator<Item = &'h HostName>,
+    ) -> Result<Vec<HostVars>, Diagnostics> {
+        let named = inventory.hosts().map(|host| &host.name);
+        let names: IndexSet<&HostName> = named.chain(more).collect();
         let mut hosts = Vec::new();
         for name in names {
-            let layers = self.inventory.layers(name.as_str(), &[&self.dir])?;
-            let groups = self.inventory.groups_of(name.as_str());
-            let span = self.inventory.host(name.as_str()).and_then(|host| host.span);
+            let layers = inventory.layers(name.as_str(), &[&self.dir])?;
+            let groups = inventory.groups_of(name.as_str());
             let mut host = HostVars::new(name.clone(), layers, groups);
-            host.span = span;
+            host.span = inventory.host(name.as_str()).and_then(|host| host.span);
             hosts.push(host);
         }
-        let members = |group: &str| {
-            let hosts = self.inventory.group_hosts(group);
-            hosts.iter().map(|host| host.as_str().to_owned()).collect()
-        };
-        let groups = self.inventory.groups();
-        let groups = groups.map(|group| (group.name.clone(), members(&group.name))).collect();
-        Ok(World::new(self.loading.clone(), hosts, groups, run))
+        Ok(hosts)
+    }
+
+    /// Reads the inventory anew, for the plays and tasks that are still to come (`meta: refresh_inventory`).
+    ///
+    /// # Errors
+    /// What is wrong in it by now.
+    pub fn refresh(&self, world: &World) -> Result<(), Diagnostics> {
+        let inventory = self.inventory.again()?;
+        world.refresh(self.hosts(&inventory, std::iter::empty())?, members(&inventory));
+        Ok(())
     }
 
     /// A late play with the hosts that there are now; none where its pattern names nothing.
@@ -297,9 +313,21 @@ fn described(scopes: &[Scoped]) -> Vec<(&Scoped, (topology::Topology, Diagnostic
     all
 }
 
+/// The groups with all their hosts.
+fn members(inventory: &Inventory) -> IndexMap<String, Vec<String>> {
+    let hosts = |group: &str| {
+        let hosts = inventory.group_hosts(group);
+        hosts.iter().map(|host| host.as_str().to_owned()).collect()
+    };
+    let groups = inventory.groups();
+    groups.map(|group| (group.name.clone(), hosts(&group.name))).collect()
+}
+
 /// Whether a play may add hosts or groups.
 fn grows(play: &Arc<SitePlay>) -> bool {
-    let adds = |step: &Arc<Step>| matches!(step.task.short_module(), "add_host" | "group_by");
+    let adds = |step: &Arc<Step>| {
+        matches!(step.task.short_module(), "add_host" | "group_by") || step.task.meta() == Some("refresh_inventory")
+    };
     play.late || play.steps().iter().any(adds)
 }
 

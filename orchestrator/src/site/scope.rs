@@ -46,7 +46,7 @@ pub struct HostVars {
     pub groups: Vec<String>,
     /// Where the inventory names it first.
     pub span: Option<Span>,
-    state: RwLock<HostState>,
+    state: Arc<RwLock<HostState>>,
 }
 
 impl HostVars {
@@ -58,7 +58,7 @@ impl HostVars {
             layers,
             groups,
             span: None,
-            state: RwLock::default(),
+            state: Arc::default(),
         }
     }
 
@@ -88,10 +88,22 @@ pub struct World {
     /// Facts about the run: `playbook_dir`, `ansible_check_mode`, …
     pub run: Map,
     hosts: RwLock<IndexMap<String, Arc<HostVars>>>,
-    /// Hosts on which a step has failed.
-    fallen: RwLock<HashSet<String>>,
+    /// Hosts and members of groups that steps have added.
+    added: RwLock<Added>,
+    /// Hosts on which a step has failed; with the last play that they are out of, where that has been cleared.
+    fallen: RwLock<HashMap<String, Option<usize>>>,
     /// What includes have brought, by the number of the play.
     brought: RwLock<HashMap<usize, Brought>>,
+}
+
+/// What steps add to the inventory, and what a new reading of it takes away.
+#[derive(Debug, Default)]
+struct Added {
+    hosts: HashSet<String>,
+    /// Hosts with the groups that they joined.
+    members: Vec<(String, String)>,
+    /// Hosts that the inventory no longer names.
+    gone: HashSet<String>,
 }
 
 /// What included roles give to their play.
@@ -114,6 +126,7 @@ impl World {
             groups: RwLock::new(groups),
             run,
             hosts: RwLock::new(hosts),
+            added: RwLock::default(),
             fallen: RwLock::default(),
             brought: RwLock::default(),
         })
@@ -165,14 +178,60 @@ impl World {
     /// A host on which a step has failed takes no further part.
     pub fn fall(&self, host: &str) {
         let mut fallen = self.fallen.write().unwrap_or_else(PoisonError::into_inner);
-        fallen.insert(host.to_owned());
+        fallen.insert(host.to_owned(), None);
     }
 
-    /// Those of some hosts that still take part.
+    /// Hosts that had fallen take part again behind this play; returns those of the given ones that had.
+    pub fn raise<'h>(&self, play: usize, hosts: impl Iterator<Item = &'h HostName>) -> Vec<&'h HostName> {
+        let mut fallen = self.fallen.write().unwrap_or_else(PoisonError::into_inner);
+        let mut raised = Vec::new();
+        for host in hosts {
+            if let Some(until @ None) = fallen.get_mut(host.as_str()) {
+                *until = Some(play);
+                raised.push(host);
+            }
+        }
+        raised
+    }
+
+    /// Takes in the inventory as it was read anew. What steps gave to a host stays with it, and so do the hosts and
+    /// groups that steps added; hosts that are no longer named only end the play that they are in.
+    pub fn refresh(&self, fresh: Vec<HostVars>, groups: IndexMap<String, Vec<String>>) {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut *hosts);
+        for mut host in fresh {
+            if let Some(known) = old.shift_remove(host.name.as_str()) {
+                host.state = Arc::clone(&known.state);
+            }
+            hosts.insert(host.name.as_str().to_owned(), Arc::new(host));
+        }
+        added.gone = old
+            .keys()
+            .filter(|name| !added.hosts.contains(*name))
+            .cloned()
+            .collect();
+        added
+            .gone
+            .retain(|name| !crate::inventory::LOCALHOST.contains(&name.as_str()));
+        hosts.extend(old);
+        drop(hosts);
+        *self.groups.write().unwrap_or_else(PoisonError::into_inner) = groups;
+        let members = added.members.clone();
+        drop(added);
+        members.iter().for_each(|(host, group)| self.put(host, group));
+    }
+
+    /// Those of some hosts that still take part in a play.
     #[must_use]
-    pub fn standing(&self, hosts: impl Iterator<Item = String>) -> Vec<String> {
+    pub fn standing(&self, play: usize, hosts: impl Iterator<Item = String>) -> Vec<String> {
         let fallen = self.fallen.read().unwrap_or_else(PoisonError::into_inner);
-        hosts.filter(|host| !fallen.contains(host)).collect()
+        let stands = |host: &String| match fallen.get(host) {
+            None => true,
+            Some(None) => false,
+            Some(Some(until)) => *until < play,
+        };
+        hosts.filter(stands).collect()
     }
 
     /// The inventory file that names a host first.
@@ -185,17 +244,20 @@ impl World {
     /// Every host's name.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.hosts
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect()
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let added = self.added.read().unwrap_or_else(PoisonError::into_inner);
+        let named = hosts.keys().filter(|name| !added.gone.contains(*name));
+        named.cloned().collect()
     }
 
     /// Adds a host, or takes the one that is there.
     pub fn add(&self, host: HostVars) -> Arc<HostVars> {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);
+        let name = host.name.as_str();
+        if added.gone.remove(name) || !hosts.contains_key(name) {
+            added.hosts.insert(name.to_owned());
+        }
         Arc::clone(
             hosts
                 .entry(host.name.as_str().to_owned())
@@ -205,6 +267,13 @@ impl World {
 
     /// Puts a host into a group.
     pub fn join(&self, host: &str, group: &str) {
+        let mut added = self.added.write().unwrap_or_else(PoisonError::into_inner);
+        added.members.push((host.to_owned(), group.to_owned()));
+        drop(added);
+        self.put(host, group);
+    }
+
+    fn put(&self, host: &str, group: &str) {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         let members = groups.entry(group.to_owned()).or_default();
         if !members.iter().any(|member| member == host) {
@@ -295,10 +364,14 @@ impl Scoped {
                 known(hosts.collect::<Vec<_>>().into())
             }
             "ansible_play_hosts" | "play_hosts" => {
-                let hosts = self.play.as_ref()?.hosts().map(|host| host.as_str().to_owned());
-                known(self.world.standing(hosts).into())
+                let play = self.play.as_ref()?;
+                let hosts = play.hosts().map(|host| host.as_str().to_owned());
+                known(self.world.standing(play.index, hosts).into())
             }
-            "ansible_play_batch" => known(self.world.standing(self.batch()?.into_iter()).into()),
+            "ansible_play_batch" => {
+                let play = self.play.as_ref()?;
+                known(self.world.standing(play.index, self.batch()?.into_iter()).into())
+            }
             "playbook_dir" => {
                 let dir = self.play.as_ref().map(|play| play.play.dir.as_path());
                 let dir = dir.and_then(|dir| std::path::absolute(dir).ok());

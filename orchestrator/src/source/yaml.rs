@@ -101,6 +101,36 @@ impl Node {
         Node::new(NodeKind::Str(text.into(), Style::Plain), span)
     }
 
+    /// A scalar as it was typed, where a name belongs: `off`, `null` and `012` are names there.
+    #[must_use]
+    pub fn typed(&self, sources: &SourceMap) -> String {
+        let typed = || {
+            let span = self.written();
+            let file = sources.file(span.file);
+            let (start, end) = (span.start as usize, span.end as usize);
+            file.text.get(start..end).map(|text| text.trim().to_owned())
+        };
+        match &self.kind {
+            NodeKind::Str(text, _) => text.clone(),
+            _ => typed()
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| self.to_value().to_string()),
+        }
+    }
+
+    /// This node, with scalars that are no text as they were typed; of a list, its items.
+    #[must_use]
+    pub fn as_names(&self, sources: &SourceMap) -> Node {
+        let kind = match &self.kind {
+            NodeKind::Bool(_) | NodeKind::Int(_) | NodeKind::Float(_) => {
+                NodeKind::Str(self.typed(sources), Style::Plain)
+            }
+            NodeKind::Seq(items) => NodeKind::Seq(items.iter().map(|item| item.as_names(sources)).collect()),
+            kind => kind.clone(),
+        };
+        Node { kind, ..self.clone() }
+    }
+
     /// The text, where this is text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
