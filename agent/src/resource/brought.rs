@@ -68,6 +68,11 @@ const DEBIAN: &[Brought] = &[
         folders: &["/etc/dhcp", "/var/lib/dhcp"],
     },
     Brought {
+        packages: &["kea-dhcp4-server"],
+        units: &[("kea-dhcp4-server.service", Start::Runs)],
+        folders: &["/etc/kea"],
+    },
+    Brought {
         packages: &["nginx", "nginx-core", "nginx-extras", "nginx-full", "nginx-light"],
         units: &[("nginx.service", Start::Runs)],
         folders: &[
@@ -120,6 +125,11 @@ const EL: &[Brought] = &[
         packages: &["haproxy"],
         units: &[],
         folders: &["/etc/haproxy", "/etc/haproxy/conf.d", "/var/lib/haproxy"],
+    },
+    Brought {
+        packages: &["kea"],
+        units: &[],
+        folders: &["/etc/kea", "/var/lib/kea", "/var/log/kea"],
     },
     Brought {
         packages: &["nginx"],

@@ -1,18 +1,37 @@
-//! A DHCP server: subnets with what their machines are told, and machines with addresses of their own. ISC dhcpd.
+//! A DHCP server: subnets with what their machines are told, and machines with addresses of their own. One description
+//! for two programs, ISC dhcpd and Kea.
 
 mod config;
+mod kea;
 mod problems;
 
 use super::layout::{Family, path};
-use super::transaction::{Checker, FileSet, Power, SetFile, State, Tell, Watch, header, service};
-use crate::params;
+use super::network::Network;
+use super::transaction::{Checker, FileSet, Power, SetFile, State, Tell, Watch, header, is_or_will_be, service};
 use crate::path::AbsPath;
+use crate::system::System;
+use crate::{choice, params};
 use indexmap::IndexMap;
 
+choice! {
+    /// Which program serves.
+    pub enum Backend {
+        /// The one that is installed, or that the plan installs; dhcpd where both are.
+        Auto = "auto",
+        /// ISC dhcpd.
+        Dhcpd = "dhcpd",
+        /// Kea; EL 10 has no other.
+        Kea = "kea",
+    }
+}
+
 params! {
-    /// Runs a DHCP server for these subnets and machines. It owns `dhcpd.conf` and the file that names the interfaces;
-    /// dhcpd -t passes them before they are swapped, and they are put back when dhcpd does not start on them.
+    /// Runs a DHCP server for these subnets and machines, ISC dhcpd or Kea. It owns `dhcpd.conf` and the file that names the
+    /// interfaces, or `kea-dhcp4.conf`; the server's own check passes them before they are swapped, and they are put back
+    /// when it does not start on them. Nothing is ever written into a name server.
     pub struct Dhcpd {
+        /// Which program serves.
+        backend: Backend = "auto",
         /// Interfaces to serve on; unless given, all that have one of the subnets.
         interfaces: Vec<String>,
         /// Whether the server refuses addresses that do not belong to its subnets.
@@ -29,7 +48,7 @@ params! {
         hosts: Vec<Reservation> ["reservations"],
         /// Whether `hosts` are told their names together with their subnet's domain.
         qualified: bool = "no",
-        /// Further statements at the end of dhcpd.conf, as they are.
+        /// Further statements at the end of dhcpd.conf, as they are; for Kea, further members of `Dhcp4`.
         extra: Option<String>,
         /// Whether it runs.
         state: Power = "started",
@@ -99,31 +118,61 @@ fn defaults_path(family: Family) -> AbsPath {
     path(family.pick("/etc/sysconfig/dhcpd", "/etc/default/isc-dhcp-server"))
 }
 
-/// Debian's AppArmor profile lets dhcpd read nothing but /etc/dhcp, so a staged file is checked outside of it.
+/// Debian's AppArmor profiles let a server read nothing but its own folder, so a staged file is checked outside of them.
 const OUTSIDE: &str =
     "if aa-enabled --quiet 2>/dev/null; then exec aa-exec -p unconfined -- \"$@\"; fi; exec \"$@\"";
+
+/// A server's own check of its staged file.
+fn outside(name: &'static str, family: Family, argv: &[&str]) -> Checker {
+    let outside = [&["/bin/sh", "-c", OUTSIDE, "sh"], argv].concat();
+    Checker::new(name, family.pick(argv, &outside))
+}
+
+fn unit(family: Family) -> &'static str {
+    family.pick("dhcpd.service", "isc-dhcp-server.service")
+}
+
+fn package(family: Family) -> &'static str {
+    family.pick("dhcp-server", "isc-dhcp-server")
+}
 
 impl Dhcpd {
     fn problems(&self) -> Vec<String> {
         problems::problems(self)
     }
 
-    fn watch(&self, family: Family) -> Watch {
+    fn watch(&self, family: Family, world: &dyn System) -> Watch {
+        if self.is_kea(family, world) {
+            return kea::watch(family);
+        }
+        let both = family.pick("dhcp-server` or `kea", "isc-dhcp-server` or `kea-dhcp4-server");
         Watch {
-            unit: family.pick("dhcpd.service", "isc-dhcp-server.service"),
-            package: family.pick("dhcp-server", "isc-dhcp-server"),
+            unit: unit(family),
+            package: if self.backend == Backend::Auto { both } else { package(family) },
             files: vec![config_path(), defaults_path(family)],
             folders: Vec::new(),
         }
     }
 
+    fn is_kea(&self, family: Family, world: &dyn System) -> bool {
+        match self.backend {
+            Backend::Dhcpd => false,
+            Backend::Kea => true,
+            Backend::Auto => {
+                !is_or_will_be(unit(family), package(family), world)
+                    && is_or_will_be(kea::unit(family), kea::package(family), world)
+            }
+        }
+    }
+
     fn set(&self, now: &State) -> FileSet {
         let family = now.family;
+        if now.unit.name == kea::unit(family) {
+            return kea::set(self, family);
+        }
         let config = config_path();
         let staged = format!("{{stage}}{config}");
-        let argv = ["dhcpd", "-t", "-q", "-cf", &staged];
-        let outside = [&["/bin/sh", "-c", OUTSIDE, "sh"], argv.as_slice()].concat();
-        let checker = Checker::new("dhcpd", family.pick(&argv, &outside));
+        let checker = outside("dhcpd", family, &["dhcpd", "-t", "-q", "-cf", &staged]);
         FileSet {
             service: "dhcpd",
             files: vec![
@@ -137,6 +186,19 @@ impl Dhcpd {
             listeners: Vec::new(),
             served: Vec::new(),
         }
+    }
+
+    /// What a machine is told that it is called.
+    fn told(&self, host: &Reservation) -> String {
+        let name = host.hostname.as_ref().unwrap_or(&host.name);
+        let domain = if self.qualified && !name.contains('.') { self.domain_of(host) } else { None };
+        domain.map_or_else(|| name.clone(), |domain| format!("{name}.{domain}"))
+    }
+
+    fn domain_of(&self, host: &Reservation) -> Option<&str> {
+        let address = host.ip.parse().ok()?;
+        let holds = |subnet: &&Subnet| Network::new(&subnet.network).is_ok_and(|network| network.contains(address));
+        self.subnets.iter().find(holds)?.domain_name.as_deref()
     }
 
     fn defaults(&self, family: Family) -> String {

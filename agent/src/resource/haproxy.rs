@@ -7,6 +7,7 @@ use super::layout::{Family, path};
 use super::network::endpoint;
 use super::transaction::{Checker, FileSet, Listener, Power, SetFile, State, Tell, Watch, service};
 use crate::path::AbsPath;
+use crate::system::System;
 use crate::{choice, params};
 use indexmap::IndexMap;
 
@@ -203,7 +204,7 @@ impl Haproxy {
         problems::problems(self)
     }
 
-    fn watch(&self, family: Family) -> Watch {
+    fn watch(&self, family: Family, _world: &dyn System) -> Watch {
         Watch {
             unit: "haproxy.service",
             package: "haproxy",

@@ -208,6 +208,10 @@ mod every_kind {
         ),
         ("blockinfile", crate::resource::block::tests::blockinfile_keeps_the_laws),
         (
+            "bridge",
+            crate::resource::bridge::tests::the_laws_hold_with_every_program,
+        ),
+        (
             "command",
             crate::resource::run::tests::commands_that_say_when_to_run_keep_the_laws,
         ),
@@ -217,11 +221,16 @@ mod every_kind {
             "dhcpd",
             crate::resource::dhcpd::tests::the_laws_hold_where_the_unit_is_a_script,
         ),
+        ("dhcpd", crate::resource::dhcpd::tests::the_laws_hold_with_kea),
         ("dnf", dnf::tests::packages_keep_the_laws),
         ("get_url", crate::resource::fetch::tests::get_url_keeps_the_laws),
         ("get_url", what_a_request_sends_is_silent),
         ("file", crate::resource::file::tests::file_keeps_the_laws),
         ("find", crate::resource::find::tests::find_keeps_the_laws),
+        (
+            "firewall",
+            crate::resource::firewall::tests::the_laws_hold_with_both_programs,
+        ),
         (
             "firewalld",
             crate::resource::firewalld::tests::the_firewall_keeps_the_laws,
@@ -258,6 +267,7 @@ mod every_kind {
         ("uri", requests_keep_the_laws),
         ("user", crate::resource::user::tests::users_keep_the_laws),
         ("user", crate::resource::user::tests::a_password_is_set_and_never_shown),
+        ("vxlan", crate::resource::vxlan::tests::the_laws_hold_with_every_program),
         (
             "wait_for",
             crate::resource::wait_for::tests::paths_and_text_are_waited_for,

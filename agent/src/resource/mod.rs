@@ -473,6 +473,7 @@ macro_rules! registry {
 
 pub mod acting;
 pub mod brought;
+pub mod device;
 pub mod facts;
 pub mod json;
 pub mod packages;
@@ -484,6 +485,7 @@ registry! {
     assemble::Assemble,
     authorized_key::AuthorizedKey,
     block::BlockInFile,
+    bridge::Bridge,
     command::Command,
     copy::Copy,
     dhcpd::Dhcpd,
@@ -491,6 +493,7 @@ registry! {
     fetch::GetUrl,
     file::File,
     find::Find,
+    firewall::Firewall,
     firewalld::Firewalld,
     group::Group,
     haproxy::Haproxy,
@@ -517,5 +520,6 @@ registry! {
     unit::Unit,
     uri::Uri,
     user::User,
+    vxlan::Vxlan,
     wait_for::WaitFor,
 }

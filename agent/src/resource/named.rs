@@ -7,7 +7,7 @@ mod zone;
 use super::layout::Family;
 use super::transaction::{Checker, FileSet, Listener, Power, Served, SetFile, State, Tell, Watch, service};
 use crate::path::AbsPath;
-use crate::system::Staged;
+use crate::system::{Staged, System};
 use crate::{choice, params};
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
@@ -227,7 +227,7 @@ impl Named {
         problems
     }
 
-    fn watch(&self, family: Family) -> Watch {
+    fn watch(&self, family: Family, _world: &dyn System) -> Watch {
         let mut files = vec![config::path(family)];
         files.extend(self.zones.iter().filter_map(|zone| zone.file(family)));
         Watch {

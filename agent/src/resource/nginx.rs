@@ -8,6 +8,7 @@ use super::network::endpoint;
 use super::transaction::{Checker, FileSet, Listener, Power, SetFile, State, Tell, Watch, below, service};
 use crate::params;
 use crate::path::AbsPath;
+use crate::system::System;
 
 params! {
     /// Runs a web server with these sites. It owns `nginx.conf` whole, so that no default server of the distribution
@@ -101,7 +102,7 @@ impl Nginx {
         problems::problems(self)
     }
 
-    fn watch(&self, _family: Family) -> Watch {
+    fn watch(&self, _family: Family, _world: &dyn System) -> Watch {
         Watch {
             unit: "nginx.service",
             package: "nginx",

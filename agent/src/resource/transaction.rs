@@ -12,7 +12,7 @@ pub use unit::{Power, Tell, Unit};
 pub use watch::{Listener, Served};
 
 use super::layout::{Family, path};
-use super::{ResourceError, View};
+use super::{ResourceError, View, systemd};
 use crate::diff::{Change, text};
 use crate::path::AbsPath;
 use crate::system::{FileKind, System};
@@ -27,6 +27,16 @@ pub const MARK: &str = "managed by okd-play";
 pub fn header(comment: &str) -> String {
     format!("{comment} {MARK}; changes made here are lost\n")
 }
+
+/// The key of the question whether what runs is what a unit's files say, where [`Tell::Run`] makes it so; a plan that has
+/// told it answers with [`LIVE`].
+#[must_use]
+pub fn live(unit: &str) -> String {
+    format!("live:{unit}")
+}
+
+/// What runs is what the files say.
+pub const LIVE: &str = "same";
 
 /// What a service looks at before it says what it wants.
 #[derive(Debug)]
@@ -219,6 +229,13 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
     })
 }
 
+/// Whether a unit is on this machine, or a plan's package will bring it.
+#[must_use]
+pub fn is_or_will_be(unit: &str, package: &str, world: &dyn System) -> bool {
+    let promised = world.promised().iter().any(|promised| promised == package);
+    promised || systemd::show(unit, systemd::Manager::System, world).is_ok_and(|seen| seen.exists())
+}
+
 fn is_ours(bytes: &[u8]) -> bool {
     let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     String::from_utf8_lossy(first).contains(MARK)
@@ -317,7 +334,7 @@ macro_rules! service {
 
             fn inspect(&self, world: &Self::World) -> Result<Self::State, $crate::resource::ResourceError> {
                 let family = $crate::resource::layout::Family::of(world)?;
-                $crate::resource::transaction::inspect(&self.watch(family), family, world)
+                $crate::resource::transaction::inspect(&self.watch(family, world), family, world)
             }
 
             fn desire(&self, now: &Self::State) -> Result<Self::State, $crate::resource::ResourceError> {

@@ -76,6 +76,10 @@ program bind9-dnsutils /usr/bin/dig /usr/bin/nslookup /usr/bin/nsupdate; program
 new dhcp-server isc-dhcp-server; PRE=$(user dhcpd /) UNIT=dhcpd.service DIRS=dhcpd:dhcpd:0755:/var/lib/dhcpd
 program isc-dhcp-server /usr/sbin/dhcpd; pack baseos </dev/null
 
+new kea kea-dhcp4-server; PRE=$(user kea /var/lib/kea) UNIT=kea-dhcp4.service
+DIRS="kea:kea:0750:/var/lib/kea kea:kea:0750:/var/log/kea"
+program kea-dhcp4-server /usr/sbin/kea-dhcp4; pack baseos </dev/null
+
 new haproxy haproxy; PRE=$(user haproxy /var/lib/haproxy) UNIT=haproxy.service
 DIRS="root:root:0755:/etc/haproxy/conf.d haproxy:haproxy:0755:/var/lib/haproxy"
 program haproxy /usr/sbin/haproxy; pack baseos </dev/null
@@ -94,6 +98,11 @@ for f in helpers icmptypes ipsets policies services zones; do DIRS+=" root:root:
 cp -a "$(deb firewalld)"/{etc,usr} "$ROOT"; rm -rf "$ROOT"/etc/init.d "$ROOT"/usr/share/{doc,man,locale}
 install -D -m 644 "$(deb firewalld)/lib/systemd/system/firewalld.service" "$ROOT/usr/lib/systemd/system/firewalld.service"
 ln -sf org.fedoraproject.FirewallD1.server.policy.choice "$ROOT/usr/share/polkit-1/actions/org.fedoraproject.FirewallD1.policy"
+pack baseos </dev/null
+
+new NetworkManager network-manager; UNIT=NetworkManager.service
+cp -a "$(deb network-manager)"/{etc,usr} "$ROOT"; cp -a "$(deb network-manager)/lib/." "$ROOT/usr/lib"
+rm -rf "$ROOT"/etc/init.d "$ROOT"/usr/share/{doc,man,locale,bash-completion}
 pack baseos </dev/null
 
 new rsync rsync; program rsync /usr/bin/rsync; pack baseos </dev/null

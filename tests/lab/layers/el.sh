@@ -1,7 +1,7 @@
 #!/bin/bash
 # EL flavour (in the chroot): turns the Debian tree into a host that answers like CentOS Stream 9, with a real dnf and rpm.
 # Debian's daemons are only repacked as RPMs; their libraries are installed here.
-daemons='bind9|bind9-utils|bind9-dnsutils|bind9-host|isc-dhcp-server|haproxy|nginx|nginx-common|firewalld|chrony|rsync|acl|apache2-utils|cron|tree'
+daemons='bind9|bind9-utils|bind9-dnsutils|bind9-host|isc-dhcp-server|haproxy|nginx|nginx-common|firewalld|chrony|rsync|acl|apache2-utils|cron|tree|kea-dhcp4-server|network-manager'
 apt-get install -y --no-install-recommends $(ls /media/*.deb | grep -vE "/($daemons)_")
 bash /mnt/el-rpms.sh /media /srv/share/el
 

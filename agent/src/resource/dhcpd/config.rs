@@ -23,7 +23,7 @@ pub(super) fn render(dhcpd: &Dhcpd) -> String {
         out.push_str(&subnet_block(subnet));
     }
     for host in &dhcpd.hosts {
-        out.push_str(&host_block(host, domain_of(host, dhcpd)));
+        out.push_str(&host_block(host, &dhcpd.told(host)));
     }
     if let Some(extra) = &dhcpd.extra {
         let _ = write!(out, "\n{}\n", extra.trim_end());
@@ -73,18 +73,7 @@ fn subnet_block(subnet: &Subnet) -> String {
     format!("\nsubnet {} netmask {mask} {{\n{body}}}\n", network.address)
 }
 
-/// The domain that goes behind a machine's name.
-fn domain_of<'a>(host: &Reservation, dhcpd: &'a Dhcpd) -> Option<&'a str> {
-    let address = host.ip.parse().ok().filter(|_| dhcpd.qualified)?;
-    let holds = |subnet: &&Subnet| Network::new(&subnet.network).is_ok_and(|network| network.contains(address));
-    dhcpd.subnets.iter().find(holds)?.domain_name.as_deref()
-}
-
-fn host_block(host: &Reservation, domain: Option<&str>) -> String {
-    let mut name = host.hostname.as_ref().unwrap_or(&host.name).clone();
-    if let Some(domain) = domain.filter(|_| !name.contains('.')) {
-        let _ = write!(name, ".{domain}");
-    }
+fn host_block(host: &Reservation, name: &str) -> String {
     let mut lines = vec![
         format!("hardware ethernet {};", mac(&host.mac).unwrap_or_default()),
         format!("fixed-address {};", host.ip),

@@ -56,7 +56,7 @@ fn subnet_problems(subnet: &Subnet) -> Vec<String> {
     let of = |problem: String| format!("subnet {}: {problem}", subnet.network);
     let network = match Network::new(&subnet.network) {
         Ok(network) if network.address.is_ipv4() => network,
-        Ok(_) => return vec![of("dhcpd serves IPv4 here; this is an IPv6 network".to_owned())],
+        Ok(_) => return vec![of("this kind serves IPv4; this is an IPv6 network".to_owned())],
         Err(problem) => return vec![problem],
     };
     let mut problems = Vec::new();

@@ -96,6 +96,92 @@ fn both_families_get_their_layout() {
     }
 }
 
+const KEA: &str = r#"// managed by okd-play; changes made here are lost
+{
+    "Dhcp4": {
+        "interfaces-config": {"interfaces": ["eth1"]},
+        "lease-database": {"type": "memfile", "persist": true, "name": "/var/lib/kea/kea-leases4.csv", "lfc-interval": 3600},
+        "authoritative": true,
+        "valid-lifetime": 3600,
+        "max-valid-lifetime": 86400,
+        "ddns-send-updates": false,
+        "client-classes": [
+            {
+                "name": "uefi-10.0.0.0/24",
+                "test": "option[93].hex == 0x0007",
+                "only-if-required": true,
+                "boot-file-name": "shimx64.efi"
+            }
+        ],
+        "subnet4": [
+            {
+                "id": 167772160,
+                "subnet": "10.0.0.0/24",
+                "option-data": [
+                    {"name": "routers", "data": "10.0.0.1"},
+                    {"name": "broadcast-address", "data": "10.0.0.255"},
+                    {"name": "domain-name-servers", "data": "10.0.0.1"},
+                    {"name": "domain-name", "data": "okd.example.org"},
+                    {"name": "domain-search", "data": "okd.example.org"},
+                    {"name": "ntp-servers", "data": "10.0.0.1"},
+                    {"name": "interface-mtu", "data": "1450"}
+                ],
+                "next-server": "10.0.0.1",
+                "boot-file-name": "pxelinux.0",
+                "require-client-classes": ["uefi-10.0.0.0/24"],
+                "pools": [
+                    {"pool": "10.0.0.15 - 10.0.0.30", "client-class": "KNOWN"}
+                ],
+                "reservations": [
+                    {"hw-address": "52:54:00:00:10:0a", "ip-address": "10.0.0.2", "hostname": "master1"},
+                    {"hw-address": "52:54:00:00:10:05", "ip-address": "10.0.0.5", "hostname": "worker1"}
+                ]
+            }
+        ],
+        "loggers": [
+            {"name": "kea-dhcp4", "severity": "INFO", "output_options": [{"output": "stdout"}]}
+        ]
+    }
+}
+"#;
+
+#[test]
+fn kea_gets_the_same_in_its_own_words() {
+    let mut dhcpd = Dhcpd::decode(&args()).unwrap();
+    assert_eq!(kea::render(&dhcpd), KEA);
+    dhcpd.options.insert("bootfile-name".to_owned(), "\"a,b\"".to_owned());
+    assert!(kea::render(&dhcpd).contains(r#"{"name": "boot-file-name", "data": "a\\,b"}"#), "{}", kea::render(&dhcpd));
+}
+
+#[test]
+fn the_program_is_the_one_that_is_there() {
+    let dhcpd = Dhcpd::decode(&args()).unwrap();
+    let lacks = Answer::ok("LoadState=not-found\nActiveState=inactive\n");
+    let world = kea_host().fact("unit:dhcpd.service", lacks.clone());
+    assert_eq!(dhcpd.watch(Family::El, &world).unit, "kea-dhcp4.service");
+    assert_eq!(dhcpd.watch(Family::El, &kea_host()).unit, "kea-dhcp4.service");
+    let neither = Fake::new().fact("unit:dhcpd.service", lacks.clone()).fact("unit:kea-dhcp4.service", lacks);
+    assert_eq!(dhcpd.watch(Family::El, &neither).package, "dhcp-server` or `kea");
+    let asked = Dhcpd { backend: Backend::Dhcpd, ..dhcpd };
+    assert_eq!(asked.watch(Family::Debian, &kea_host()).unit, "isc-dhcp-server.service");
+}
+
+fn kea_host() -> Fake {
+    Fake::new()
+        .file("/etc/os-release", "ID=\"centos\"\nVERSION_ID=\"10\"\n")
+        .dir("/etc/kea")
+        .fact("unit:dhcpd.service", Answer::ok("LoadState=not-found\nActiveState=inactive\n"))
+        .fact("unit:kea-dhcp4.service", Answer::ok("LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=disabled\nType=simple\n"))
+        .checker("env")
+        .command(&["systemctl"], Answer::default())
+        .command(&["/bin/sh"], Answer::default())
+}
+
+#[test]
+pub(crate) fn the_laws_hold_with_kea() {
+    laws(&Dhcpd::decode(&args()).unwrap(), kea_host);
+}
+
 #[test]
 fn names_are_told_whole_where_that_is_asked_for() {
     let dhcpd = Dhcpd { qualified: true, ..Dhcpd::decode(&args()).unwrap() };

@@ -3,13 +3,13 @@
 use super::checker::check;
 use super::unit::Unit;
 use super::watch::{listens, serves};
-use super::{Content, FileSet, State, Tell};
+use super::{Content, FileSet, LIVE, State, Tell, live};
 use crate::path::AbsPath;
 use crate::resource::file::make_directories;
 use crate::resource::layout::{has_selinux, path};
 use crate::resource::systemd::Manager;
 use crate::resource::{Failure, ResourceError};
-use crate::system::{Action, Alter, Effect, FileWrite, Probe, Removal, System, SystemError};
+use crate::system::{Action, Alter, Answer, Effect, FileWrite, Probe, Removal, System, SystemError};
 use crate::value::Map;
 
 /// A file that stands between the swap and the service's being told: a run that was cut there is taken up by the next.
@@ -30,9 +30,7 @@ pub fn apply(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Re
     if told {
         owe(&now.unit.name, world)?;
     }
-    let done = write_all(now, want, world)
-        .map_err(Into::into)
-        .and_then(|()| bring(set, now, want, told, world));
+    let done = write_all(now, want, world).and_then(|()| bring(set, now, want, told, world));
     match done {
         Ok(()) => {}
         Err(ResourceError::System(error @ (SystemError::Unknown(_) | SystemError::Lost(_)))) => {
@@ -59,7 +57,7 @@ fn owe(unit: &str, world: &dyn System) -> Result<(), ResourceError> {
     Ok(world.write(&FileWrite::new(mark, Vec::new()))?)
 }
 
-fn write_all(now: &State, want: &State, world: &dyn System) -> Result<(), SystemError> {
+fn write_all(now: &State, want: &State, world: &dyn System) -> Result<(), ResourceError> {
     let mut written = Vec::new();
     for (path, wanted) in &want.files {
         match (now.content(path), wanted) {
@@ -72,7 +70,7 @@ fn write_all(now: &State, want: &State, world: &dyn System) -> Result<(), System
             _ => {}
         }
     }
-    label(&written, world)
+    Ok(label(&written, world)?)
 }
 
 fn attributes(content: &Content) -> Alter {
@@ -85,13 +83,17 @@ fn attributes(content: &Content) -> Alter {
     }
 }
 
-fn put(path: &AbsPath, content: &Content, world: &dyn System) -> Result<(), SystemError> {
-    world.write(&FileWrite {
+fn put(path: &AbsPath, content: &Content, world: &dyn System) -> Result<(), ResourceError> {
+    // A folder that a package of the plan brings is not there yet.
+    if let Some(folder) = path.parent().filter(|_| world.promised().is_empty()) {
+        make_directories(&folder, 0o755, world)?;
+    }
+    Ok(world.write(&FileWrite {
         mode: Some(content.mode),
         owner: Some(content.owner.clone()),
         group: Some(content.group.clone()),
         ..FileWrite::new(path.clone(), content.bytes.clone())
-    })
+    })?)
 }
 
 /// Gives files the label of their place; a file that was renamed into it has its folder's.
@@ -107,14 +109,20 @@ fn label(paths: &[&str], world: &dyn System) -> Result<(), SystemError> {
 fn bring(set: &FileSet, now: &State, want: &State, told: bool, world: &dyn System) -> Result<(), ResourceError> {
     let verb = match (now.unit.active(), want.unit.active()) {
         (false, true) => "start",
-        (true, true) if told => set.tell.word(),
         (true, false) => "stop",
+        (true, true) if told => set.tell.word(),
+        (false, false) if told && matches!(set.tell, Tell::Run(_)) => set.tell.word(),
         _ => return Ok(()),
     };
     let mut after = want.unit.clone();
     after.seen.file.clone_from(&now.unit.seen.file);
     let told = |error| retold(error, set.service, verb, &after);
-    let answer = after.command(verb, &after, world).map_err(told)?;
+    let answer = match set.tell {
+        Tell::Run(argv) if verb == set.tell.word() => {
+            return tell(argv, set, &after, world).map_err(|error| with_journal(error, &after, world));
+        }
+        _ => after.command(verb, &after, world).map_err(told)?,
+    };
     if answer.predicted || !want.unit.active() {
         return Ok(());
     }
@@ -122,6 +130,23 @@ fn bring(set: &FileSet, now: &State, want: &State, told: bool, world: &dyn Syste
     let fails = |sentence: String| with_journal(ResourceError::message(sentence), &after, world);
     listens(set.service, &set.listeners, world)?.map_err(fails)?;
     serves(&set.served, world)?.map_err(fails)
+}
+
+/// Runs the command that makes the service's files what it does.
+fn tell(argv: &[&str], set: &FileSet, unit: &Unit, world: &dyn System) -> Result<(), ResourceError> {
+    let action = Action::new(argv, Effect::predicts(live(&unit.name), Answer::ok(LIVE)));
+    let answer = world.act(&action)?;
+    if answer.success() {
+        return Ok(());
+    }
+    let words = answer.error_text() + &answer.text();
+    let first = words.lines().map(str::trim).find(|line| !line.is_empty());
+    let message = format!(
+        "{} refuses its new files: {}",
+        set.service,
+        first.unwrap_or("it does not say why")
+    );
+    Err(ResourceError::command(message, &action.argv, &answer))
 }
 
 /// Says of a failure what was tried, in the words of who asked for it.
@@ -174,6 +199,10 @@ fn put_back(set: &FileSet, now: &State, want: &State, error: ResourceError, worl
     ResourceError::Failed(failure)
 }
 
+fn paths_any(state: &State) -> bool {
+    state.files.iter().any(|(_, content)| content.is_some())
+}
+
 fn restore(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Result<(), ResourceError> {
     let old = State {
         files: want
@@ -197,7 +226,13 @@ fn restore(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Resu
         .map(|(path, _)| path.as_str())
         .collect();
     label(&paths, world)?;
-    if now.unit.active() {
+    if let Tell::Run(argv) = set.tell {
+        if now.unit.active() || paths_any(&old) {
+            tell(argv, set, &now.unit, world)?;
+        } else if want.unit.active() {
+            now.unit.command("stop", &now.unit, world)?;
+        }
+    } else if now.unit.active() {
         let verb = if set.tell == Tell::Reload {
             "reload-or-restart"
         } else {

@@ -265,7 +265,7 @@ impl Toy {
         self.parts.iter().map(|part| below("/etc/toy", &format!("{part}.part")))
     }
 
-    fn watch(&self, _family: Family) -> Watch {
+    fn watch(&self, _family: Family, _world: &dyn System) -> Watch {
         Watch {
             unit: "toy.service",
             package: "toy",

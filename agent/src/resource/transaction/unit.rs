@@ -26,6 +26,8 @@ pub enum Tell {
     Reload,
     /// It can only be started anew.
     Restart,
+    /// By this command, whether or not its unit runs; see [`live`](super::live).
+    Run(&'static [&'static str]),
 }
 
 impl Tell {
@@ -33,7 +35,7 @@ impl Tell {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Tell::Reload => "reload",
+            Tell::Reload | Tell::Run(_) => "reload",
             Tell::Restart => "restart",
         }
     }
@@ -104,7 +106,7 @@ impl Unit {
                 state(self)
             };
             changes.push(field("state", before, state(want)));
-        } else if told && want.active() {
+        } else if told && (want.active() || matches!(want.tell, Tell::Run(_))) {
             changes.push(Change::Act(format!("{} {}", want.tell.word(), self.short())));
         }
         if self.enabled() != want.enabled() {
