@@ -14,6 +14,7 @@ const ANYWHERE: &str = r#"
     - authorized_key: {user: keeper, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn ops", comment: operator}
     - hostname: {name: laws.example.org}
     - openssh_keypair: {path: /root/laws_key, type: ed25519, comment: laws}
+    - known_hosts: {name: other.example.org, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn"}
     - timezone: {name: Europe/Berlin}
     - sysctl: {name: net.ipv4.ip_forward, value: "1", sysctl_set: true, sysctl_file: /etc/sysctl.d/90-laws.conf}
     - file: {path: /srv/laws/deep, state: directory, mode: "0750", owner: keeper, group: keepers}
@@ -70,7 +71,7 @@ const ANYWHERE: &str = r#"
     - firewalld: {service: http, permanent: true, state: enabled, offline: true}
     - firewall:
         zones:
-          - {name: public, services: [ssh], ports: [8080/tcp]}
+          - {name: public, interfaces: [eth0], services: [ssh], ports: [8080/tcp]}
           - {name: internal, interfaces: [eth1], services: [dns, dhcp]}
         forward: [{from: internal, to: public}]
     - bridge: {name: br9, addresses: [10.19.0.1/24], mtu: 1450}
