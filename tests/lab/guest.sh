@@ -9,6 +9,7 @@ OFF=99   # what the emulator ends with when the guest switched itself off: (49 <
 installed() { [ -n "${DISK:-}" ] && [ "$(head -c 16 "$DISK" | tr -d '\0')" = OKD-LAB-INSTALLE ]; }
 
 outer() {
+  echo $$ > "$DIR/pid"
   local rc
   while :; do
     echo $$ > "$CGROUP/cgroup.procs"   # first of all: who kills this cgroup has killed the guest

@@ -5,6 +5,7 @@ mod agent;
 mod arrives;
 mod cut;
 mod faults;
+mod guests;
 mod interrupt;
 mod laws;
 mod plan;
