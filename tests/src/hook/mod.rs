@@ -5,6 +5,7 @@ mod cloud;
 use crate::iso;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -119,21 +120,25 @@ fn start(event: &Json) -> Result<Json, String> {
     let drives = list(&event["drives"])
         .iter()
         .filter(|drive| text(&drive["media"]) == "cdrom");
-    let paths = drives.filter_map(|drive| drive["path"].as_str());
-    let images = paths.map(|path| std::fs::read(path).map_err(|error| format!("{path}: {error}")));
-    let identity = images
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .find(|image| iso::label(image).eq_ignore_ascii_case("cidata"));
+    let label = |path: &&str| iso::label(&head(path)).eq_ignore_ascii_case("cidata");
+    let identity = drives.filter_map(|drive| drive["path"].as_str()).find(label);
+    let whole = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
     match identity {
         _ if there(&name)? && !is_guest(&name)? => lab(&["start", &name, "--no-wait"]).map(|_| ())?,
-        Some(image) => cloud::host(&name, event, &image)?,
+        Some(path) => cloud::host(&name, event, &whole(path)?)?,
         None => guest(&name, event)?,
     }
     let pid: u64 = lab(&["pid", &name])?
         .parse()
         .map_err(|_| format!("{name} has no process"))?;
     Ok(json!({ "pid": pid }))
+}
+
+/// What a volume begins with: enough for its label.
+fn head(path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut bytes));
+    read.map_or_else(|_| Vec::new(), |_| bytes)
 }
 
 fn is_guest(name: &str) -> Result<bool, String> {
