@@ -2,6 +2,7 @@
 
 use crate::lab::Lab;
 use crate::until;
+use std::path::PathBuf;
 
 /// A guest of a lab.
 #[derive(Debug)]
@@ -9,22 +10,25 @@ pub struct Guest<'lab> {
     lab: &'lab Lab,
     /// Its name in the lab.
     pub name: String,
+    said: PathBuf,
 }
 
 impl<'lab> Guest<'lab> {
     /// Starts one on site `a`, with options of `lab guest`.
     pub fn start(lab: &'lab Lab, name: &str, mac: &str, options: &[&str]) -> Self {
         lab.verb(&[&["guest", name, "a", "--mac", mac], options].concat());
+        let said = PathBuf::from(lab.verb(&["disk", name]).trim()).with_file_name("console.log");
         Guest {
             lab,
             name: name.to_owned(),
+            said,
         }
     }
 
     /// All that it has said so far.
     #[must_use]
     pub fn console(&self) -> String {
-        self.lab.verb(&["console", &self.name])
+        String::from_utf8_lossy(&std::fs::read(&self.said).unwrap()).replace('\r', "")
     }
 
     /// Waits until a line of its console holds a text, and gives that line; fails the test after a number of seconds.
