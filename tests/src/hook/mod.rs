@@ -124,6 +124,8 @@ fn start(event: &Json) -> Result<Json, String> {
     let identity = drives.filter_map(|drive| drive["path"].as_str()).find(label);
     let whole = |path: &str| std::fs::read(path).map_err(|error| format!("{path}: {error}"));
     match identity {
+        // It may be told again what it knows.
+        _ if lab(&["pid", &name]).is_ok() => {}
         _ if there(&name)? && !is_guest(&name)? => lab(&["start", &name, "--no-wait"]).map(|_| ())?,
         Some(path) => cloud::host(&name, event, &whole(path)?)?,
         None => guest(&name, event)?,

@@ -148,12 +148,12 @@ fn machines_boot_by_their_media_and_become_nodes() {
         medium(&lab, &sha512(BOOTSTRAP)),
         medium(&lab, &sha512("something else")),
     );
-    let iso = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
-    let by_iso = [&["--cdrom", &iso(&right)], &cluster[..]].concat();
+    let [right, other] = [&right, &other].map(|file| file.path().to_str().unwrap());
+    let by_iso = [&["--cdrom", right], &cluster[..]].concat();
     let bootstrap = Guest::start(&lab, "bootstrap", "52:54:00:00:10:01", &by_iso);
     let by_net = [&["--boot", "disk,net"], &cluster[..]].concat();
     let master = Guest::start(&lab, "master", "52:54:00:00:10:02", &by_net);
-    let wrong = Guest::start(&lab, "wrong", "52:54:00:00:10:03", &["--cdrom", &iso(&other)]);
+    let wrong = Guest::start(&lab, "wrong", "52:54:00:00:10:03", &["--cdrom", other]);
 
     bootstrap.says("ready: bootstrap", 60);
     bootstrap.says("lease: ip=10.77.1.61 mtu=1450 hostname=bootstrap dns=10.77.1.10", 0);

@@ -6,6 +6,7 @@ mod arrives;
 mod cut;
 mod faults;
 mod guests;
+mod hook;
 mod interrupt;
 mod laws;
 mod plan;
