@@ -163,7 +163,7 @@ fn machines_boot_by_their_media_and_become_nodes() {
     let refused = wrong.says("refused", 60);
     let said = [sha512(BOOTSTRAP), sha512("something else")];
     assert!(said.iter().all(|sum| refused.contains(sum)), "{refused}");
-    assert_eq!(wrong.times("ready"), 0);
+    assert_eq!(wrong.times("ready: "), 0);
     wrong.verb("guest-stop");
 
     master.says("ready: master", 60);

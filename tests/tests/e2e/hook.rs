@@ -54,7 +54,7 @@ const MET: &str = r#"
       copy: {dest: /root/said, content: "{{ said.stdout }}\n"}
 "#;
 
-const HOSTS: &str = "all:\n  hosts:\n    services: {ansible_host: 10.77.9.21}\n";
+const HOSTS: &str = "all:\n  hosts:\n    services: {ansible_host: 10.77.9.21, okd_expected: el9}\n";
 
 /// Tells the hook of an event in a lab, as the stand-in does.
 fn tell(lab: &Lab, folder: &Path, event: &str, more: Value) -> Value {
@@ -169,10 +169,7 @@ fn what_the_stand_in_notes_is_made_real() {
 /// Reaches the host by what the drive said alone: the user, the user's key, and the host's key known before.
 fn met(lab: &Lab, drive: &Play<'_>) {
     let play = Play::new(lab, MET);
-    play.put(
-        "hosts.yaml",
-        "all:\n  hosts:\n    services: {ansible_host: 10.77.9.21}\n",
-    );
+    play.put("hosts.yaml", HOSTS);
     let key = std::fs::read_to_string(drive.folder().join("host_key.pub")).unwrap();
     play.put("known_hosts", &format!("10.77.9.21 {key}"));
     let user_key = drive.folder().join("user_key");
