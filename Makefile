@@ -8,8 +8,8 @@ TRIPLE := $(shell uname -m)-unknown-linux-gnu
 AGENT_FLAGS := -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
-SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh \
-           tests/lab/layers/build $(wildcard tests/lab/layers/*.sh)
+SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
+           tests/lab/layers/build $(wildcard tests/lab/layers/*.sh) $(addprefix tests/lab/guest/,init live node lease)
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 

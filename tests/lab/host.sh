@@ -4,6 +4,7 @@
 set -euo pipefail
 
 outer() {
+  echo $$ > "$DIR/pid"
   local rc up
   while :; do
     echo $$ > "$CGROUP/cgroup.procs"   # first of all: who kills this cgroup has killed the host

@@ -15,7 +15,9 @@ pub struct Host<'lab> {
 }
 
 impl<'lab> Host<'lab> {
-    pub(crate) fn new(lab: &'lab Lab, name: &str, address: &str) -> Self {
+    /// A host that the lab has, whoever made it.
+    #[must_use]
+    pub fn of(lab: &'lab Lab, name: &str, address: &str) -> Self {
         Host {
             lab,
             name: name.to_owned(),

@@ -50,6 +50,12 @@ impl Lab {
         lab
     }
 
+    /// Its name, for what takes it from `OKD_LAB_NAME`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A further site; the gateway `-` makes one that nothing leads out of.
     pub fn site(&self, name: &str, gateway: &str) {
         self.verb(&["site", name, gateway]);
@@ -65,7 +71,7 @@ impl Lab {
         let cidr = format!("{address}/24");
         self.verb(&[&["host", name, "a", &cidr, flavour.word()], options].concat());
         self.hosts.lock().unwrap().push((name.to_owned(), address.to_owned()));
-        Host::new(self, name, address)
+        Host::of(self, name, address)
     }
 
     /// An inventory of all hosts so far, in YAML.

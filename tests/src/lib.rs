@@ -9,13 +9,17 @@
     reason = "a lab that does not obey is a failed test"
 )]
 
+pub mod guest;
+pub mod hook;
 pub mod host;
+pub mod iso;
 pub mod lab;
 pub mod picture;
 pub mod play;
 pub mod pve;
 mod until;
 
+pub use guest::Guest;
 pub use host::Host;
 pub use lab::{Flavour, Lab};
 pub use picture::Picture;

@@ -5,7 +5,8 @@ ROOT=$1; HERE=$(dirname "$(readlink -f "$0")")
 cd "$ROOT"
 
 export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
-for set in debian client el; do # apt keeps what it has, so each folder holds links to one copy
+for set in debian client el guest; do # apt keeps what it has, so each folder holds links to one copy
+  [ $set != guest ] || [ "$(uname -m)" = x86_64 ] || continue
   mkdir -p "$OUT/debs-$set"
   packages=$(awk -v s=$set '$1 == s { $1 = ""; print }' "$HERE/packages")
   apt-get install -y --download-only $packages

@@ -5,6 +5,8 @@ mod agent;
 mod arrives;
 mod cut;
 mod faults;
+mod guests;
+mod hook;
 mod interrupt;
 mod laws;
 mod plan;
