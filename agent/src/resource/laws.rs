@@ -248,6 +248,10 @@ mod every_kind {
         ("nginx", crate::resource::nginx::tests::the_laws_hold),
         ("nocloud_iso", crate::resource::nocloud::tests::the_drive_keeps_the_laws),
         (
+            "openshift_install",
+            crate::resource::openshift_install::tests::ignition_files_keep_the_laws,
+        ),
+        (
             "openssh_keypair",
             crate::resource::openssh_keypair::tests::a_pair_keeps_the_laws,
         ),
@@ -292,6 +296,7 @@ mod every_kind {
         "haproxy",
         "ini_file",
         "lineinfile",
+        "openshift_install",
         "replace",
         "shell",
         "okd.unit",

@@ -504,6 +504,7 @@ registry! {
     named::Named,
     nginx::Nginx,
     nocloud::NocloudIso,
+    openshift_install::OpenshiftInstall,
     openssh_keypair::OpensshKeypair,
     package::Package,
     ping::Ping,
