@@ -10,7 +10,9 @@
 )]
 
 pub mod host;
+pub mod installer;
 pub mod lab;
+pub mod live_iso;
 pub mod picture;
 pub mod play;
 pub mod pve;

@@ -1,15 +1,14 @@
 //! The drive that tells a cloud image who it is at its first boot (cloud-init's NoCloud): an ISO image labelled `cidata`.
 
-mod iso9660;
-
-use super::content::READ_LIMIT;
-use super::{Resource, ResourceError, View, json};
-use crate::diff::{self, Change};
-use crate::params;
-use crate::path::{AbsPath, Mode};
-use crate::secret::{Secret, Secrets};
-use crate::system::{FileWrite, System};
-use crate::value::{Map, Value, map};
+use super::iso9660;
+use okd_agent::diff::{self, Change};
+use okd_agent::params;
+use okd_agent::path::{AbsPath, Mode};
+use okd_agent::resource::content::{READ_LIMIT, field, need_parent};
+use okd_agent::resource::{Resource, ResourceError, View, json};
+use okd_agent::secret::{Secret, Secrets};
+use okd_agent::system::{FileWrite, System};
+use okd_agent::value::{Map, Value, map};
 use serde::Serialize;
 
 params! {
@@ -64,7 +63,7 @@ impl View for State {
         }
         let mode = |mode: u32| format!("{mode:04o}");
         if self.sum.is_some() {
-            changes.extend(super::content::field(self.path.as_str(), "mode", &mode(self.mode), &mode(want.mode)));
+            changes.extend(field(self.path.as_str(), "mode", &mode(self.mode), &mode(want.mode)));
         }
         changes
     }
@@ -187,7 +186,7 @@ impl Resource for NocloudIso {
     }
 
     fn apply(&self, _now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
-        super::content::need_parent(&self.dest, world)?;
+        need_parent(&self.dest, world)?;
         let bytes = want.image.as_ref().map(|image| image.reveal().to_vec()).unwrap_or_default();
         world.write(&FileWrite {
             path: self.dest.clone(),
@@ -208,13 +207,14 @@ impl Resource for NocloudIso {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::laws::laws;
     use super::*;
-    use crate::param::Params;
-    use crate::resource::converge;
-    use crate::resource::laws::laws;
-    use crate::system::fake::Fake;
+    use okd_agent::param::Params;
+    use okd_agent::resource::converge;
+    use okd_agent::system::fake::Fake;
+    use std::sync::Arc;
 
     const PRIVATE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -233,10 +233,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    pub(crate) fn the_drive_keeps_the_laws() {
+    fn the_drive_keeps_the_laws() {
         for kind in [drive(&[]), drive(&[("host_key", "/etc/key".into())]), drive(&[("host_key", "/etc/none".into())])] {
-            laws(&kind, world);
-            laws(&kind, || world().file("/etc/cidata.iso", "no image"));
+            laws(&kind, &(Arc::new(world()) as Arc<dyn System>));
+            laws(&kind, &(Arc::new(world().file("/etc/cidata.iso", "no image")) as Arc<dyn System>));
         }
     }
 
