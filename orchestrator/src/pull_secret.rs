@@ -11,14 +11,25 @@ use serde_json::Value;
 pub fn quoted(text: &str) -> Result<String, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| {
         let typographic = text.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']);
-        let why = if typographic { ": its quotes are typographic ones" } else { "" };
+        let why = if typographic {
+            ": its quotes are typographic ones"
+        } else {
+            ""
+        };
         format!("is not JSON (line {}, column {}){why}", error.line(), error.column())
     })?;
-    let auths = value.get("auths").and_then(Value::as_object).filter(|auths| !auths.is_empty());
+    let auths = value
+        .get("auths")
+        .and_then(Value::as_object)
+        .filter(|auths| !auths.is_empty());
     let auths = auths.ok_or("has no `auths`")?;
     for (registry, entry) in auths {
-        let auth = entry.get("auth").and_then(Value::as_str).ok_or_else(|| format!("has no `auth` for {registry}"))?;
-        let fits = Base64::decode_vec(auth).is_ok_and(|bytes| matches!(bytes.iter().position(|byte| *byte == b':'), Some(1..)));
+        let auth = entry
+            .get("auth")
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("has no `auth` for {registry}"))?;
+        let fits = Base64::decode_vec(auth)
+            .is_ok_and(|bytes| matches!(bytes.iter().position(|byte| *byte == b':'), Some(1..)));
         if !fits {
             return Err(format!("has an `auth` for {registry} that is not `id:pass` in base64"));
         }
@@ -34,7 +45,10 @@ mod tests {
     #[test]
     fn a_good_one_becomes_one_line() {
         let text = "{\n  \"auths\": {\"fake\": {\"auth\": \"aWQ6cGFzcw==\"}}\n}\n";
-        assert_eq!(quoted(text).unwrap(), r#""{\"auths\":{\"fake\":{\"auth\":\"aWQ6cGFzcw==\"}}}""#);
+        assert_eq!(
+            quoted(text).unwrap(),
+            r#""{\"auths\":{\"fake\":{\"auth\":\"aWQ6cGFzcw==\"}}}""#
+        );
     }
 
     #[test]
@@ -50,7 +64,10 @@ mod tests {
             (r#"{"auths": {"fake": {"auth": "OnBhc3M="}}}"#, "not `id:pass`"),
         ] {
             let told = quoted(text).unwrap_err();
-            assert!(told.contains(word) && !told.contains("bar") && !told.contains("aWRw"), "{told}");
+            assert!(
+                told.contains(word) && !told.contains("bar") && !told.contains("aWRw"),
+                "{told}"
+            );
         }
     }
 }

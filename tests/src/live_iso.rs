@@ -7,8 +7,16 @@ use std::path::Path;
 const SECTOR: usize = 2048;
 /// Boot loaders, with what stands before the kernel arguments and after them.
 const LOADERS: [(&str, &str, &str); 2] = [
-    ("EFI/fedora/grub.cfg", "set timeout=1\nmenuentry 'live' {\n\tlinux /images/pxeboot/vmlinuz ", "\n\tinitrd /images/pxeboot/initrd.img /images/ignition.img\n}\n"),
-    ("isolinux/isolinux.cfg", "default linux\nlabel linux\n  kernel /images/pxeboot/vmlinuz\n  append initrd=/images/pxeboot/initrd.img,/images/ignition.img ", "\n"),
+    (
+        "EFI/fedora/grub.cfg",
+        "set timeout=1\nmenuentry 'live' {\n\tlinux /images/pxeboot/vmlinuz ",
+        "\n\tinitrd /images/pxeboot/initrd.img /images/ignition.img\n}\n",
+    ),
+    (
+        "isolinux/isolinux.cfg",
+        "default linux\nlabel linux\n  kernel /images/pxeboot/vmlinuz\n  append initrd=/images/pxeboot/initrd.img,/images/ignition.img ",
+        "\n",
+    ),
 ];
 
 /// See the module.
@@ -76,7 +84,16 @@ fn record(node: &Node, name: &[u8]) -> Vec<u8> {
     all.extend(both(node.sector));
     all.extend(both(node.length));
     all.extend([125, 7, 1, 0, 0, 0, 0]);
-    all.extend([if node.bytes.is_none() { 2 } else { 0 }, 0, 0, 1, 0, 0, 1, name.len() as u8]);
+    all.extend([
+        if node.bytes.is_none() { 2 } else { 0 },
+        0,
+        0,
+        1,
+        0,
+        0,
+        1,
+        name.len() as u8,
+    ]);
     all.extend(name);
     if all.len() % 2 == 1 {
         all.push(0);
@@ -94,7 +111,10 @@ impl LiveIso {
             "size": self.kargs_room
         });
         files.push(("coreos/kargs.jso".to_owned(), info.to_string().into_bytes()));
-        files.push(("coreos/igninfo.jso".to_owned(), json!({ "file": "images/ignition.img" }).to_string().into_bytes()));
+        files.push((
+            "coreos/igninfo.jso".to_owned(),
+            json!({ "file": "images/ignition.img" }).to_string().into_bytes(),
+        ));
         let features = json!({ "installer-config": self.installer_config, "live-initrd-network": true });
         files.push(("coreos/features.jso".to_owned(), features.to_string().into_bytes()));
         files.push(("images/ignition.img".to_owned(), vec![0; self.ignition_room]));
@@ -117,14 +137,28 @@ impl LiveIso {
         let files = files.into_iter().map(|(path, bytes)| (path, Some(bytes)));
         folders
             .chain(files)
-            .map(|(path, bytes)| Node { length: bytes.as_ref().map_or(SECTOR, Vec::len), path, bytes, sector: 0 })
+            .map(|(path, bytes)| Node {
+                length: bytes.as_ref().map_or(SECTOR, Vec::len),
+                path,
+                bytes,
+                sector: 0,
+            })
             .collect()
     }
 
     fn descriptor(&self, root: &Node, sectors: usize, table: usize) -> Vec<u8> {
         let text = |text: &str, length: usize| format!("{text:<length$}").into_bytes();
         let mut all = b"\x01CD001\x01\0".to_vec();
-        all.extend([text("LINUX", 32), text(&self.volume, 32), vec![0; 8], both(sectors), vec![0; 32]].concat());
+        all.extend(
+            [
+                text("LINUX", 32),
+                text(&self.volume, 32),
+                vec![0; 8],
+                both(sectors),
+                vec![0; 32],
+            ]
+            .concat(),
+        );
         all.extend([1, 0, 0, 1, 1, 0, 0, 1, 0, 8, 8, 0]);
         all.extend(both(table));
         all.extend(19_u32.to_le_bytes());
@@ -149,17 +183,30 @@ impl LiveIso {
             next += node.length.div_ceil(SECTOR).max(1);
         }
         let mut image = vec![0; next * SECTOR];
-        let mut put = |sector: usize, bytes: &[u8]| image[sector * SECTOR..sector * SECTOR + bytes.len()].copy_from_slice(bytes);
+        let mut put =
+            |sector: usize, bytes: &[u8]| image[sector * SECTOR..sector * SECTOR + bytes.len()].copy_from_slice(bytes);
         let folders: Vec<&Node> = nodes.iter().filter(|node| node.bytes.is_none()).collect();
         let number = |path: &str| folders.iter().position(|folder| folder.path == path).unwrap() as u16 + 1;
         let table = |little: bool| {
             let mut all = Vec::new();
             for folder in &folders {
-                let name = if folder.path.is_empty() { vec![0] } else { base(&folder.path).to_uppercase().into_bytes() };
+                let name = if folder.path.is_empty() {
+                    vec![0]
+                } else {
+                    base(&folder.path).to_uppercase().into_bytes()
+                };
                 all.extend([name.len() as u8, 0]);
                 let (sector, above) = (folder.sector as u32, number(parent(&folder.path)));
-                all.extend(if little { sector.to_le_bytes() } else { sector.to_be_bytes() });
-                all.extend(if little { above.to_le_bytes() } else { above.to_be_bytes() });
+                all.extend(if little {
+                    sector.to_le_bytes()
+                } else {
+                    sector.to_be_bytes()
+                });
+                all.extend(if little {
+                    above.to_le_bytes()
+                } else {
+                    above.to_be_bytes()
+                });
                 all.extend(&name);
                 all.resize(all.len().next_multiple_of(2), 0);
             }
@@ -176,9 +223,16 @@ impl LiveIso {
             }
             let above = &folders[usize::from(number(parent(&node.path))) - 1];
             let mut entries: Vec<Vec<u8>> = vec![record(node, &[0]), record(above, &[1])];
-            for inner in nodes.iter().filter(|inner| !inner.path.is_empty() && parent(&inner.path) == node.path) {
+            for inner in nodes
+                .iter()
+                .filter(|inner| !inner.path.is_empty() && parent(&inner.path) == node.path)
+            {
                 let name = base(&inner.path).to_uppercase();
-                let name = if inner.bytes.is_some() { format!("{name};1") } else { name };
+                let name = if inner.bytes.is_some() {
+                    format!("{name};1")
+                } else {
+                    name
+                };
                 entries.push(record(inner, name.as_bytes()));
             }
             let folder = entries.concat();
@@ -187,7 +241,10 @@ impl LiveIso {
         }
         let at = |path: &str| nodes.iter().find(|node| node.path == path).unwrap().sector * SECTOR;
         let areas = Areas {
-            kargs: LOADERS.iter().map(|(path, before, _)| at(path) + before.len()).collect(),
+            kargs: LOADERS
+                .iter()
+                .map(|(path, before, _)| at(path) + before.len())
+                .collect(),
             ignition: at("images/ignition.img"),
         };
         (image, areas)

@@ -84,7 +84,10 @@ struct Base {
 
 impl View for State {
     fn changes(&self, want: &Self) -> Vec<Change> {
-        let item = |sign| Change::Item { sign, text: self.dest.to_string() };
+        let item = |sign| Change::Item {
+            sign,
+            text: self.dest.to_string(),
+        };
         let (now, after) = match (&self.image, &want.image) {
             (None, None) => return Vec::new(),
             (Some(_), None) => return vec![item(Sign::Removed)],
@@ -101,14 +104,22 @@ impl View for State {
         changes.extend(field(self.dest.as_str(), "kernel arguments", kargs, &after.kargs));
         let (before, shown) = (live::shown(config), live::shown(&after.config));
         let find = |texts: &[(String, String)], name: &str| {
-            texts.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone().into_bytes())
+            texts
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, text)| text.clone().into_bytes())
         };
         let mut names: Vec<&String> = before.iter().chain(&shown).map(|(name, _)| name).collect();
         names.sort();
         names.dedup();
         for name in names {
             let path = format!("{}:{name}", self.dest);
-            changes.extend(diff::text(&path, find(&before, name).as_deref(), find(&shown, name).as_deref(), ""));
+            changes.extend(diff::text(
+                &path,
+                find(&before, name).as_deref(),
+                find(&shown, name).as_deref(),
+                "",
+            ));
         }
         if let Some(now) = now {
             let mode = |mode: u32| format!("{mode:04o}");
@@ -150,25 +161,45 @@ impl CoreosIso {
         };
         let Some(found) = found else { return Ok(None) };
         let mode = world.stat(&self.dest)?.map_or(0, |meta| meta.mode);
-        let nothing = Made { release: String::new(), kargs: String::new(), config: String::new(), mode };
+        let nothing = Made {
+            release: String::new(),
+            kargs: String::new(),
+            config: String::new(),
+            mode,
+        };
         let Ok(image) = found else { return Ok(Some(nothing)) };
         // What another program put there shows as nothing, and is replaced.
         let config = image.config().unwrap_or_default();
         let (release, kargs) = (image.release(), image.kargs().unwrap_or_default());
-        Ok(Some(Made { release, kargs, config, mode }))
+        Ok(Some(Made {
+            release,
+            kargs,
+            config,
+            mode,
+        }))
     }
 
     fn base(&self, world: &dyn System) -> Result<Option<Base>, ResourceError> {
-        let (Some(src), Presence::Present) = (&self.src, self.state) else { return Ok(None) };
+        let (Some(src), Presence::Present) = (&self.src, self.state) else {
+            return Ok(None);
+        };
         let image = image(src, world)?.ok_or_else(|| refused(src, "there is no such live ISO"))?;
         let image = image.map_err(|problem| refused(src, &problem))?;
         if self.dest_device.is_some() && !image.configures_installer() {
-            return Err(refused(src, "this release does not read the installer's configuration; give `coreos.inst.…` by `live_kargs_append`"));
+            return Err(refused(
+                src,
+                "this release does not read the installer's configuration; give `coreos.inst.…` by `live_kargs_append`",
+            ));
         }
         let kargs = image.kargs().map_err(|problem| refused(src, &problem))?;
         let wanted = self.kargs(&kargs);
-        image.fits(&wanted, &self.config()).map_err(|problem| refused(src, &problem))?;
-        Ok(Some(Base { release: image.release(), kargs }))
+        image
+            .fits(&wanted, &self.config())
+            .map_err(|problem| refused(src, &problem))?;
+        Ok(Some(Base {
+            release: image.release(),
+            kargs,
+        }))
     }
 
     fn appended(&self) -> Vec<String> {
@@ -187,22 +218,35 @@ impl CoreosIso {
 
     /// The live system's Ignition configuration; empty where none is needed.
     fn config(&self) -> String {
-        let pointer = self.ignition_url.as_ref().map(|url| live::pointer(url, self.ignition_hash.as_deref()));
+        let pointer = self
+            .ignition_url
+            .as_ref()
+            .map(|url| live::pointer(url, self.ignition_hash.as_deref()));
         let dest = self.dest_ignition.as_ref().map(live::text).or(pointer);
-        live::config(self.dest_device.as_deref(), dest.as_deref(), self.live_ignition.as_ref().map(live::text).as_deref())
+        live::config(
+            self.dest_device.as_deref(),
+            dest.as_deref(),
+            self.live_ignition.as_ref().map(live::text).as_deref(),
+        )
     }
 
     /// Copies the image beside the place where it goes, in the file system where that can be done, and puts it there once its areas are
     /// written.
     fn make(&self, want: &Made, world: &dyn System) -> Result<(), ResourceError> {
-        let Some(src) = &self.src else { return Err(ResourceError::message("it needs `src`")) };
+        let Some(src) = &self.src else {
+            return Err(ResourceError::message("it needs `src`"));
+        };
         let parent = self.dest.parent().unwrap_or_else(|| self.dest.clone());
         let fresh = parent.join(&format!(".{}.okd-play", self.dest.name()));
-        let created = Declared { creates: vec![fresh.clone()], ..Declared::default() };
+        let created = Declared {
+            creates: vec![fresh.clone()],
+            ..Declared::default()
+        };
         let copy = ["cp", "--reflink=auto", "--", src.as_str(), fresh.as_str()];
         let copied = acting::run(world, &Action::new(&copy, Effect::Declared(created)))?;
         if !copied.predicted {
-            let written = Image::open(fresh.as_str()).and_then(|image| image.write(&want.kargs, &want.config, want.mode));
+            let written =
+                Image::open(fresh.as_str()).and_then(|image| image.write(&want.kargs, &want.config, want.mode));
             if let Err(problem) = written {
                 world.remove(&fresh, Removal::File)?;
                 return Err(refused(&self.dest, &problem));
@@ -254,21 +298,32 @@ impl Resource for CoreosIso {
         }
         match (&self.ignition_url, &self.ignition_hash) {
             (Some(url), None) if !url.starts_with("https://") => {
-                wrong.push("`ignition_url` needs `ignition_hash`: nothing else tells whose configuration it is".to_owned());
+                wrong.push(
+                    "`ignition_url` needs `ignition_hash`: nothing else tells whose configuration it is".to_owned(),
+                );
             }
             (None, Some(_)) => wrong.push("`ignition_hash` needs `ignition_url`".to_owned()),
             (_, Some(hash)) => wrong.extend(hash_problem(hash)),
             _ => {}
         }
-        for (name, value) in [("dest_ignition", &self.dest_ignition), ("live_ignition", &self.live_ignition)] {
+        for (name, value) in [
+            ("dest_ignition", &self.dest_ignition),
+            ("live_ignition", &self.live_ignition),
+        ] {
             let Some(value) = value else { continue };
             let version = serde_json::from_str::<serde_json::Value>(&live::text(value)).ok();
             let version = version.and_then(|config| config["ignition"]["version"].as_str().map(str::to_owned));
             if !version.is_some_and(|version| version.starts_with("3.")) {
-                wrong.push(format!("`{name}` is an Ignition configuration with `ignition: {{version: 3.…}}`"));
+                wrong.push(format!(
+                    "`{name}` is an Ignition configuration with `ignition: {{version: 3.…}}`"
+                ));
             }
         }
-        if self.appended().iter().any(|word| word.contains(char::is_whitespace) || word.is_empty()) {
+        if self
+            .appended()
+            .iter()
+            .any(|word| word.contains(char::is_whitespace) || word.is_empty())
+        {
             wrong.push("`live_kargs_append`: an argument has no blanks".to_owned());
         }
         if Secrets::marked(&self.config()) || Secrets::marked(&self.kargs("")) {
@@ -281,7 +336,11 @@ impl Resource for CoreosIso {
         if let Some(meta) = world.stat(&self.dest)?.filter(|meta| meta.kind == FileKind::Directory) {
             return Err(SystemError::wrong_kind(&self.dest, "an image", meta.kind).into());
         }
-        Ok(State { dest: self.dest.clone(), base: self.base(world)?, image: self.made(world)? })
+        Ok(State {
+            dest: self.dest.clone(),
+            base: self.base(world)?,
+            image: self.made(world)?,
+        })
     }
 
     fn desire(&self, now: &State) -> Result<State, ResourceError> {
@@ -307,7 +366,12 @@ impl Resource for CoreosIso {
 
     fn result(&self, state: &State) -> Map {
         let mut result = map([("dest", self.dest.as_str().into())]);
-        result.extend(state.image.iter().map(|image| ("kargs".to_owned(), image.kargs.as_str().into())));
+        result.extend(
+            state
+                .image
+                .iter()
+                .map(|image| ("kargs".to_owned(), image.kargs.as_str().into())),
+        );
         result
     }
 }

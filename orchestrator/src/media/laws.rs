@@ -14,10 +14,18 @@ pub(super) fn laws<R: Resource<World = dyn System>>(resource: &R, world: &Arc<dy
     let applied = converge(resource, world.as_ref(), None);
     match (planned, applied) {
         (Ok(planned), Ok(applied)) => {
-            assert_eq!((&planned.status, &planned.diff), (&applied.status, &applied.diff), "fidelity: {resource:?}");
+            assert_eq!(
+                (&planned.status, &planned.diff),
+                (&applied.status, &applied.diff),
+                "fidelity: {resource:?}"
+            );
             for world in [&plan, world] {
                 let settled = converge(resource, world.as_ref(), None).unwrap();
-                assert_eq!((settled.status, settled.diff), (Status::Same, Vec::new()), "idempotence: {resource:?}");
+                assert_eq!(
+                    (settled.status, settled.diff),
+                    (Status::Same, Vec::new()),
+                    "idempotence: {resource:?}"
+                );
             }
         }
         (Err(planned), Err(applied)) => assert_eq!(planned.message, applied.message),

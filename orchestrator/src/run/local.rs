@@ -717,7 +717,9 @@ fn openshift_install(context: &Context, mut given: Map, scope: &Arc<dyn Scope>) 
         let quoted = crate::pull_secret::quoted(&text).map_err(|problem| {
             Diagnostic::new("wrong-value", format!("the pull secret {problem}"))
                 .at(span, "")
-                .help("it is JSON such as {\"auths\": {\"quay.io\": {\"auth\": …}}}, where `auth` is `id:pass` in base64")
+                .help(
+                    "it is JSON such as {\"auths\": {\"quay.io\": {\"auth\": …}}}, where `auth` is `id:pass` in base64",
+                )
         })?;
         given.insert("pull_secret".to_owned(), keeper.derive("pull_secret", quoted).into());
     }

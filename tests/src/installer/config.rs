@@ -41,9 +41,12 @@ pub(super) struct Config {
 impl Config {
     /// Reads and checks a text.
     pub(super) fn read(text: &str, newer: bool, log: &mut Log) -> Result<Config, Ended> {
-        let value = yaml::read(text).map_err(|error| Ended::config(format!("failed to unmarshal install-config.yaml: {error}")))?;
+        let value = yaml::read(text)
+            .map_err(|error| Ended::config(format!("failed to unmarshal install-config.yaml: {error}")))?;
         let Some(entries) = value.as_object() else {
-            return Err(Ended::config("failed to upconvert install config: apiVersion: Required value: must specify api version"));
+            return Err(Ended::config(
+                "failed to upconvert install config: apiVersion: Required value: must specify api version",
+            ));
         };
         if value["apiVersion"] != "v1" {
             let said = "failed to upconvert install config: apiVersion: Required value: must be v1";
@@ -52,9 +55,14 @@ impl Config {
         if let Some(field) = entries.keys().find(|key| !FIELDS.contains(&key.as_str())) {
             log.say("warning", &format!("failed to parse first occurrence of unknown field: error unmarshaling JSON: while decoding JSON: json: unknown field {field:?}"));
         }
-        for (field, fits) in [("compute", entries.get("compute").is_none_or(Value::is_array)), ("metadata", value["metadata"].is_object())] {
+        for (field, fits) in [
+            ("compute", entries.get("compute").is_none_or(Value::is_array)),
+            ("metadata", value["metadata"].is_object()),
+        ] {
             if !fits {
-                let said = format!("failed to unmarshal install-config.yaml: json: cannot unmarshal into Go struct field InstallConfig.{field}");
+                let said = format!(
+                    "failed to unmarshal install-config.yaml: json: cannot unmarshal into Go struct field InstallConfig.{field}"
+                );
                 return Err(Ended::config(said));
             }
         }
@@ -67,7 +75,10 @@ impl Config {
         match wrong.as_slice() {
             [] => Ok(config),
             [one] => Err(Ended::config(format!("invalid \"install-config.yaml\" file: {one}"))),
-            many => Err(Ended::config(format!("invalid \"install-config.yaml\" file: [{}]", many.join(", ")))),
+            many => Err(Ended::config(format!(
+                "invalid \"install-config.yaml\" file: [{}]",
+                many.join(", ")
+            ))),
         }
     }
 
@@ -77,7 +88,11 @@ impl Config {
 
     /// The cluster's name with its domain.
     pub(super) fn domain(&self) -> String {
-        format!("{}.{}", self.name(), self.value["baseDomain"].as_str().unwrap_or_default())
+        format!(
+            "{}.{}",
+            self.name(),
+            self.value["baseDomain"].as_str().unwrap_or_default()
+        )
     }
 
     pub(super) fn pull_secret(&self) -> &str {
@@ -96,11 +111,15 @@ impl Config {
     /// Left out, or an empty list, means three.
     pub(super) fn workers(&self) -> i64 {
         let pools = self.value["compute"].as_array().filter(|pools| !pools.is_empty());
-        pools.map_or(3, |pools| pools.iter().map(|pool| pool["replicas"].as_i64().unwrap_or(3)).sum())
+        pools.map_or(3, |pools| {
+            pools.iter().map(|pool| pool["replicas"].as_i64().unwrap_or(3)).sum()
+        })
     }
 
     pub(super) fn network_type(&self) -> &str {
-        self.value["networking"]["networkType"].as_str().unwrap_or("OVNKubernetes")
+        self.value["networking"]["networkType"]
+            .as_str()
+            .unwrap_or("OVNKubernetes")
     }
 
     /// Networks of a sort, with the installer's own where none is given.
@@ -117,7 +136,10 @@ impl Config {
         let rfc = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'";
         let fits = |name: &str| {
             let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            !name.is_empty() && name.split('.').all(|label| !label.is_empty() && label.chars().all(good))
+            !name.is_empty()
+                && name
+                    .split('.')
+                    .all(|label| !label.is_empty() && label.chars().all(good))
         };
         let domain = self.value["baseDomain"].as_str().unwrap_or_default();
         if !fits(domain) {
@@ -128,7 +150,10 @@ impl Config {
         } else if !fits(self.name()) {
             wrong.push(format!("metadata.name: Invalid value: {:?}: {rfc}", self.name()));
         } else if self.name().len() > 54 {
-            wrong.push(format!("metadata.name: Invalid value: {:?}: cluster name is too long", self.name()));
+            wrong.push(format!(
+                "metadata.name: Invalid value: {:?}: cluster name is too long",
+                self.name()
+            ));
         }
     }
 
@@ -141,15 +166,23 @@ impl Config {
         for (at, pool) in self.value["compute"].as_array().into_iter().flatten().enumerate() {
             let name = pool["name"].as_str().unwrap_or_default();
             if !["worker", "edge"].contains(&name) {
-                wrong.push(format!("compute[{at}].name: Unsupported value: {name:?}: supported values: \"worker\", \"edge\""));
+                wrong.push(format!(
+                    "compute[{at}].name: Unsupported value: {name:?}: supported values: \"worker\", \"edge\""
+                ));
             }
         }
         match self.value["platform"].as_object() {
             Some(platform) if platform.contains_key("none") && platform.len() == 1 => {}
-            _ => wrong.push("platform: Invalid value: \"\": must specify one of the platforms (this stand-in knows none alone)".to_owned()),
+            _ => wrong.push(
+                "platform: Invalid value: \"\": must specify one of the platforms (this stand-in knows none alone)"
+                    .to_owned(),
+            ),
         }
         if self.value["publish"] == "Internal" {
-            wrong.push("publish: Invalid value: \"Internal\": Internal publish strategy is not supported on \"none\" platform".to_owned());
+            wrong.push(
+                "publish: Invalid value: \"Internal\": Internal publish strategy is not supported on \"none\" platform"
+                    .to_owned(),
+            );
         }
     }
 
@@ -166,13 +199,19 @@ impl Config {
                     wrong.push(format!("{field}: Invalid value: {text:?}: must be in CIDR notation"));
                     continue;
                 };
-                let prefix = text.split('/').next_back().and_then(|prefix| prefix.parse().ok()).unwrap_or(0);
+                let prefix = text
+                    .split('/')
+                    .next_back()
+                    .and_then(|prefix| prefix.parse().ok())
+                    .unwrap_or(0);
                 if item["hostPrefix"].as_i64().is_some_and(|host| host < prefix) {
                     wrong.push(format!("{field}.hostPrefix: Invalid value: {}: cluster network host subnetwork prefix must not be larger size than CIDR {text}", item["hostPrefix"]));
                 }
                 for (other, there, (first, last)) in &all {
                     if range.0 <= *last && *first <= range.1 {
-                        wrong.push(format!("{field}: Invalid value: {text:?}: {key} must not overlap with {other} {there}"));
+                        wrong.push(format!(
+                            "{field}: Invalid value: {text:?}: {key} must not overlap with {other} {there}"
+                        ));
                     }
                 }
                 all.push((field, text, range));
@@ -212,7 +251,10 @@ impl Config {
 /// The first and the last address of a network.
 fn range(text: &str) -> Option<(u32, u32)> {
     let (address, prefix) = text.split_once('/')?;
-    let (address, prefix) = (u32::from(address.parse::<Ipv4Addr>().ok()?), prefix.parse::<u32>().ok().filter(|prefix| *prefix <= 32)?);
+    let (address, prefix) = (
+        u32::from(address.parse::<Ipv4Addr>().ok()?),
+        prefix.parse::<u32>().ok().filter(|prefix| *prefix <= 32)?,
+    );
     let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
     Some((address & mask, address | !mask))
 }

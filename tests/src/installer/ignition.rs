@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn data(text: &str) -> String {
-    format!("data:text/plain;charset=utf-8;base64,{}", Base64::encode_string(text.as_bytes()))
+    format!(
+        "data:text/plain;charset=utf-8;base64,{}",
+        Base64::encode_string(text.as_bytes())
+    )
 }
 
 /// The file of a role: where its machines get the rest, and whom they trust for that.
@@ -24,15 +27,21 @@ pub(super) fn role(config: &Config, role: &str, roots: &Files) -> String {
 
 /// What the bootstrap machine is told.
 pub(super) fn bootstrap(config: &Config, manifests: &[(String, String)], tls: &Files, kubeconfig: &str) -> String {
-    let file = |path: String, mode: u32, text: &str| {
-        json!({ "overwrite": true, "path": path, "user": { "name": "root" }, "contents": { "source": data(text) }, "mode": mode })
-    };
+    let file = |path: String, mode: u32, text: &str| json!({ "overwrite": true, "path": path, "user": { "name": "root" }, "contents": { "source": data(text) }, "mode": mode });
     let mut files = vec![
-        file("/etc/motd".to_owned(), 0o644, "This is the bootstrap node; it will be destroyed when the master is fully up.\n"),
+        file(
+            "/etc/motd".to_owned(),
+            0o644,
+            "This is the bootstrap node; it will be destroyed when the master is fully up.\n",
+        ),
         file("/root/.docker/config.json".to_owned(), 0o600, config.pull_secret()),
         file("/opt/openshift/auth/kubeconfig".to_owned(), 0o600, kubeconfig),
     ];
-    files.extend(manifests.iter().map(|(name, text)| file(format!("/opt/openshift/{name}"), 0o644, text)));
+    files.extend(
+        manifests
+            .iter()
+            .map(|(name, text)| file(format!("/opt/openshift/{name}"), 0o644, text)),
+    );
     files.extend(tls.iter().map(|(name, text)| {
         let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
         file(format!("/opt/openshift/tls/{name}"), mode, text.as_str().unwrap())
@@ -64,7 +73,10 @@ pub(super) fn kubeconfig(config: &Config, tls: &Files) -> String {
 #[must_use]
 pub fn file_of(ignition: &str, path: &str) -> Option<String> {
     let value: Value = serde_json::from_str(ignition).ok()?;
-    let file = value["storage"]["files"].as_array()?.iter().find(|file| file["path"] == path)?;
+    let file = value["storage"]["files"]
+        .as_array()?
+        .iter()
+        .find(|file| file["path"] == path)?;
     let (_, text) = file["contents"]["source"].as_str()?.split_once("base64,")?;
     String::from_utf8(Base64::decode_vec(text).ok()?).ok()
 }

@@ -31,7 +31,8 @@ struct Settings {
 impl Settings {
     fn from_environment() -> Settings {
         let word = |name: &str| std::env::var(name).ok();
-        let seconds = |name: &str, default| Duration::from_secs(word(name).and_then(|text| text.parse().ok()).unwrap_or(default));
+        let seconds =
+            |name: &str, default| Duration::from_secs(word(name).and_then(|text| text.parse().ok()).unwrap_or(default));
         Settings {
             newer: word("OKD_STAND_IN_LIKE").as_deref() != Some("4.16"),
             release: word("OKD_STAND_IN_RELEASE").unwrap_or_else(|| "4.19.0-okd-scos.1".to_owned()),
@@ -49,7 +50,10 @@ struct Ended {
 
 impl Ended {
     fn general(message: impl Into<String>) -> Ended {
-        Ended { code: 1, message: message.into() }
+        Ended {
+            code: 1,
+            message: message.into(),
+        }
     }
 
     /// The install-config is refused.
@@ -83,7 +87,11 @@ impl Log {
             true => format!("{message:?}"),
             false => message.to_owned(),
         };
-        if LEVELS.iter().position(|known| *known == level).is_some_and(|at| at <= self.shown) {
+        if LEVELS
+            .iter()
+            .position(|known| *known == level)
+            .is_some_and(|at| at <= self.shown)
+        {
             let _ = writeln!(std::io::stderr(), "level={level} msg={quoted}");
         }
         if let Some(file) = &mut self.file {
@@ -92,7 +100,8 @@ impl Log {
     }
 }
 
-const HELP: &str = "Creates OpenShift clusters (a stand-in of okd-play's tests)\n\nUsage:\n  openshift-install [command]\n";
+const HELP: &str =
+    "Creates OpenShift clusters (a stand-in of okd-play's tests)\n\nUsage:\n  openshift-install [command]\n";
 
 /// What the command line asks for.
 struct Asked {
@@ -102,7 +111,11 @@ struct Asked {
 }
 
 fn asked(words: impl Iterator<Item = String>) -> Asked {
-    let mut asked = Asked { words: Vec::new(), folder: ".".into(), level: "info".to_owned() };
+    let mut asked = Asked {
+        words: Vec::new(),
+        folder: ".".into(),
+        level: "info".to_owned(),
+    };
     let mut words = words.peekable();
     while let Some(word) = words.next() {
         let (name, value) = match word.split_once('=') {
@@ -123,7 +136,11 @@ fn asked(words: impl Iterator<Item = String>) -> Asked {
 pub fn run(words: impl Iterator<Item = String>) -> u8 {
     let (asked, settings) = (asked(words), Settings::from_environment());
     let Some(shown) = LEVELS.iter().position(|known| *known == asked.level) else {
-        let _ = writeln!(std::io::stderr(), "level=fatal msg=\"invalid log-level: not a valid logrus Level: {:?}\"", asked.level);
+        let _ = writeln!(
+            std::io::stderr(),
+            "level=fatal msg=\"invalid log-level: not a valid logrus Level: {:?}\"",
+            asked.level
+        );
         return 1;
     };
     let mut log = Log { file: None, shown };
@@ -138,7 +155,9 @@ pub fn run(words: impl Iterator<Item = String>) -> u8 {
             );
             return 0;
         }
-        ["create", what @ ("manifests" | "ignition-configs" | "cluster")] => create(what, &asked.folder, &settings, &mut log),
+        ["create", what @ ("manifests" | "ignition-configs" | "cluster")] => {
+            create(what, &asked.folder, &settings, &mut log)
+        }
         _ => {
             let _ = write!(std::io::stdout(), "{HELP}");
             return 0;
@@ -156,9 +175,16 @@ pub fn run(words: impl Iterator<Item = String>) -> u8 {
 fn create(what: &str, folder: &Path, settings: &Settings, log: &mut Log) -> Result<(), Ended> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-    let opened = OpenOptions::new().create(true).append(true).mode(0o644).open(folder.join(".openshift_install.log"));
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o644)
+        .open(folder.join(".openshift_install.log"));
     log.file = Some(opened.map_err(|error| Ended::general(format!("failed to open log file: {error}")))?);
-    log.say("warning", "this is a stand-in of okd-play's tests, not openshift-install");
+    log.say(
+        "warning",
+        "this is a stand-in of okd-play's tests, not openshift-install",
+    );
     let mut store = store::Store::open(folder, settings)?;
     store.load(log)?;
     match what {
@@ -166,14 +192,19 @@ fn create(what: &str, folder: &Path, settings: &Settings, log: &mut Log) -> Resu
         "ignition-configs" => store.ignition_configs(log),
         _ => {
             store.consume(log)?;
-            Err(Ended::general("failed to fetch Cluster: platform none is a UPI platform, for which no cluster can be created"))
+            Err(Ended::general(
+                "failed to fetch Cluster: platform none is a UPI platform, for which no cluster can be created",
+            ))
         }
     }
 }
 
 /// Asks, as the real one does where nothing tells it: nothing is an answer to a menu without `none`.
 fn ask() -> Ended {
-    let _ = write!(std::io::stdout(), "? Platform  [Use arrows to move, type to filter]\n> aws\n  azure\n  vsphere\n");
+    let _ = write!(
+        std::io::stdout(),
+        "? Platform  [Use arrows to move, type to filter]\n> aws\n  azure\n  vsphere\n"
+    );
     let _ = std::io::stdout().flush();
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     Ended::general(

@@ -28,13 +28,24 @@ impl<'a> Store<'a> {
             Err(_) => Map::new(),
             Ok(text) => match serde_json::from_str(&text) {
                 Ok(Value::Object(state)) => state,
-                _ => return Err(Ended::general(format!("failed to unmarshal state file {STATE:?}: invalid character"))),
+                _ => {
+                    return Err(Ended::general(format!(
+                        "failed to unmarshal state file {STATE:?}: invalid character"
+                    )));
+                }
             },
         };
         if state.get("like").is_some_and(|like| *like != settings.newer) {
-            return Err(Ended::general("failed to load asset \"Install Config\": json: cannot unmarshal an asset from the state file"));
+            return Err(Ended::general(
+                "failed to load asset \"Install Config\": json: cannot unmarshal an asset from the state file",
+            ));
         }
-        Ok(Store { folder: folder.to_owned(), settings, state, config: None })
+        Ok(Store {
+            folder: folder.to_owned(),
+            settings,
+            state,
+            config: None,
+        })
     }
 
     fn text(&self, key: &str) -> &str {
@@ -43,7 +54,9 @@ impl<'a> Store<'a> {
 
     fn texts(&self, key: &str) -> Vec<(String, String)> {
         let entries = self.state.get(key).and_then(Value::as_object).into_iter().flatten();
-        entries.map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned())).collect()
+        entries
+            .map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned()))
+            .collect()
     }
 
     fn keep(&mut self, key: &str, files: Vec<(String, String)>) {
@@ -63,7 +76,10 @@ impl<'a> Store<'a> {
     pub(super) fn load(&mut self, log: &mut Log) -> Result<(), Ended> {
         let path = self.folder.join(CONFIG);
         if path.is_dir() {
-            return Err(Ended::config(format!("failed to read file: read {}: is a directory", path.display())));
+            return Err(Ended::config(format!(
+                "failed to read file: read {}: is a directory",
+                path.display()
+            )));
         }
         let remembered = self.text(CONFIG).to_owned();
         let text = match std::fs::read_to_string(&path) {
@@ -72,9 +88,16 @@ impl<'a> Store<'a> {
             Err(_) => remembered.clone(),
         };
         let config = Config::read(&text, self.settings.newer, log)?;
-        let known = (!remembered.is_empty()).then(|| yaml::read(&remembered)).and_then(Result::ok);
+        let known = (!remembered.is_empty())
+            .then(|| yaml::read(&remembered))
+            .and_then(Result::ok);
         if known.as_ref().is_some_and(|known| *known != config.value) {
-            for what in ["Master Machines", "Openshift Manifests", "Common Manifests", "Bootstrap Ignition Config"] {
+            for what in [
+                "Master Machines",
+                "Openshift Manifests",
+                "Common Manifests",
+                "Bootstrap Ignition Config",
+            ] {
                 log.say("warning", &format!("Discarding the {what} that was provided in the target directory because its dependencies are dirty and it needs to be regenerated"));
             }
             let roots = self.made("roots");
@@ -100,7 +123,10 @@ impl<'a> Store<'a> {
             self.state.insert("roots".to_owned(), tls::roots(&config).into());
         }
         if self.text("infra").is_empty() {
-            self.state.insert("infra".to_owned(), format!("{}-{}", config.name(), tls::random(5)).into());
+            self.state.insert(
+                "infra".to_owned(),
+                format!("{}-{}", config.name(), tls::random(5)).into(),
+            );
             let id: Vec<String> = [8, 4, 4, 4, 12].map(tls::random).into();
             self.state.insert("id".to_owned(), id.join("-").into());
         }
@@ -129,7 +155,12 @@ impl<'a> Store<'a> {
         if let Some(parent) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o750).create(parent)?;
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o640)
+            .open(path)?;
         Ok(file.write_all(text.as_bytes())?)
     }
 
@@ -137,8 +168,20 @@ impl<'a> Store<'a> {
     fn merged(&self, log: &mut Log) -> Result<Vec<(String, String)>, Ended> {
         let mut files = self.texts("manifests");
         for folder in FOLDERS {
-            let Ok(entries) = std::fs::read_dir(self.folder.join(folder)) else { continue };
-            log.say("info", &format!("Consuming {} from target directory", if folder == "manifests" { "Common Manifests" } else { "Openshift Manifests" }));
+            let Ok(entries) = std::fs::read_dir(self.folder.join(folder)) else {
+                continue;
+            };
+            log.say(
+                "info",
+                &format!(
+                    "Consuming {} from target directory",
+                    if folder == "manifests" {
+                        "Common Manifests"
+                    } else {
+                        "Openshift Manifests"
+                    }
+                ),
+            );
             for entry in entries {
                 let name = entry?.file_name().to_string_lossy().into_owned();
                 if ![".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)) {
@@ -159,7 +202,10 @@ impl<'a> Store<'a> {
     pub(super) fn manifests(&mut self, log: &mut Log) -> Result<(), Ended> {
         let files = self.merged(log)?;
         if self.config().workers() == 0 {
-            log.say("warning", "Making control-plane schedulable by setting MastersSchedulable to true for Scheduler cluster settings");
+            log.say(
+                "warning",
+                "Making control-plane schedulable by setting MastersSchedulable to true for Scheduler cluster settings",
+            );
         }
         self.consume(log)?;
         for (name, text) in &files {
@@ -201,9 +247,13 @@ impl<'a> Store<'a> {
             self.put(&format!("{role}.ign"), &ignition::role(&config, role, &roots))?;
         }
         for (name, text) in &files {
-            if let Err(error) = yaml::read(text).and_then(|value| value.as_object().map(drop).ok_or_else(|| "not an object".to_owned())) {
+            if let Err(error) =
+                yaml::read(text).and_then(|value| value.as_object().map(drop).ok_or_else(|| "not an object".to_owned()))
+            {
                 self.save()?;
-                return Err(Ended::general(format!("failed to fetch Bootstrap Ignition Config: failed to generate asset: could not unmarshal {name:?}: {error}")));
+                return Err(Ended::general(format!(
+                    "failed to fetch Bootstrap Ignition Config: failed to generate asset: could not unmarshal {name:?}: {error}"
+                )));
             }
         }
         let same = self.texts("manifests") == files && self.folder.join("bootstrap.ign").exists();
@@ -232,15 +282,23 @@ impl<'a> Store<'a> {
     /// Only the file in the folder is looked at, as the real ones do.
     fn expired(&self, log: &mut Log) -> Result<(), Ended> {
         let path = self.folder.join("bootstrap.ign");
-        let Some(text) = std::fs::read_to_string(path).ok().filter(|text| is_expired(text)) else { return Ok(()) };
+        let Some(text) = std::fs::read_to_string(path).ok().filter(|text| is_expired(text)) else {
+            return Ok(());
+        };
         let _ = text;
         let level = if self.settings.newer { "error" } else { "warning" };
         for name in ["kubelet-signer", "aggregator-signer", "kube-apiserver-lb-server"] {
-            log.say(level, &format!("Bootstrap Ignition-Config Certificate {name}.crt expired"));
+            log.say(
+                level,
+                &format!("Bootstrap Ignition-Config Certificate {name}.crt expired"),
+            );
         }
         match self.settings.newer {
             true => {
-                log.say("error", "Please regenerate ignition configuration files in a new directory");
+                log.say(
+                    "error",
+                    "Please regenerate ignition configuration files in a new directory",
+                );
                 Err(Ended::general("13 certificates expired"))
             }
             false => {
@@ -253,9 +311,14 @@ impl<'a> Store<'a> {
 
 /// Asks openssl: this is a stand-in, and what reads certificates here is what is under test.
 fn is_expired(ignition: &str) -> bool {
-    let Some(pem) = ignition::file_of(ignition, "/opt/openshift/tls/kubelet-signer.crt") else { return false };
+    let Some(pem) = ignition::file_of(ignition, "/opt/openshift/tls/kubelet-signer.crt") else {
+        return false;
+    };
     let mut command = std::process::Command::new("openssl");
-    command.args(["x509", "-noout", "-checkend", "0"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    command
+        .args(["x509", "-noout", "-checkend", "0"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null());
     let Ok(mut child) = command.spawn() else { return false };
     let _ = child.stdin.take().map(|mut input| input.write_all(pem.as_bytes()));
     child.wait().is_ok_and(|status| !status.success())

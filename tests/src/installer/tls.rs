@@ -1,7 +1,10 @@
 //! The keys and certificates that end up below `/opt/openshift/tls` of the bootstrap machine.
 
 use super::config::Config;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,7 +33,13 @@ struct Shown {
 /// What is made together with the manifests: they live for ten years.
 pub(super) fn roots(config: &Config) -> Files {
     let mut files = Files::new();
-    sign(&Signer { name: "root-ca", life: YEAR * 10 }, &mut files);
+    sign(
+        &Signer {
+            name: "root-ca",
+            life: YEAR * 10,
+        },
+        &mut files,
+    );
     show(
         &Shown {
             name: "machine-config-server",
@@ -61,21 +70,75 @@ pub(super) fn all(config: &Config, roots: &Files, day: Duration) -> Files {
         sign(&Signer { name, life }, &mut files);
     }
     let domain = config.domain();
-    let client = |name, by, common, organisation, life| Shown { name, by, common, organisation, server: Vec::new(), life };
-    let server = |name, by, names: Vec<String>| Shown { name, by, common: "system:kube-apiserver", organisation: Some("kube-master"), server: names, life: day };
+    let client = |name, by, common, organisation, life| Shown {
+        name,
+        by,
+        common,
+        organisation,
+        server: Vec::new(),
+        life,
+    };
+    let server = |name, by, names: Vec<String>| Shown {
+        name,
+        by,
+        common: "system:kube-apiserver",
+        organisation: Some("kube-master"),
+        server: names,
+        life: day,
+    };
     for pair in [
-        client("admin-kubeconfig-client", "admin-kubeconfig-signer", "system:admin", Some("system:masters"), YEAR * 10),
-        client("aggregator-client", "aggregator-signer", "system:kube-apiserver-proxy", Some("kube-master"), day),
-        client("apiserver-proxy", "aggregator-signer", "system:kube-apiserver-proxy", Some("kube-master"), day),
-        server("kube-apiserver-lb-server", "kube-apiserver-lb-signer", vec![format!("api.{domain}")]),
-        server("kube-apiserver-internal-lb-server", "kube-apiserver-lb-signer", vec![format!("api-int.{domain}")]),
-        server("kube-apiserver-localhost-server", "kube-apiserver-localhost-signer", vec!["localhost".to_owned()]),
-        server("kube-apiserver-service-network-server", "kube-apiserver-service-network-signer", vec!["kubernetes.default.svc".to_owned()]),
+        client(
+            "admin-kubeconfig-client",
+            "admin-kubeconfig-signer",
+            "system:admin",
+            Some("system:masters"),
+            YEAR * 10,
+        ),
+        client(
+            "aggregator-client",
+            "aggregator-signer",
+            "system:kube-apiserver-proxy",
+            Some("kube-master"),
+            day,
+        ),
+        client(
+            "apiserver-proxy",
+            "aggregator-signer",
+            "system:kube-apiserver-proxy",
+            Some("kube-master"),
+            day,
+        ),
+        server(
+            "kube-apiserver-lb-server",
+            "kube-apiserver-lb-signer",
+            vec![format!("api.{domain}")],
+        ),
+        server(
+            "kube-apiserver-internal-lb-server",
+            "kube-apiserver-lb-signer",
+            vec![format!("api-int.{domain}")],
+        ),
+        server(
+            "kube-apiserver-localhost-server",
+            "kube-apiserver-localhost-signer",
+            vec!["localhost".to_owned()],
+        ),
+        server(
+            "kube-apiserver-service-network-server",
+            "kube-apiserver-service-network-signer",
+            vec!["kubernetes.default.svc".to_owned()],
+        ),
     ] {
         show(&pair, &mut files);
     }
     let text = |name: &str| files[&format!("{name}.crt")].as_str().unwrap().to_owned();
-    let bundle = ["kube-apiserver-lb-signer", "kube-apiserver-localhost-signer", "kube-apiserver-service-network-signer"].map(text).concat();
+    let bundle = [
+        "kube-apiserver-lb-signer",
+        "kube-apiserver-localhost-signer",
+        "kube-apiserver-service-network-signer",
+    ]
+    .map(text)
+    .concat();
     files.insert("kube-apiserver-complete-server-ca-bundle.crt".to_owned(), bundle.into());
     files
 }
@@ -97,7 +160,11 @@ fn named(common: &str, organisation: Option<&str>, life: Duration) -> Certificat
 fn ca(name: &str, life: Duration) -> CertificateParams {
     let mut params = named(name, Some("openshift"), life);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+        KeyUsagePurpose::KeyCertSign,
+    ];
     params
 }
 
@@ -131,5 +198,9 @@ fn show(pair: &Shown, files: &mut Files) {
 pub(super) fn random(length: usize) -> String {
     let digest = Sha256::digest(KeyPair::generate().unwrap().serialize_der());
     let letters = b"abcdefghijkmnpqrstuvwxyz23456789";
-    digest.iter().take(length).map(|byte| char::from(letters[usize::from(byte % 32)])).collect()
+    digest
+        .iter()
+        .take(length)
+        .map(|byte| char::from(letters[usize::from(byte % 32)]))
+        .collect()
 }

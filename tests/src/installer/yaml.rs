@@ -18,7 +18,11 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
 fn next<'t>(parser: &mut Parser<'t, StrInput<'t>>) -> Result<Event<'t>, String> {
     match parser.next_event() {
         Some(Ok((event, _))) => Ok(event),
-        Some(Err(error)) => Err(format!("error converting YAML to JSON: yaml: line {}: {}", error.marker().line(), error.info())),
+        Some(Err(error)) => Err(format!(
+            "error converting YAML to JSON: yaml: line {}: {}",
+            error.marker().line(),
+            error.info()
+        )),
         None => Ok(Event::StreamEnd),
     }
 }

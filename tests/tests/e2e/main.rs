@@ -5,6 +5,7 @@ mod agent;
 mod arrives;
 mod cut;
 mod faults;
+mod installer;
 mod interrupt;
 mod laws;
 mod plan;

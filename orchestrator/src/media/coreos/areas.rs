@@ -74,7 +74,8 @@ pub(super) struct Image {
 
 fn read(file: &File, extent: Extent) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; usize::try_from(extent.length).map_err(|error| error.to_string())?];
-    file.read_exact_at(&mut bytes, extent.at).map_err(|error| format!("it cannot be read: {error}"))?;
+    file.read_exact_at(&mut bytes, extent.at)
+        .map_err(|error| format!("it cannot be read: {error}"))?;
     Ok(bytes)
 }
 
@@ -84,7 +85,13 @@ fn record(bytes: &[u8]) -> Option<(Extent, String)> {
     let name = bytes.get(33..33 + usize::from(*bytes.get(32)?))?;
     let name = String::from_utf8_lossy(name).into_owned();
     let name = name.split(';').next().unwrap_or_default().to_owned();
-    Some((Extent { at: number(2)?.checked_mul(SECTOR)?, length: number(10)? }, name))
+    Some((
+        Extent {
+            at: number(2)?.checked_mul(SECTOR)?,
+            length: number(10)?,
+        },
+        name,
+    ))
 }
 
 fn find(file: &File, root: Extent, path: &str) -> Result<Option<Extent>, String> {
@@ -98,7 +105,10 @@ fn find(file: &File, root: Extent, path: &str) -> Result<Option<Extent>, String>
         for sector in folder.chunks(SECTOR as usize) {
             let mut at = 0;
             while let Some(size) = sector.get(at).map(|size| usize::from(*size)).filter(|size| *size > 0) {
-                found = found.or(sector.get(at..at + size).and_then(record).filter(|(_, name)| *name == part));
+                found = found.or(sector
+                    .get(at..at + size)
+                    .and_then(record)
+                    .filter(|(_, name)| *name == part));
                 at += size;
             }
         }
@@ -116,9 +126,13 @@ fn json<T: for<'a> Deserialize<'a>>(file: &File, root: Extent, name: &str) -> Re
         Some(extent) => Some(extent),
         None => find(file, root, &path)?,
     };
-    let Some(extent) = extent.filter(|extent| extent.length <= SMALL) else { return Ok(None) };
+    let Some(extent) = extent.filter(|extent| extent.length <= SMALL) else {
+        return Ok(None);
+    };
     let bytes = read(file, extent)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("its {path} cannot be read: {error}"))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| format!("its {path} cannot be read: {error}"))
 }
 
 impl Image {
@@ -130,9 +144,23 @@ impl Image {
         let strange = || "it is no CoreOS live ISO of 2021-09 or later".to_owned();
         let file = File::open(path).map_err(|error| format!("it cannot be opened: {error}"))?;
         let size = file.metadata().map_err(|error| error.to_string())?.len();
-        let descriptor = read(&file, Extent { at: DESCRIPTORS * SECTOR, length: SECTOR }).map_err(|_| strange())?;
-        let (root, _) = descriptor.get(..6).filter(|head| *head == b"\x01CD001").and_then(|_| record(&descriptor[156..])).ok_or_else(strange)?;
-        let sectors = descriptor.get(80..84).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let descriptor = read(
+            &file,
+            Extent {
+                at: DESCRIPTORS * SECTOR,
+                length: SECTOR,
+            },
+        )
+        .map_err(|_| strange())?;
+        let (root, _) = descriptor
+            .get(..6)
+            .filter(|head| *head == b"\x01CD001")
+            .and_then(|_| record(&descriptor[156..]))
+            .ok_or_else(strange)?;
+        let sectors = descriptor
+            .get(80..84)
+            .and_then(|four| four.try_into().ok())
+            .map_or(0, u32::from_le_bytes);
         if u64::from(sectors) * SECTOR > size {
             return Err("it is incomplete: it says of itself that it is larger".to_owned());
         }
@@ -142,12 +170,19 @@ impl Image {
         let mut areas = Vec::new();
         for place in &kargs.files {
             let extent = find(&file, root, &place.path)?.ok_or_else(|| format!("it has no {}", place.path))?;
-            let inside = kargs.size <= KARGS_LIMIT && place.offset.checked_add(kargs.size).is_some_and(|end| end <= extent.length);
+            let inside = kargs.size <= KARGS_LIMIT
+                && place
+                    .offset
+                    .checked_add(kargs.size)
+                    .is_some_and(|end| end <= extent.length);
             if !inside {
                 return Err(format!("its area for kernel arguments is not in {}", place.path));
             }
             areas.push(Area {
-                extent: Extent { at: extent.at + place.offset, length: kargs.size },
+                extent: Extent {
+                    at: extent.at + place.offset,
+                    length: kargs.size,
+                },
                 end: place.end.unwrap_or('\n'),
                 pad: place.pad.unwrap_or('#'),
             });
@@ -159,15 +194,25 @@ impl Image {
         let offset = ignition.offset.unwrap_or(0);
         let length = ignition.length.unwrap_or(extent.length.saturating_sub(offset));
         if length > IGNITION_LIMIT || offset.checked_add(length).is_none_or(|end| end > extent.length) {
-            return Err(format!("its area for an Ignition configuration is not in {}", ignition.file));
+            return Err(format!(
+                "its area for an Ignition configuration is not in {}",
+                ignition.file
+            ));
         }
-        let digest = Sha256::digest(&descriptor).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let digest = Sha256::digest(&descriptor)
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
         Ok(Image {
             path: path.into(),
             file,
             release: format!("{size} {digest}"),
             kargs: areas,
-            ignition: Extent { at: extent.at + offset, length },
+            ignition: Extent {
+                at: extent.at + offset,
+                length,
+            },
             installer_config: features.installer_config,
         })
     }
@@ -189,8 +234,14 @@ impl Image {
     pub(super) fn kargs(&self) -> Result<String, String> {
         let mut all = Vec::new();
         for area in &self.kargs {
-            let text = String::from_utf8(read(&self.file, area.extent)?).map_err(|_| "its kernel arguments are no text")?;
-            all.push(text.trim_end_matches(area.pad).trim_end_matches(area.end).trim().to_owned());
+            let text =
+                String::from_utf8(read(&self.file, area.extent)?).map_err(|_| "its kernel arguments are no text")?;
+            all.push(
+                text.trim_end_matches(area.pad)
+                    .trim_end_matches(area.end)
+                    .trim()
+                    .to_owned(),
+            );
         }
         let first = all.first().cloned().unwrap_or_default();
         match all.iter().all(|text| *text == first) {
@@ -207,7 +258,9 @@ impl Image {
         let bytes = read(&self.file, self.ignition)?;
         match bytes.iter().all(|byte| *byte == 0) {
             true => Ok(String::new()),
-            false => live::unpacked(&bytes).ok_or_else(|| "it holds an Ignition configuration of another program".to_owned()),
+            false => {
+                live::unpacked(&bytes).ok_or_else(|| "it holds an Ignition configuration of another program".to_owned())
+            }
         }
     }
 
@@ -218,7 +271,10 @@ impl Image {
     pub(super) fn fits(&self, kargs: &str, config: &str) -> Result<(), String> {
         let room = self.kargs.iter().map(|area| area.extent.length).min().unwrap_or(0);
         if kargs.len() as u64 + 1 > room {
-            return Err(format!("the kernel arguments take {} bytes, and there is room for {room}", kargs.len() + 1));
+            return Err(format!(
+                "the kernel arguments take {} bytes, and there is room for {room}",
+                kargs.len() + 1
+            ));
         }
         let size = live::packed(config).len() as u64;
         match size > self.ignition.length {
@@ -237,7 +293,10 @@ impl Image {
     pub(super) fn write(&self, kargs: &str, config: &str, mode: u32) -> Result<(), String> {
         self.fits(kargs, config)?;
         let said = |error: std::io::Error| error.to_string();
-        let file = OpenOptions::new().write(true).open(Path::new(&self.path)).map_err(said)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .open(Path::new(&self.path))
+            .map_err(said)?;
         for area in &self.kargs {
             let mut text = kargs.as_bytes().to_vec();
             text.push(area.end as u8);

@@ -35,16 +35,17 @@ fn data(text: &str) -> Json {
 /// The live system's configuration; empty where there is nothing to say. An empty one would not be the same: with one that it
 /// has, the live system lets nobody in at its console.
 pub(super) fn config(device: Option<&str>, dest: Option<&str>, live: Option<&str>) -> String {
-    let Some(device) = device else { return live.unwrap_or_default().to_owned() };
+    let Some(device) = device else {
+        return live.unwrap_or_default().to_owned();
+    };
     let file = |path: &str, text: &str| json!({ "path": path, "contents": data(text), "mode": 0o600 });
-    // JSON is YAML.
-    let mut installer = json!({ "dest-device": device });
+    let mut installer = format!("dest-device: {}\n", json!(device));
     let mut files = Vec::new();
     if let Some(dest) = dest {
-        installer["ignition-file"] = DEST.into();
+        installer += &format!("ignition-file: {DEST}\n");
         files.push(file(DEST, dest));
     }
-    files.push(file(INSTALLER, &format!("{installer}\n")));
+    files.push(file(INSTALLER, &installer));
     let mut config = json!({ "ignition": { "version": "3.2.0" }, "storage": { "files": files } });
     if let Some(live) = live {
         config["ignition"]["config"] = json!({ "merge": [data(live)] });
@@ -54,9 +55,14 @@ pub(super) fn config(device: Option<&str>, dest: Option<&str>, live: Option<&str
 
 /// What a configuration says, for people: itself without the files in it, and each of those.
 pub(super) fn shown(config: &str) -> Vec<(String, String)> {
-    let Ok(mut value) = serde_json::from_str::<Json>(config) else { return Vec::new() };
+    let Ok(mut value) = serde_json::from_str::<Json>(config) else {
+        return Vec::new();
+    };
     let open = |contents: &Json| {
-        let (_, text) = contents["source"].as_str()?.strip_prefix("data:")?.split_once("base64,")?;
+        let (_, text) = contents["source"]
+            .as_str()?
+            .strip_prefix("data:")?
+            .split_once("base64,")?;
         let text = String::from_utf8(Base64::decode_vec(text).ok()?).ok()?;
         Some(serde_json::from_str::<Json>(&text).map_or(text, |json| pretty(&json)))
     };
@@ -66,7 +72,12 @@ pub(super) fn shown(config: &str) -> Vec<(String, String)> {
         texts.push((file["path"].as_str().unwrap_or_default().to_owned(), text));
         file["contents"] = "shown by itself".into();
     }
-    for (number, merged) in value["ignition"]["config"]["merge"].as_array_mut().into_iter().flatten().enumerate() {
+    for (number, merged) in value["ignition"]["config"]["merge"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let Some(text) = open(merged) else { continue };
         texts.push((format!("merged-{}.ign", number + 1), text));
         *merged = "shown by itself".into();
@@ -81,9 +92,25 @@ fn pretty(value: &Json) -> String {
 
 /// An entry of a cpio archive in the form `newc` (initramfs buffer format, Documentation/driver-api/early-userspace).
 fn entry(name: &str, mode: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    let fields = [0, mode, 0, 0, 1, 0, bytes.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+    let fields = [
+        0,
+        mode,
+        0,
+        0,
+        1,
+        0,
+        bytes.len() as u32,
+        0,
+        0,
+        0,
+        0,
+        name.len() as u32 + 1,
+        0,
+    ];
     out.extend(b"070701");
-    fields.iter().for_each(|field| out.extend(format!("{field:08x}").into_bytes()));
+    fields
+        .iter()
+        .for_each(|field| out.extend(format!("{field:08x}").into_bytes()));
     out.extend(name.as_bytes());
     out.push(0);
     out.resize(out.len().next_multiple_of(4), 0);
@@ -139,12 +166,19 @@ mod tests {
     #[test]
     fn the_installer_is_told_the_disk_and_the_pinned_pointer() {
         let dest = pointer("http://10.0.0.1:8080/master.ign", Some("sha512-00"));
-        let config = config(Some("/dev/sda"), Some(&dest), Some("{\"ignition\":{\"version\":\"3.3.0\"}}"));
+        let config = config(
+            Some("/dev/sda"),
+            Some(&dest),
+            Some("{\"ignition\":{\"version\":\"3.3.0\"}}"),
+        );
         let shown = shown(&config);
         let names: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [CONFIG, DEST, INSTALLER, "merged-1.ign"]);
         assert!(shown[1].1.contains("\"hash\": \"sha512-00\""), "{}", shown[1].1);
-        assert_eq!(shown[2].1, "{\n  \"dest-device\": \"/dev/sda\",\n  \"ignition-file\": \"/etc/coreos/dest.ign\"\n}\n");
+        assert_eq!(
+            shown[2].1,
+            "dest-device: \"/dev/sda\"\nignition-file: /etc/coreos/dest.ign\n"
+        );
         assert_eq!(super::config(None, None, Some("x")), "x");
         assert_eq!(super::config(None, None, None), "");
     }
