@@ -47,11 +47,12 @@ pub(super) fn bootstrap(config: &Config, manifests: &[(String, String)], tls: &F
         file(format!("/opt/openshift/tls/{name}"), mode, text.as_str().unwrap())
     }));
     let unit = |name: &str| json!({ "name": name, "enabled": true, "contents": "[Service]\nExecStart=/bin/true\n" });
+    let units = ["bootkube.service", "kubelet.service", "approve-csr.service"].map(unit);
     json!({
         "ignition": { "version": "3.2.0" },
         "passwd": { "users": [{ "name": "core", "sshAuthorizedKeys": config.ssh_keys() }] },
         "storage": { "files": files },
-        "systemd": { "units": ["bootkube.service", "kubelet.service", "approve-csr.service"].map(unit) }
+        "systemd": { "units": units }
     })
     .to_string()
 }

@@ -115,7 +115,7 @@ pub(super) fn said(stderr: &str) -> String {
 
 /// Whether a word may be a key or a password rather than something to read.
 fn is_token(word: &str) -> bool {
-    let has = |kind: fn(&u8) -> bool| word.as_bytes().iter().any(|byte| kind(byte));
+    let has = |kind: fn(&u8) -> bool| word.as_bytes().iter().any(kind);
     word.len() >= 20 && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
 }
 
