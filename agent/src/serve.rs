@@ -2,7 +2,7 @@
 
 use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
-use crate::resource::{Failure, Outcome, Status, verified};
+use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
 use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
@@ -10,6 +10,7 @@ use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
 use crate::value::Map;
 use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
+use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,6 +69,28 @@ fn too_long(response: &Response, error: &io::Error) -> Response {
     }
 }
 
+/// What a session works on: [`Kind`], or kinds that only the process knows in which the session is.
+pub trait Work: Serialize {
+    /// See [`crate::resource::converge`].
+    ///
+    /// # Errors
+    /// As there.
+    fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>>;
+
+    /// See [`crate::resource::Resource::veil`].
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>);
+}
+
+impl Work for Kind {
+    fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+        Kind::converge(self, world, expect)
+    }
+
+    fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
+        Kind::veil(self, as_read);
+    }
+}
+
 /// The worlds of a session: the machine, and its prediction for plans.
 pub struct Session {
     witness: Arc<Witness>,
@@ -114,12 +137,13 @@ impl Session {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
             Request::Stop => self.stop.set(),
-            Request::Task(task) => return Some(self.task(*task)),
+            Request::Task(task) => return Some(self.step(*task)),
         }
         None
     }
 
-    fn task(&mut self, task: Task) -> Response {
+    /// Does a step.
+    pub fn step<K: Work>(&mut self, task: Task<K>) -> Response {
         let mark = self.plan.mark();
         let task = self.veiled(task);
         let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
@@ -138,7 +162,7 @@ impl Session {
     }
 
     /// The texts that a step wants in a file, as they will be read back: they are compared with what is read.
-    fn veiled(&self, mut task: Task) -> Task {
+    fn veiled<K: Work>(&self, mut task: Task<K>) -> Task<K> {
         if !self.veil.knows() {
             return task;
         }
@@ -151,7 +175,7 @@ impl Session {
         task
     }
 
-    fn run(&self, task: &Task) -> Reply {
+    fn run<K: Work>(&self, task: &Task<K>) -> Reply {
         let end = match task.pass {
             Pass::Plan => match &self.unfit {
                 Some(reason) => Err(failure(format!(
@@ -167,9 +191,9 @@ impl Session {
         }
     }
 
-    fn plan(&self, task: &Task) -> Result<Outcome, Box<Failure>> {
+    fn plan<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
         self.witness.watch(true);
-        let end = task.kind.converge(&with_env(self.plan.clone(), task), task.expect);
+        let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
         self.witness.watch(false);
         match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome {
@@ -186,9 +210,9 @@ impl Session {
         }
     }
 
-    fn apply(&self, task: &Task) -> Result<Outcome, Box<Failure>> {
+    fn apply<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
         let world = Watchful {
-            under: with_env(self.veil.clone(), task),
+            under: with_env(self.veil.clone(), &task.env),
             witness: self.witness.clone(),
             moved: Mutex::default(),
         };
@@ -198,7 +222,7 @@ impl Session {
         }
         let again = task
             .kind
-            .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), task), None)?;
+            .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), &task.env), None)?;
         verified(outcome, again)
     }
 }
@@ -220,10 +244,10 @@ fn failure(message: String) -> Box<Failure> {
     })
 }
 
-fn with_env(under: Arc<dyn System>, task: &Task) -> WithEnv {
+fn with_env(under: Arc<dyn System>, env: &[(String, String)]) -> WithEnv {
     WithEnv {
         under,
-        env: task.env.clone(),
+        env: env.to_vec(),
     }
 }
 

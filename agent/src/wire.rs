@@ -35,15 +35,15 @@ pub enum Request {
     Stop,
 }
 
-/// One step.
+/// One step. Its kind is one of those that agents have, unless it is worked on in this process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Task {
+pub struct Task<K = Kind> {
     /// Names the step in its answer.
     pub id: u64,
     /// Steps of this link that have to have ended well; otherwise this one is [`Reply::Held`].
     pub after: Vec<u64>,
     /// What to bring about.
-    pub kind: Kind,
+    pub kind: K,
     /// In which world.
     pub pass: Pass,
     /// The fingerprint of a plan; where the state is another one, nothing is touched.

@@ -90,6 +90,7 @@ const WHOLE_MACHINE: &[&str] = &[
     "hostname",
     "named",
     "nginx",
+    "openshift_install",
     "openssh_keypair",
     "package",
     "seboolean",

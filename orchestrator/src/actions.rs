@@ -2,6 +2,7 @@
 //! of all module names, theirs and the resources'.
 
 use crate::control::API_KINDS;
+use crate::media::MEDIA_KINDS;
 use okd_agent::param::{Params, Spec};
 use okd_agent::resource::{KINDS, KindInfo};
 use okd_agent::{Value, params};
@@ -310,9 +311,9 @@ static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     names
 });
 
-/// Every kind, of machines and of interfaces.
+/// Every kind, of machines, of interfaces and of the control node.
 pub fn kinds() -> impl Iterator<Item = &'static KindInfo> {
-    KINDS.iter().chain(API_KINDS)
+    KINDS.iter().chain(API_KINDS).chain(MEDIA_KINDS)
 }
 
 /// Every module's name, the short ones and the full ones.

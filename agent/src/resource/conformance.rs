@@ -121,7 +121,6 @@ fn cases(folder: &AbsPath) -> Vec<Case> {
             "known_hosts",
             &[("path", "{}/known"), ("name", "one"), ("key", "ssh-ed25519 AAAA")],
         ),
-        ("nocloud_iso", &[("dest", "{}/drive"), ("hostname", "services")]),
         (
             "ini_file",
             &[

@@ -41,7 +41,7 @@ params! {
         validate: Option<String>,
         /// Where a link is at `dest`, write what it points to; `no` replaces the link.
         follow: bool = "no",
-        /// SHA-1 that the content has to have.
+        /// SHA-1 that the content has to have; SHA-256 or SHA-512 where it is as long as those.
         checksum: Option<String>,
     }
 }
@@ -169,11 +169,16 @@ impl Copy {
 
     fn check_sum(&self, state: &State) -> Result<(), ResourceError> {
         let (Some(wanted), [source]) = (&self.checksum, state.sources.as_slice()) else { return Ok(()) };
-        let found = Algorithm::Sha1.of(&source.bytes);
+        let (algorithm, name) = match wanted.len() {
+            64 => (Algorithm::Sha256, "SHA-256"),
+            128 => (Algorithm::Sha512, "SHA-512"),
+            _ => (Algorithm::Sha1, "SHA-1"),
+        };
+        let found = algorithm.of(&source.bytes);
         if found.eq_ignore_ascii_case(wanted) {
             return Ok(());
         }
-        Err(ResourceError::message(format!("the content's SHA-1 is {found}, not {wanted}; nothing was written")))
+        Err(ResourceError::message(format!("the content's {name} is {found}, not {wanted}; nothing was written")))
     }
 
     fn make_folders(&self, now: &State, world: &dyn System) -> Result<(), ResourceError> {

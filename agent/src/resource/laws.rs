@@ -246,7 +246,10 @@ mod every_kind {
         ("lineinfile", crate::resource::line::tests::lineinfile_keeps_the_laws),
         ("named", crate::resource::named::tests::the_laws_hold_on_both_families),
         ("nginx", crate::resource::nginx::tests::the_laws_hold),
-        ("nocloud_iso", crate::resource::nocloud::tests::the_drive_keeps_the_laws),
+        (
+            "openshift_install",
+            crate::resource::openshift_install::tests::ignition_files_keep_the_laws,
+        ),
         (
             "openssh_keypair",
             crate::resource::openssh_keypair::tests::a_pair_keeps_the_laws,
@@ -292,6 +295,7 @@ mod every_kind {
         "haproxy",
         "ini_file",
         "lineinfile",
+        "openshift_install",
         "replace",
         "shell",
         "okd.unit",

@@ -503,7 +503,7 @@ registry! {
     line::LineInFile,
     named::Named,
     nginx::Nginx,
-    nocloud::NocloudIso,
+    openshift_install::OpenshiftInstall,
     openssh_keypair::OpensshKeypair,
     package::Package,
     ping::Ping,

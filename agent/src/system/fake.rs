@@ -37,6 +37,7 @@ impl Fake {
             commands: Vec::new(),
             checkers: HashMap::new(),
             packages: Vec::new(),
+            laid: Vec::new(),
             installed: Vec::new(),
             failures: Vec::new(),
             failing: Vec::new(),
@@ -169,6 +170,13 @@ impl Fake {
         self.with(|data| data.packages.push(package))
     }
 
+    /// What an action whose arguments begin with these lays down, in the folder that its last argument names.
+    #[must_use]
+    pub fn lays(self, argv: &[&str], files: &[(&str, &[u8])]) -> Self {
+        let files = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
+        self.with(|data| data.laid.push((owned(argv), files.collect())))
+    }
+
     /// Makes a verb (`write`, `make`, `alter`, `remove`, `read`, `stat`, `list`) fail on a path with this reason.
     #[must_use]
     pub fn fail(self, verb: &str, path: &str, reason: &str) -> Self {
@@ -296,6 +304,7 @@ impl System for Fake {
         let answer = scripted.map(|(_, answer)| answer.clone()).unwrap_or_default();
         if let (Effect::Declared(declared), true) = (&action.effect, answer.success()) {
             data.declare(declared);
+            data.lay(&action.argv);
         }
         Ok(answer)
     }

@@ -6,9 +6,11 @@ use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
 use crate::control::desk::{Desk, Errand};
+use crate::media::MediaKind;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
+use okd_agent::resource::Failure;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
@@ -45,8 +47,16 @@ struct Shared {
     predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
 }
 
+/// What a session is handed.
+enum Job {
+    /// What any session can do.
+    Say(Request),
+    /// What only one of this machine can do.
+    Make(Box<Task<MediaKind>>),
+}
+
 struct Open {
-    requests: UnboundedSender<Request>,
+    requests: UnboundedSender<Job>,
     worker: JoinHandle<()>,
     /// How much of what other sessions of the host predicted it has been told.
     told: usize,
@@ -107,6 +117,31 @@ impl Hub {
         lock(&self.shared.waits).clone()
     }
 
+    /// The session of a step, which knows what the step needs: what others predicted of the host, and its secrets.
+    fn begin<K: Serialize>(&mut self, reach: &Arc<Reach>, task: &Task<K>) -> &mut Open {
+        let address = reach.address();
+        let shared = Arc::clone(&self.shared);
+        let plan = task.pass == Pass::Plan;
+        let open = self.open(reach);
+        if plan {
+            let predictions = lock(&shared.predictions);
+            let all = predictions.get(&address.host).map_or(&[][..], Vec::as_slice);
+            let news = all
+                .get(open.told..)
+                .unwrap_or_default()
+                .iter()
+                .filter(|(from, _)| *from != address);
+            let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
+            open.told = all.len();
+            if !news.is_empty() {
+                open.tell(&shared.keeper, &news);
+                let _ = open.requests.send(Job::Say(Request::Assume(news)));
+            }
+        }
+        open.tell(&shared.keeper, task);
+        open
+    }
+
     fn open(&mut self, reach: &Arc<Reach>) -> &mut Open {
         let address = reach.address();
         let gone = self.sessions.get(&address).is_some_and(|open| {
@@ -144,41 +179,27 @@ impl Open {
         let mut names = placeholders(message);
         names.retain(|name| self.secrets.insert(name.clone()));
         if !names.is_empty() {
-            let _ = self.requests.send(Request::Secrets(keeper.secrets(&names)));
+            let _ = self.requests.send(Job::Say(Request::Secrets(keeper.secrets(&names))));
         }
     }
 }
 
 impl Links for Hub {
     fn send(&mut self, reach: &Arc<Reach>, task: Task) {
-        let address = reach.address();
-        let shared = Arc::clone(&self.shared);
-        let plan = task.pass == Pass::Plan;
-        let open = self.open(reach);
-        if plan {
-            let predictions = lock(&shared.predictions);
-            let all = predictions.get(&address.host).map_or(&[][..], Vec::as_slice);
-            let news = all
-                .get(open.told..)
-                .unwrap_or_default()
-                .iter()
-                .filter(|(from, _)| *from != address);
-            let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
-            open.told = all.len();
-            if !news.is_empty() {
-                open.tell(&shared.keeper, &news);
-                let _ = open.requests.send(Request::Assume(news));
-            }
-        }
-        open.tell(&shared.keeper, &task);
-        let _ = open.requests.send(Request::Task(Box::new(task)));
+        let open = self.begin(reach, &task);
+        let _ = open.requests.send(Job::Say(Request::Task(Box::new(task))));
+    }
+
+    fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>) {
+        let open = self.begin(reach, &task);
+        let _ = open.requests.send(Job::Make(Box::new(task)));
     }
 
     fn stop(&mut self) {
         self.shared.stop.set();
         self.desk.stop();
         for open in self.sessions.values() {
-            let _ = open.requests.send(Request::Stop);
+            let _ = open.requests.send(Job::Say(Request::Stop));
         }
     }
 
@@ -190,7 +211,7 @@ impl Links for Hub {
         lock(&self.shared.predictions).remove(host);
         for (_, open) in self.sessions.iter_mut().filter(|(address, _)| address.host == host) {
             open.told = 0;
-            let _ = open.requests.send(Request::Recall);
+            let _ = open.requests.send(Job::Say(Request::Recall));
         }
     }
 
@@ -273,7 +294,7 @@ struct Down {
     unreachable: bool,
 }
 
-async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiver<Request>, assumed: Arc<AtomicBool>) {
+async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiver<Job>, assumed: Arc<AtomicBool>) {
     let address = reach.address();
     let end = match (&reach.way, &reach.become_user) {
         (Way::Local, None) => {
@@ -322,7 +343,7 @@ async fn over_ssh(
     shared: &Arc<Shared>,
     reach: &Reach,
     connection: Connection,
-    requests: UnboundedReceiver<Request>,
+    requests: UnboundedReceiver<Job>,
 ) -> Result<(), Down> {
     if shared.transport != Transport::Ssh {
         match start_agent(shared, &connection, reach).await {
@@ -377,6 +398,18 @@ async fn start_agent(shared: &Arc<Shared>, connection: &Connection, reach: &Reac
     Ok(agent)
 }
 
+/// The answer to a step that only the control node can do.
+fn elsewhere(id: u64) -> Response {
+    Response::Done {
+        id,
+        reply: Reply::Failed(Box::new(Failure {
+            message: "this is done on the control node alone".to_owned(),
+            ..Failure::default()
+        })),
+        recorded: Vec::new(),
+    }
+}
+
 /// The answer to a step that was not begun.
 fn held(id: u64) -> Response {
     Response::Done {
@@ -392,7 +425,7 @@ async fn by_agent(
     connection: &Connection,
     reach: &Reach,
     agent: Agent,
-    mut requests: UnboundedReceiver<Request>,
+    mut requests: UnboundedReceiver<Job>,
 ) -> Result<(), Down> {
     let Agent {
         mut input,
@@ -402,12 +435,16 @@ async fn by_agent(
     } = agent;
     let address = reach.address();
     let open = AtomicUsize::new(0);
-    let frame = |request: Request| match request {
-        Request::Task(task) if shared.stop.is_set() => {
+    let frame = |job: Job| match job {
+        Job::Say(Request::Task(task)) if shared.stop.is_set() => {
             shared.answer(&address, held(task.id));
             Ok(Vec::new())
         }
-        request => {
+        Job::Make(task) => {
+            shared.answer(&address, elsewhere(task.id));
+            Ok(Vec::new())
+        }
+        Job::Say(request) => {
             if matches!(request, Request::Task(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
                 *lock(&shared.waits).entry(address.clone()).or_default() += 1;
             }
@@ -492,13 +529,17 @@ async fn in_thread(
     address: &Address,
     machine: Arc<dyn System>,
     connection: Option<Connection>,
-    mut requests: UnboundedReceiver<Request>,
+    mut requests: UnboundedReceiver<Job>,
 ) {
     let (shared, own) = (Arc::clone(shared), address.clone());
     let worker = tokio::task::spawn_blocking(move || {
         let mut session = Session::new(machine, shared.stop.clone());
         while let Some(request) = requests.blocking_recv() {
-            let Some(mut response) = session.answer(request) else {
+            let response = match request {
+                Job::Say(request) => session.answer(request),
+                Job::Make(task) => Some(session.step(*task)),
+            };
+            let Some(mut response) = response else {
                 continue;
             };
             let gone = match &mut response {

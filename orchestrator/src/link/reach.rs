@@ -2,6 +2,7 @@
 
 use super::target::Target;
 use crate::control::desk::Errand;
+use crate::media::MediaKind;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
 use okd_agent::system::blank::Blank;
@@ -114,6 +115,9 @@ pub trait Links: Send {
     /// Hands a step to its session, which is opened where it is not there. Steps of a session are worked on in order.
     /// The reply comes as a [`LinkEvent`].
     fn send(&mut self, reach: &Arc<Reach>, task: Task);
+
+    /// As [`Links::send`], for what only the control node can do; the session is one of this machine.
+    fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>);
 
     /// Lets no session begin a further step: what waits there is answered as held, what runs is finished.
     fn stop(&mut self);

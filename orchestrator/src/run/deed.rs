@@ -1,6 +1,7 @@
 //! What a step brings about: something on a machine, or something through an interface.
 
 use crate::control::ApiKind;
+use crate::media::MediaKind;
 use okd_agent::param::ParamError;
 use okd_agent::resource::Kind;
 use okd_agent::value::Map;
@@ -13,14 +14,19 @@ pub enum Deed {
     Machine(Kind),
     /// From the control node.
     Api(ApiKind),
+    /// On the control node.
+    Media(MediaKind),
 }
 
 impl Deed {
     /// Makes one from a module's name and its rendered arguments; `None` where no kind has the name.
     #[must_use]
     pub fn decode(name: &str, args: &Map) -> Option<Result<Deed, Vec<ParamError>>> {
-        match Kind::decode(name, args) {
-            Some(kind) => Some(kind.map(Deed::Machine)),
+        if let Some(kind) = Kind::decode(name, args) {
+            return Some(kind.map(Deed::Machine));
+        }
+        match MediaKind::decode(name, args) {
+            Some(kind) => Some(kind.map(Deed::Media)),
             None => Some(ApiKind::decode(name, args)?.map(Deed::Api)),
         }
     }
@@ -33,6 +39,7 @@ impl Deed {
         match self {
             Deed::Machine(kind) => kind.check(),
             Deed::Api(kind) => kind.check(),
+            Deed::Media(kind) => kind.check(),
         }
     }
 }

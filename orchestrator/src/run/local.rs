@@ -525,6 +525,7 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
         "copy" => copy(context, given.clone(), scoped, scope),
         "unarchive" => unarchive(context, given.clone(), scoped, scope),
         "script" => script(context, given, scoped, scope),
+        "openshift_install" => openshift_install(context, given.clone(), scope),
         name => kind(context, name, given, scope),
     }
 }
@@ -699,6 +700,30 @@ fn unarchive(context: &Context, mut given: Map, scoped: &Scoped, scope: &Arc<dyn
     }
     given.shift_remove("src");
     with_content(context, "unarchive", given, bytes, scope)
+}
+
+/// The pull secret as the installer's configuration takes it: a JSON text in quotes, checked, and a secret whatever it was
+/// given as.
+fn openshift_install(context: &Context, mut given: Map, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {
+    if let Some(value) = given.get("pull_secret") {
+        let keeper = context.world.loading.loader.vault.keeper();
+        let text = match value {
+            Value::Str(text) => text.clone(),
+            other => serde_json::Value::to_string(&crate::report::json::value(other)),
+        };
+        let text = keeper.reveal(&text).unwrap_or(text);
+        let task = &context.node.step.task;
+        let span = task.args.get("pull_secret").map_or(task.args.span, |node| node.span);
+        let quoted = crate::pull_secret::quoted(&text).map_err(|problem| {
+            Diagnostic::new("wrong-value", format!("the pull secret {problem}"))
+                .at(span, "")
+                .help(
+                    "it is JSON such as {\"auths\": {\"quay.io\": {\"auth\": …}}}, where `auth` is `id:pass` in base64",
+                )
+        })?;
+        given.insert("pull_secret".to_owned(), keeper.derive("pull_secret", quoted).into());
+    }
+    kind(context, "openshift_install", &given, scope)
 }
 
 /// A script goes to its interpreter's standard input: nothing has to be put on the host and removed again.

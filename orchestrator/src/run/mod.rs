@@ -543,9 +543,16 @@ impl Runner<'_, '_> {
             .items
             .iter()
             .any(|item| matches!(item.work, ItemWork::Send(..)));
-        let by_api = |item: &Item| matches!(&item.work, ItemWork::Send(deed, _) if matches!(**deed, Deed::Api(_)));
-        let reached = if prepared.items.iter().any(by_api) {
+        let deeds = || {
+            prepared.items.iter().filter_map(|item| match &item.work {
+                ItemWork::Send(deed, _) => Some(deed.as_ref()),
+                _ => None,
+            })
+        };
+        let reached = if deeds().any(|deed| matches!(deed, Deed::Api(_))) {
             Ok((reach::api(&context), None))
+        } else if deeds().any(|deed| matches!(deed, Deed::Media(_))) {
+            Ok((reach::here(&context, &self.options.defaults, &Map::new()), None))
         } else if sends {
             let first = prepared
                 .items
@@ -842,6 +849,18 @@ impl Runner<'_, '_> {
                             },
                         );
                     }
+                    Deed::Media(kind) => self.channels.links.make(
+                        reach,
+                        Task {
+                            id: number,
+                            after,
+                            kind,
+                            pass,
+                            expect,
+                            env: item.env.clone(),
+                            verify,
+                        },
+                    ),
                     Deed::Api(kind) => self.channels.links.call(
                         reach,
                         Errand {

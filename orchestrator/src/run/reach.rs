@@ -125,6 +125,23 @@ pub fn api(context: &Context) -> Arc<Reach> {
     })
 }
 
+/// What is done on the control node alone is done there whatever its host: in the host's own session where that is one of
+/// this machine, so that its steps see each other's predictions, else in that of `localhost`.
+#[must_use]
+pub fn here(context: &Context, defaults: &Defaults, locals: &okd_agent::value::Map) -> Arc<Reach> {
+    let host = match reach(context, defaults, locals) {
+        Ok((reach, _)) if reach.way == Way::Local => reach.host.clone(),
+        _ => "localhost".to_owned(),
+    };
+    Arc::new(Reach {
+        host,
+        way: Way::Local,
+        become_user: None,
+        become_password: None,
+        expected: None,
+    })
+}
+
 /// What the host is taken for while it is not there: `okd_expected`.
 fn expected(reader: &Reader<'_>) -> Result<Option<String>, Stop> {
     let Some(kind) = reader.text("okd_expected")? else {

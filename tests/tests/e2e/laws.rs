@@ -38,6 +38,15 @@ const ANYWHERE: &str = r#"
         predicts: {creates: [/srv/laws/deep.tar]}
     - shell: {cmd: "date >/srv/laws/once", creates: /srv/laws/once, predicts: {creates: [/srv/laws/once]}}
     - unarchive: {src: /srv/laws/deep.tar, remote_src: true, dest: /srv}
+    - openshift_install:
+        directory: /srv/laws/install
+        pull_secret: {auths: {fake: {auth: aWQ6cGFzcw==}}}
+        masters_schedulable: false
+        install_config:
+          baseDomain: example.org
+          metadata: {name: laws}
+          platform: {none: {}}
+          compute: [{name: worker, replicas: 0}]
     - okd.unit:
         name: laws
         content: |
@@ -112,6 +121,11 @@ fn hold(flavour: Flavour, packages: &str) {
         let host = lab.host("laws", "10.77.1.21", flavour);
         lab.site("inner", "-");
         host.nic("eth1", "inner", "10.9.0.1/24");
+        host.put(
+            "/usr/local/bin/openshift-install",
+            &std::fs::read(super::installer::PROGRAM).unwrap(),
+        );
+        host.sh("chmod 755 /usr/local/bin/openshift-install");
         host.sh("mkdir -p /usr/share/zoneinfo/Europe; touch /usr/share/zoneinfo/Europe/Berlin");
         let play = Play::tasks(&lab, &tasks(packages));
         play.put("list.j2", "{% for n in range(3) %}\nline {{ n }}\n{% endfor %}\n");

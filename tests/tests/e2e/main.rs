@@ -7,6 +7,7 @@ mod cut;
 mod faults;
 mod guests;
 mod hook;
+mod installer;
 mod interrupt;
 mod laws;
 mod plan;

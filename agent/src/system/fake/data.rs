@@ -21,6 +21,7 @@ pub struct FakeData {
     pub(super) commands: Vec<(Vec<String>, Answer)>,
     pub(super) checkers: HashMap<String, Vec<(Vec<u8>, Answer)>>,
     pub(super) packages: Vec<Package>,
+    pub(super) laid: Vec<Laid>,
     pub(super) installed: Vec<String>,
     pub(super) failures: Vec<(String, AbsPath, String)>,
     pub(super) failing: Vec<(Vec<String>, Answer)>,
@@ -28,6 +29,9 @@ pub struct FakeData {
     pub(super) acts: Vec<Action>,
     pub(super) made: u64,
 }
+
+/// How a command begins, and what it lays down.
+type Laid = (Vec<String>, Vec<(String, Vec<u8>)>);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Node {
@@ -252,6 +256,16 @@ impl FakeData {
     }
 
     /// Does exactly what an action says that it will have done.
+    /// See [`Fake::lays`](super::Fake::lays).
+    pub(super) fn lay(&mut self, argv: &[String]) {
+        let laid = self.laid.iter().filter(|(prefix, _)| argv.starts_with(prefix));
+        let files: Vec<(String, Vec<u8>)> = laid.flat_map(|(_, files)| files.clone()).collect();
+        let folder = argv.last().cloned().unwrap_or_default();
+        for (name, bytes) in files {
+            self.plant(&format!("{folder}/{name}"), FileKind::File, 0o640, bytes, None);
+        }
+    }
+
     pub(super) fn declare(&mut self, declared: &Declared) {
         for path in &declared.removes {
             self.files.retain(|name, _| !name.is_within(path));

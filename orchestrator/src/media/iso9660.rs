@@ -23,11 +23,23 @@ pub(super) fn image(label: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
     }
     let mut image = vec![0; next * SECTOR];
     put(&mut image, DESCRIPTORS, &descriptor(1, label, next, TABLES, ROOTS));
-    put(&mut image, DESCRIPTORS + 1, &descriptor(2, label, next, TABLES + 2, ROOTS + 1));
+    put(
+        &mut image,
+        DESCRIPTORS + 1,
+        &descriptor(2, label, next, TABLES + 2, ROOTS + 1),
+    );
     put(&mut image, DESCRIPTORS + 2, b"\xffCD001\x01");
     for (table, root) in [(TABLES, ROOTS), (TABLES + 2, ROOTS + 1)] {
-        put(&mut image, table, &path_table((root as u32).to_le_bytes(), 1_u16.to_le_bytes()));
-        put(&mut image, table + 1, &path_table((root as u32).to_be_bytes(), 1_u16.to_be_bytes()));
+        put(
+            &mut image,
+            table,
+            &path_table((root as u32).to_le_bytes(), 1_u16.to_le_bytes()),
+        );
+        put(
+            &mut image,
+            table + 1,
+            &path_table((root as u32).to_be_bytes(), 1_u16.to_be_bytes()),
+        );
     }
     let plain = |number: usize, _: &str| format!("FILE{number}.;1").into_bytes();
     let joliet = |_: usize, name: &str| wide(name);
@@ -60,9 +72,15 @@ fn read(image: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         if name.len() < 2 {
             continue;
         }
-        let units: Vec<u16> = name.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        let units: Vec<u16> = name
+            .chunks_exact(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+            .collect();
         let (at, length) = extent(record)?;
-        found.push((String::from_utf16(&units).ok()?, image.get(at..at.checked_add(length)?)?.to_vec()));
+        found.push((
+            String::from_utf16(&units).ok()?,
+            image.get(at..at.checked_add(length)?)?.to_vec(),
+        ));
     }
     Some(found)
 }
@@ -155,7 +173,12 @@ fn record(sector: usize, length: usize, flags: u8, name: &[u8]) -> Vec<u8> {
     all
 }
 
-fn folder(own: usize, files: &[(&str, &[u8])], extents: &[(usize, usize)], name: impl Fn(usize, &str) -> Vec<u8>) -> Vec<u8> {
+fn folder(
+    own: usize,
+    files: &[(&str, &[u8])],
+    extents: &[(usize, usize)],
+    name: impl Fn(usize, &str) -> Vec<u8>,
+) -> Vec<u8> {
     let mut all = record(own, SECTOR, 2, &[0]);
     all.extend(record(own, SECTOR, 2, &[1]));
     for (number, ((file, _), (at, length))) in files.iter().zip(extents).enumerate() {
@@ -171,7 +194,10 @@ mod tests {
     #[test]
     fn what_is_put_in_comes_out() {
         let long = vec![7; 5000];
-        let image = image("cidata", &[("user-data", &long), ("meta-data", b"id\n"), ("empty", b"")]);
+        let image = image(
+            "cidata",
+            &[("user-data", &long), ("meta-data", b"id\n"), ("empty", b"")],
+        );
         assert_eq!(image.len() % SECTOR, 0);
         assert_eq!(&image[DESCRIPTORS * SECTOR + 40..DESCRIPTORS * SECTOR + 46], b"cidata");
         let found = files(&image);

@@ -1,15 +1,14 @@
 //! The drive that tells a cloud image who it is at its first boot (cloud-init's NoCloud): an ISO image labelled `cidata`.
 
-mod iso9660;
-
-use super::content::READ_LIMIT;
-use super::{Resource, ResourceError, View, json};
-use crate::diff::{self, Change};
-use crate::params;
-use crate::path::{AbsPath, Mode};
-use crate::secret::{Secret, Secrets};
-use crate::system::{FileWrite, System};
-use crate::value::{Map, Value, map};
+use super::iso9660;
+use okd_agent::diff::{self, Change};
+use okd_agent::params;
+use okd_agent::path::{AbsPath, Mode};
+use okd_agent::resource::content::{READ_LIMIT, field, need_parent};
+use okd_agent::resource::{Resource, ResourceError, View, json};
+use okd_agent::secret::{Secret, Secrets};
+use okd_agent::system::{FileWrite, System};
+use okd_agent::value::{Map, Value, map};
 use serde::Serialize;
 
 params! {
@@ -57,14 +56,19 @@ impl View for State {
         };
         for (name, _) in &want.shown {
             let path = format!("{}:{name}", self.path);
-            changes.extend(diff::text(&path, text(self, name).as_deref(), text(want, name).as_deref(), ""));
+            changes.extend(diff::text(
+                &path,
+                text(self, name).as_deref(),
+                text(want, name).as_deref(),
+                "",
+            ));
         }
         if changes.is_empty() && self.sum != want.sum {
             changes.push(Change::Act(format!("write {} anew", self.path)));
         }
         let mode = |mode: u32| format!("{mode:04o}");
         if self.sum.is_some() {
-            changes.extend(super::content::field(self.path.as_str(), "mode", &mode(self.mode), &mode(want.mode)));
+            changes.extend(field(self.path.as_str(), "mode", &mode(self.mode), &mode(want.mode)));
         }
         changes
     }
@@ -88,22 +92,33 @@ fn lines(head: &str, value: &Value) -> String {
     let Value::Map(entries) = value else {
         return format!("{head}{}\n", json::write(value));
     };
-    entries.iter().fold(head.to_owned(), |all, (key, value)| all + &format!("{key}: {}\n", json::write(value)))
+    entries.iter().fold(head.to_owned(), |all, (key, value)| {
+        all + &format!("{key}: {}\n", json::write(value))
+    })
 }
 
 impl NocloudIso {
     fn texts(&self, host_key: Option<&(Secret, String)>) -> Vec<(&'static str, String)> {
         let id = self.instance_id.as_deref().unwrap_or(&self.hostname);
-        let meta = map([("instance-id", id.into()), ("local-hostname", self.hostname.as_str().into())]);
+        let meta = map([
+            ("instance-id", id.into()),
+            ("local-hostname", self.hostname.as_str().into()),
+        ]);
         let mut user = match &self.user_data {
             Some(Value::Map(entries)) => entries.clone(),
             _ => Map::new(),
         };
         if let Some((private, public)) = host_key {
             let kind = public.split(' ').next().unwrap_or_default();
-            let name = ["ed25519", "ecdsa", "rsa"].into_iter().find(|name| kind.contains(name)).unwrap_or("rsa");
+            let name = ["ed25519", "ecdsa", "rsa"]
+                .into_iter()
+                .find(|name| kind.contains(name))
+                .unwrap_or("rsa");
             let private = String::from_utf8_lossy(private.reveal()).into_owned();
-            let keys = [(format!("{name}_private"), private.into()), (format!("{name}_public"), public.as_str().into())];
+            let keys = [
+                (format!("{name}_private"), private.into()),
+                (format!("{name}_public"), public.as_str().into()),
+            ];
             user.insert("ssh_deletekeys".to_owned(), true.into());
             user.insert("ssh_keys".to_owned(), Value::Map(keys.into_iter().collect()));
         }
@@ -111,7 +126,11 @@ impl NocloudIso {
             ("meta-data", lines("", &Value::Map(meta))),
             ("user-data", lines("#cloud-config\n", &Value::Map(user))),
         ];
-        texts.extend(self.network_config.as_ref().map(|network| ("network-config", lines("", network))));
+        texts.extend(
+            self.network_config
+                .as_ref()
+                .map(|network| ("network-config", lines("", network))),
+        );
         texts
     }
 }
@@ -129,7 +148,11 @@ impl Resource for NocloudIso {
         if !mapping(&self.user_data) || !mapping(&self.network_config) {
             problems.push("`user_data` and `network_config` are mappings".to_owned());
         }
-        if [&self.user_data, &self.network_config].into_iter().flatten().any(|value| Secrets::marked(&json::write(value))) {
+        if [&self.user_data, &self.network_config]
+            .into_iter()
+            .flatten()
+            .any(|value| Secrets::marked(&json::write(value)))
+        {
             problems.push("secrets of a vault cannot be put into the drive; give a hash of the password".to_owned());
         }
         if let (Some(_), Some(Value::Map(user))) = (&self.host_key, &self.user_data)
@@ -166,7 +189,9 @@ impl Resource for NocloudIso {
             state.sum = Some(diff::sha256(&bytes));
             state.mode = meta.mode;
             let files = iso9660::files(&bytes).into_iter();
-            state.shown = files.map(|(name, text)| (name, veiled(&String::from_utf8_lossy(&text)))).collect();
+            state.shown = files
+                .map(|(name, text)| (name, veiled(&String::from_utf8_lossy(&text))))
+                .collect();
         }
         Ok(state)
     }
@@ -175,7 +200,10 @@ impl Resource for NocloudIso {
         let texts = self.texts(now.host_key.as_ref());
         let files: Vec<(&str, &[u8])> = texts.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
         let image = iso9660::image("cidata", &files);
-        let mut shown: Vec<(String, String)> = texts.iter().map(|(name, text)| ((*name).to_owned(), veiled(text))).collect();
+        let mut shown: Vec<(String, String)> = texts
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), veiled(text)))
+            .collect();
         shown.sort();
         Ok(State {
             sum: Some(diff::sha256(&image)),
@@ -187,8 +215,12 @@ impl Resource for NocloudIso {
     }
 
     fn apply(&self, _now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
-        super::content::need_parent(&self.dest, world)?;
-        let bytes = want.image.as_ref().map(|image| image.reveal().to_vec()).unwrap_or_default();
+        need_parent(&self.dest, world)?;
+        let bytes = want
+            .image
+            .as_ref()
+            .map(|image| image.reveal().to_vec())
+            .unwrap_or_default();
         world.write(&FileWrite {
             path: self.dest.clone(),
             bytes,
@@ -208,13 +240,14 @@ impl Resource for NocloudIso {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::laws::laws;
     use super::*;
-    use crate::param::Params;
-    use crate::resource::converge;
-    use crate::resource::laws::laws;
-    use crate::system::fake::Fake;
+    use okd_agent::param::Params;
+    use okd_agent::resource::converge;
+    use okd_agent::system::fake::Fake;
+    use std::sync::Arc;
 
     const PRIVATE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -229,14 +262,23 @@ pub(crate) mod tests {
     }
 
     fn world() -> Fake {
-        Fake::new().file("/etc/key", PRIVATE).file("/etc/key.pub", "ssh-ed25519 AAAA host\n")
+        Fake::new()
+            .file("/etc/key", PRIVATE)
+            .file("/etc/key.pub", "ssh-ed25519 AAAA host\n")
     }
 
     #[test]
-    pub(crate) fn the_drive_keeps_the_laws() {
-        for kind in [drive(&[]), drive(&[("host_key", "/etc/key".into())]), drive(&[("host_key", "/etc/none".into())])] {
-            laws(&kind, world);
-            laws(&kind, || world().file("/etc/cidata.iso", "no image"));
+    fn the_drive_keeps_the_laws() {
+        for kind in [
+            drive(&[]),
+            drive(&[("host_key", "/etc/key".into())]),
+            drive(&[("host_key", "/etc/none".into())]),
+        ] {
+            laws(&kind, &(Arc::new(world()) as Arc<dyn System>));
+            laws(
+                &kind,
+                &(Arc::new(world().file("/etc/cidata.iso", "no image")) as Arc<dyn System>),
+            );
         }
     }
 
@@ -252,7 +294,10 @@ pub(crate) mod tests {
         let user = files.iter().find(|(name, _)| name == "user-data").unwrap();
         let text = String::from_utf8(user.1.clone()).unwrap();
         assert!(text.starts_with("#cloud-config\ntimezone: \"UTC\"\n"), "{text}");
-        assert!(text.contains("\"ed25519_private\": \"-----BEGIN OPENSSH PRIVATE KEY-----\\nc2VjcmV0"), "{text}");
+        assert!(
+            text.contains("\"ed25519_private\": \"-----BEGIN OPENSSH PRIVATE KEY-----\\nc2VjcmV0"),
+            "{text}"
+        );
         let again = converge(&kind, &world as &(dyn System + 'static), None).unwrap();
         assert_eq!(again.diff, Vec::new());
         assert!(!format!("{again:?}").contains("c2VjcmV0"));
