@@ -12,8 +12,8 @@
 pub mod guest;
 pub mod hook;
 pub mod host;
-pub mod iso;
 pub mod installer;
+pub mod iso;
 pub mod lab;
 pub mod live_iso;
 pub mod picture;

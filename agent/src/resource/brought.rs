@@ -3,6 +3,7 @@
 
 use super::ResourceError;
 use super::content::promised;
+use super::file::missing_above;
 use super::layout::{Family, path};
 use super::systemd::Unit;
 use super::wildcard::fits;
@@ -303,6 +304,30 @@ pub fn folder(folder: &AbsPath, world: &dyn System) -> Result<Folder, ResourceEr
     Ok(Folder::Nobodys)
 }
 
+/// Where each program keeps what it has in a folder that is called as its package is.
+const STATES: &[&str] = &["/var/cache", "/var/lib", "/var/log", "/var/spool"];
+/// Where packages put nothing (FHS 3.0).
+const NEVER: &[&str] = &["/home", "/root", "/srv", "/usr/local"];
+
+/// In a plan: whether a package that is still to be installed may bring what is not there.
+///
+/// # Errors
+/// The world's.
+pub fn may_bring(missing: &AbsPath, world: &dyn System) -> Result<bool, ResourceError> {
+    if world.promised().is_empty() || NEVER.iter().any(|place| missing.is_within(&path(place))) {
+        return Ok(false);
+    }
+    let state = STATES.iter().find_map(|place| {
+        let name = missing.as_str().strip_prefix(place)?.strip_prefix('/')?;
+        let (name, _) = name.split_once('/')?;
+        Some(path(place).join(name))
+    });
+    match state.or(missing_above(missing, world)?.into_iter().next()) {
+        Some(outermost) => Ok(folder(&outermost, world)? != Folder::Nobodys),
+        None => Ok(true),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -354,6 +379,27 @@ mod tests {
                 .unwrap_err()
                 .contains("/etc/dhcp/dhcpd.conf")
         );
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_brought_by_nobody() {
+        let plan = plan(debian(), &["nginx", "postgresql"]);
+        let may = |text: &str| may_bring(&path(text), &plan).unwrap();
+        for text in [
+            "/etc/nginx/conf.d/x.conf",
+            "/etc/postgresql/x",
+            "/var/lib/postgresql/x/y",
+            "/etc/x",
+        ] {
+            assert!(may(text), "{text}");
+        }
+        for text in ["/var/lib/okd/done", "/etc/own/x", "/root/x", "/usr/local/bin/x", "/srv"] {
+            assert!(!may(text), "{text}");
+        }
+        plan.make(&path("/var/lib/okd"), &crate::system::Make::Directory { mode: 0o755 })
+            .unwrap();
+        assert!(!may("/var/lib/okd/done"));
+        assert!(!may_bring(&path("/etc/x"), &Overlay::new(Arc::new(debian()))).unwrap());
     }
 
     #[test]

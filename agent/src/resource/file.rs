@@ -211,7 +211,10 @@ fn collect(path: &AbsPath, file: &File, world: &dyn System, items: &mut Vec<Item
 }
 
 /// The folders above a path that are missing, outermost first.
-fn missing_above(path: &AbsPath, world: &dyn System) -> Result<Vec<AbsPath>, ResourceError> {
+///
+/// # Errors
+/// When the machine cannot be looked at.
+pub fn missing_above(path: &AbsPath, world: &dyn System) -> Result<Vec<AbsPath>, ResourceError> {
     let mut missing = Vec::new();
     let mut at = path.parent();
     while let Some(folder) = at {

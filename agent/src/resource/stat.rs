@@ -1,6 +1,7 @@
 //! What is at a path, for later steps to decide by; changes nothing.
 
 use super::checksum::Algorithm;
+use super::brought::may_bring;
 use super::content::{promised, resolve};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
@@ -119,8 +120,10 @@ impl Resource for Stat {
             _ => None,
         };
         let unknown = match meta {
-            None => promised(world).map(|packages| format!("whether {packages} brings {}", self.path)),
-            Some(_) => None,
+            None if may_bring(&self.path, world)? => {
+                promised(world).map(|packages| format!("whether {packages} brings {}", self.path))
+            }
+            _ => None,
         };
         Ok(State { meta, source, checksum, unknown })
     }

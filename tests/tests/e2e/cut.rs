@@ -10,7 +10,7 @@ const TASKS: &str = "    - name: Large\n      copy: {src: large, dest: /srv/okd/
 /// A file that no compression shortens, and a host that has an old one in its place.
 fn prepared(lab: &Lab) -> (Host<'_>, Play<'_>) {
     let host = lab.host_with("host", "10.77.1.21", Flavour::Debian, SLOW);
-    host.sh("mkdir /srv/okd; echo old > /srv/okd/large");
+    host.sh("mkdir /srv/okd; echo old > /srv/okd/large; touch /run/old");
     let play = Play::tasks(lab, TASKS);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let bytes: Vec<u8> = (0..LARGE / 8)
@@ -81,9 +81,9 @@ fn power_cut(transport: &str) {
     until("the plan is made", 120, || {
         run.so_far().contains("\"pass\":\"plan\"").then_some(())
     });
-    // The agent writes in no time: it is halted as soon as there is something of the new file.
+    // The agent writes in no time: it is halted as soon as there is something of the new file, or all of it.
     host.sh(
-        "timeout 120 sh -c 'while :; do for f in /srv/okd/.*; do case $f in */.|*/..) ;; *) [ ! -e $f ] || exit 0 ;; esac; done; done'
+        "timeout 120 sh -c 'until [ /srv/okd/large -nt /run/old ]; do for f in /srv/okd/.*; do case $f in */.|*/..) ;; *) [ ! -e $f ] || exit 0 ;; esac; done; done'
          pkill -STOP -f 'okd-play/[a]gent-' || true",
     );
     host.verb("kill");
