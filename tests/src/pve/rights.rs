@@ -52,8 +52,8 @@ fn acl(path: &str, privileges: &[&str]) -> Acl {
 }
 
 impl Rights {
-    pub(super) fn standard() -> Rights {
-        let (user, id, secret) = super::TOKEN;
+    pub(super) fn standard(secret: &str) -> Rights {
+        let (user, id, _) = super::TOKEN;
         let mut rights = Rights {
             users: BTreeMap::from([(user.to_owned(), acl("/", &ROLE))]),
             tokens: BTreeMap::new(),
