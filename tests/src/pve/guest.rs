@@ -277,6 +277,12 @@ fn missing(world: &World, vmid: &str) -> Reply {
     ))
 }
 
+/// Whether a machine is there.
+pub(super) fn there(world: &World, vmid: &str) -> Result<(), Reply> {
+    let own = vmid.parse().ok().filter(|vmid: &u64| world.guests.contains_key(vmid));
+    own.map(drop).ok_or_else(|| missing(world, vmid))
+}
+
 pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<Reply, Reply> {
     let [vmid, more @ ..] = rest else {
         return match asked.method.as_str() {
@@ -382,6 +388,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
                 let said = hook::machine(world, "vm-destroy", number, &guest);
                 Ok(world.hooked(said, move |world, _, _| {
                     world.guests.remove(&number);
+                    world.walls.remove(&format!("qemu/{number}"));
                     let _ = std::fs::remove_dir_all(world.dir.join("images").join(id));
                     Ok(())
                 }))
@@ -442,9 +449,10 @@ fn rights(world: &World, asked: &Asked, vmid: &str) -> Result<(), Reply> {
         if is_nic(name)
             && let Some((_, bridge)) = pairs(value).into_iter().find(|(key, _)| key == "bridge")
         {
+            let zone = world.sdn.zone_of(&bridge).unwrap_or_else(|| "localnetwork".to_owned());
             world
                 .rights
-                .need(asked, &format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
+                .need(asked, &format!("/sdn/zones/{zone}/{bridge}"), &["SDN.Use"])?;
         }
         if is_disk(name) && value != "none,media=cdrom" {
             let volume = pairs(value)
@@ -757,11 +765,18 @@ fn configure(world: &mut World, asked: &Asked, vmid: u64) -> Result<(), String> 
         if is_disk(name) || is_nic(name) {
             reorder(&mut guest, |devices| devices.retain(|device| device != name));
         }
-        if is_disk(name) && !old.contains("media=cdrom") && !asked.flag("force") {
+        let volume = old.split(',').next().unwrap_or_default().to_owned();
+        let freed = name.starts_with("unused") || (is_disk(name) && asked.flag("force"));
+        if freed
+            && !old.contains("media=cdrom")
+            && let Some(path) = path_of(world, &volume)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+        if is_disk(name) && !old.contains("media=cdrom") && !freed {
             let index = (0..)
                 .find(|index| !guest.config.contains_key(&format!("unused{index}")))
                 .unwrap_or(0);
-            let volume = old.split(',').next().unwrap_or_default().to_owned();
             guest.config.insert(format!("unused{index}"), volume);
         }
     }

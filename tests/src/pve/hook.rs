@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 
 /// What is applied on the node: interfaces, and what the software-defined network adds to them.
 pub(super) fn network(world: &World) -> Json {
-    json!({ "event": "network-apply", "node": world.node, "state_dir": world.state, "interfaces": world.net.told() })
+    json!({ "event": "network-apply", "node": world.node, "state_dir": world.state, "interfaces": world.net.told(),
+        "vnets": world.sdn.told() })
 }
 
 /// A machine, as it is now or will be when it has started.

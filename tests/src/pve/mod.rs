@@ -2,12 +2,14 @@
 //! do not: staged networks, late task failures, learned keys, pending values, and its error forms.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod firewall;
 mod guest;
 mod hook;
 mod network;
 mod request;
 mod rights;
 mod rules;
+mod sdn;
 mod serve;
 mod storage;
 mod task;
@@ -18,8 +20,10 @@ pub use request::{Asked, Reply};
 pub use rights::ROLE;
 pub use serve::private;
 
+use firewall::{Level, Wall, Walls};
 use network::Net;
 use rights::Rights;
+use sdn::Sdn;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -160,6 +164,8 @@ pub struct World {
     pub(crate) fingerprint: String,
     pub rights: Rights,
     pub(crate) net: Net,
+    pub(crate) sdn: Sdn,
+    pub(crate) walls: Walls,
     pub guests: BTreeMap<u64, Guest>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) writes: Vec<String>,
@@ -173,6 +179,8 @@ pub struct World {
     pub hold: bool,
     /// Bytes that the storage has.
     pub capacity: u64,
+    /// Seconds that its clock is ahead.
+    pub skew: u64,
     pub(crate) began: Instant,
     counter: u64,
 }
@@ -184,6 +192,8 @@ impl World {
             fingerprint: String::new(),
             rights: Rights::standard(&settings.secret),
             net: Net::standard(&settings.uplink),
+            sdn: Sdn::default(),
+            walls: Walls::new(),
             guests: BTreeMap::new(),
             tasks: Vec::new(),
             writes: Vec::new(),
@@ -194,6 +204,7 @@ impl World {
             hook: settings.hook.clone(),
             hold: false,
             capacity: settings.capacity,
+            skew: 0,
             began: Instant::now(),
             counter: 100,
         };
@@ -213,6 +224,10 @@ impl World {
     fn restore(&mut self, kept: &Json) {
         if let Some(net) = Net::restored(&kept["net"]) {
             self.net = net;
+        }
+        self.sdn = Sdn::restored(&kept["sdn"]).unwrap_or_default();
+        for (name, wall) in kept["walls"].as_object().into_iter().flatten() {
+            self.walls.extend(Wall::restored(wall).map(|wall| (name.clone(), wall)));
         }
         for (vmid, guest) in kept["guests"].as_object().into_iter().flatten() {
             if let (Ok(vmid), Some(guest)) = (vmid.parse(), Guest::restored(guest))
@@ -237,7 +252,13 @@ impl World {
             .map(|(vmid, guest)| (vmid.to_string(), guest.kept()))
             .collect();
         let tasks: Vec<Json> = self.tasks.iter().map(Task::kept).collect();
-        let kept = json!({ "net": self.net.kept(), "guests": guests, "tasks": tasks, "counter": self.counter });
+        let walls: serde_json::Map<String, Json> = self
+            .walls
+            .iter()
+            .map(|(name, wall)| (name.clone(), wall.kept()))
+            .collect();
+        let kept = json!({ "net": self.net.kept(), "sdn": self.sdn.kept(), "walls": walls, "guests": guests,
+            "tasks": tasks, "counter": self.counter });
         let fresh = self.state.join("state.json.new");
         let written = std::fs::write(&fresh, kept.to_string());
         written.and_then(|()| std::fs::rename(&fresh, self.book())).unwrap();
@@ -255,10 +276,17 @@ impl World {
         self.net.create(&asked).expect("it can be staged");
     }
 
+    /// Stages a zone as another person would.
+    pub fn stage_zone_by_someone(&mut self, zone: &str) {
+        self.sdn.stage_by_someone(zone);
+    }
+
     /// The applied bridges.
     #[must_use]
     pub fn up(&self) -> Vec<String> {
-        self.net.up()
+        let mut all = self.net.up();
+        all.extend(self.sdn.bridges().cloned());
+        all
     }
 
     /// Begins a task as the real one does: the answer is its name, the work comes later.
@@ -328,6 +356,20 @@ impl World {
             ("GET", ["access", "permissions"]) => Ok(Reply::ok(self.rights.listed(asked))),
             ("GET", ["cluster", "nextid"]) => guest::next_id(self, asked),
             ("GET", ["cluster", "resources"]) => guest::resources(self, asked),
+            ("GET", ["nodes", _, "time"]) => {
+                let path = format!("/nodes/{}", self.node);
+                self.rights.need(asked, &path, &["Sys.Audit"])?;
+                let now = task::now() + self.skew;
+                Ok(Reply::ok(json!({ "timezone": "UTC", "time": now, "localtime": now })))
+            }
+            (_, ["cluster", "sdn", ..]) => sdn::answer(self, asked, &parts[2..]),
+            ("GET", ["nodes", _, "sdn", "zones"]) => Ok(sdn::of_node(self, asked)),
+            (_, ["cluster", "firewall", ..]) => firewall::answer(self, asked, &Level::cluster(), &parts[2..]),
+            (_, ["nodes", node, "firewall", ..]) => firewall::answer(self, asked, &Level::node(node), &parts[3..]),
+            (_, ["nodes", _, "qemu", vmid, "firewall", ..]) => {
+                guest::there(self, vmid)?;
+                firewall::answer(self, asked, &Level::guest(vmid), &parts[5..])
+            }
             (_, ["nodes", _, "network", ..]) => network::answer(self, asked, &parts[3..]),
             (_, ["nodes", _, "tasks", ..]) => task::answer(self, asked, &parts[3..]),
             (_, ["nodes", _, "storage", ..]) => storage::answer(self, asked, &parts[3..]),

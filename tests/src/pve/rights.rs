@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the standard token may do, everywhere.
-pub const ROLE: [&str; 21] = [
+pub const ROLE: [&str; 22] = [
     "VM.Allocate",
     "VM.Audit",
     "VM.PowerMgmt",
@@ -24,6 +24,7 @@ pub const ROLE: [&str; 21] = [
     "Datastore.AllocateTemplate",
     "SDN.Use",
     "SDN.Audit",
+    "SDN.Allocate",
     "Sys.Audit",
     "Sys.Modify",
     "Sys.AccessNetwork",

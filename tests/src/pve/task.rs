@@ -66,7 +66,7 @@ pub(crate) struct Task {
     log: Vec<String>,
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
