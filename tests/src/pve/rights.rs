@@ -116,21 +116,18 @@ impl Rights {
         }
     }
 
+    /// The privileges of a path, or of the usual ones.
     pub(super) fn listed(&self, asked: &Asked) -> Json {
-        let own: Map<String, Json> = self
-            .privileges(asked, "/")
-            .into_iter()
-            .map(|one| (one, 1.into()))
-            .collect();
         let paths = match asked.get("path") {
             Some(path) => vec![path.to_owned()],
             None => ["/", "/nodes", "/vms", "/storage", "/sdn"].map(str::to_owned).to_vec(),
         };
-        Json::Object(
-            paths
-                .into_iter()
-                .map(|path| (path, Json::Object(own.clone())))
-                .collect(),
-        )
+        let mut all = Map::new();
+        for path in paths {
+            let own = self.privileges(asked, &path).into_iter();
+            let own: Map<String, Json> = own.map(|one| (one, 1.into())).collect();
+            all.insert(path, Json::Object(own));
+        }
+        Json::Object(all)
     }
 }
