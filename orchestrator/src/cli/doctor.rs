@@ -1,24 +1,19 @@
 //! `okd-play doctor`: whether the interfaces that a playbook works through give what its tasks need. It changes nothing.
 
-use super::args::DoctorArgs;
+use super::args::{DoctorArgs, LinkArgs};
 use super::{End, load, print};
 use crate::control::ApiKind;
 use crate::control::api::ApiError;
 use crate::control::desk;
 use crate::control::doctor::{Finding, Grade, Task, examine};
 use crate::control::pve::Endpoint;
-use crate::error::{Diagnostic, Diagnostics, Exit};
-use crate::graph::build::{Graph, StepNode, Work};
+use crate::error::{Diagnostics, Exit};
 use crate::playbook::short;
-use crate::report::Pass;
-use crate::run::deed::Deed;
-use crate::run::prepare::{Context, ItemWork, Stop};
-use crate::site::{Site, Tags, World};
+use crate::run::foresee;
+use crate::site::{Site, Tags};
 use crate::source::SourceMap;
-use okd_agent::value::Map;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the tasks of a playbook come to.
@@ -104,59 +99,19 @@ fn tell(text: &mut String, finding: &Finding) {
     }
 }
 
-/// The tasks that work through an interface, with their arguments as far as they are known without a run.
+/// The tasks that work through an interface, by the interface.
 fn found(sources: &SourceMap, site: &Site) -> Result<Found, Diagnostics> {
-    let graph = Graph::site(site)?;
-    let world = site.world(Map::new())?;
+    let options = super::run::options(&LinkArgs::default(), true, false, false)?;
     let mut found = Found::default();
-    for (_, work) in graph.works() {
-        let Work::Step(node) = work else { continue };
-        let info = crate::run::args::kind_info(&node.step.task.module);
-        let api = info.is_some_and(|kind| crate::control::API_KINDS.iter().any(|own| own.names == kind.names));
-        if !api {
-            continue;
+    for task in foresee::through_interfaces(site, &options)? {
+        let place = format!("{} ({})", sources.place(task.span), short(&task.module));
+        if let Some(why) = task.unknown {
+            let why = why.lines().next().unwrap_or_default().to_owned();
+            found.unseen.insert(place.clone(), why);
         }
-        let place = sources.place(node.step.task.span);
-        let place = format!("{place} ({})", short(&node.step.task.module));
-        look(&mut found, &world, node, &place);
+        task.kinds.into_iter().for_each(|kind| keep(&mut found, kind, &place));
     }
     Ok(found)
-}
-
-fn look(found: &mut Found, world: &Arc<World>, node: &StepNode, place: &str) {
-    let Some(host) = world.host(node.host.as_str()) else {
-        return;
-    };
-    let context = Context {
-        world: Arc::clone(world),
-        node: node.clone(),
-        host,
-        pass: Pass::Plan,
-    };
-    let mut unseen = |why: &str| {
-        let why = why.lines().next().unwrap_or_default().to_owned();
-        found.unseen.insert(place.to_owned(), why);
-    };
-    let prepared = match context.prepare() {
-        Ok(prepared) => prepared,
-        Err(Stop::Failed(problem)) => return unseen(&problem.message),
-        Err(Stop::Unknown(why)) => return unseen(&why),
-        Err(Stop::Pending(_)) => return unseen("it takes what a step before it gives"),
-    };
-    let mut kinds = Vec::new();
-    for item in prepared.items {
-        match item.work {
-            ItemWork::Send(deed, _) => {
-                if let Deed::Api(kind) = *deed {
-                    kinds.push(kind);
-                }
-            }
-            ItemWork::Unknown(why) => unseen(&why),
-            ItemWork::Fail(failure) => unseen(&failure.message),
-            ItemWork::Skip(_) | ItemWork::Local(_) => {}
-        }
-    }
-    kinds.into_iter().for_each(|kind| keep(found, kind, place));
 }
 
 fn keep(found: &mut Found, kind: ApiKind, place: &str) {
