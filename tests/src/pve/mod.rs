@@ -179,6 +179,8 @@ pub struct World {
     pub hold: bool,
     /// Bytes that the storage has.
     pub capacity: u64,
+    /// What the storage takes.
+    pub contents: String,
     /// Seconds that its clock is ahead.
     pub skew: u64,
     pub(crate) began: Instant,
@@ -204,6 +206,7 @@ impl World {
             hook: settings.hook.clone(),
             hold: false,
             capacity: settings.capacity,
+            contents: "iso,images,vztmpl,import,backup,snippets,rootdir".to_owned(),
             skew: 0,
             began: Instant::now(),
             counter: 100,
@@ -353,6 +356,12 @@ impl World {
                 }
                 Ok(Reply::ok(json!([row])))
             }
+            ("GET", ["access", "ticket"]) => Ok(Reply::ok(Json::Null)),
+            ("POST", ["access", "ticket"]) => {
+                let number = self.next();
+                self.rights.ticket(asked, number)
+            }
+            ("GET", ["access", "domains"]) => Ok(Reply::ok(json!([{ "realm": "pve", "type": "pve" }]))),
             ("GET", ["access", "permissions"]) => Ok(Reply::ok(self.rights.listed(asked))),
             ("GET", ["cluster", "nextid"]) => guest::next_id(self, asked),
             ("GET", ["cluster", "resources"]) => guest::resources(self, asked),

@@ -1,10 +1,11 @@
 //! TLS and HTTP of the stand-in.
 
 use super::request::{Asked, Reply};
+use super::rights::Entry;
 use super::{Settings, World};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, SERVER};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, SERVER};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
@@ -137,10 +138,23 @@ async fn handle(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let token = world.lock().unwrap().rights.enter(header(AUTHORIZATION));
+    let entry = Entry {
+        method: head.method.as_str(),
+        path: head.uri.path().strip_prefix("/api2/json").unwrap_or_default(),
+        authorization: header(AUTHORIZATION),
+        cookie: header(COOKIE),
+        csrf: head
+            .headers
+            .get("CSRFPreventionToken")
+            .and_then(|value| value.to_str().ok()),
+    };
+    let token = world.lock().unwrap().rights.enter(&entry);
     let reply = match token {
         Err(refusal) => {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            // A request without a right to enter waits; one with a ticket and a wrong CSRF token does not.
+            if refusal.status == 401 && entry.cookie.is_none() {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
             refusal
         }
         Ok(token) => match read(&head, header(CONTENT_TYPE).unwrap_or_default(), &body, token) {

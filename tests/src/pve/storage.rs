@@ -90,7 +90,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
             }
             let used = used(world);
             Ok(Reply::ok(
-                json!([{ "storage": "local", "type": "dir", "content": "iso,images,vztmpl,import,backup,snippets,rootdir",
+                json!([{ "storage": "local", "type": "dir", "content": world.contents,
                 "enabled": 1, "active": 1, "shared": 0, "total": world.capacity, "used": used,
                 "avail": world.capacity.saturating_sub(used) }]),
             ))
