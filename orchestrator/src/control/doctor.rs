@@ -93,19 +93,26 @@ fn zones(tasks: &[Task]) -> Zones {
     all
 }
 
+/// What a privilege is needed for, and by which tasks.
+#[derive(Default)]
+struct Wanted {
+    reasons: BTreeSet<String>,
+    places: BTreeSet<String>,
+}
+
 fn privileges(world: &dyn Api, user: &str, token: &str, tasks: &[Task]) -> Result<Vec<Finding>, ApiError> {
     let zones = zones(tasks);
-    let mut needs: BTreeMap<(String, Vec<&'static str>), (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    let mut needs: BTreeMap<(String, Vec<&'static str>), Wanted> = BTreeMap::new();
     for task in tasks {
         for Need { path, any, why } in task.kind.needs(&zones) {
-            let (reasons, places) = needs.entry((path, any)).or_default();
-            reasons.insert(why);
-            places.insert(task.place.clone());
+            let wanted = needs.entry((path, any)).or_default();
+            wanted.reasons.insert(why);
+            wanted.places.insert(task.place.clone());
         }
     }
     let mut had: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
     let (mut missing, mut given) = (Vec::new(), 0);
-    for ((path, any), (reasons, places)) in needs {
+    for ((path, any), wanted) in needs {
         if !had.contains_key(&path) {
             had.insert(path.clone(), permissions(world, &path)?);
         }
@@ -117,7 +124,7 @@ fn privileges(world: &dyn Api, user: &str, token: &str, tasks: &[Task]) -> Resul
         };
         match any.iter().any(has) {
             true => given += 1,
-            false => missing.push((path, any, reasons, places)),
+            false => missing.push((path, any, wanted)),
         }
     }
     let mut all = Vec::new();
@@ -127,7 +134,7 @@ fn privileges(world: &dyn Api, user: &str, token: &str, tasks: &[Task]) -> Resul
             format!("{given} privileges that are needed are there"),
         ));
     }
-    for (path, any, reasons, places) in missing {
+    for (path, any, Wanted { reasons, places }) in missing {
         let reasons: Vec<String> = reasons.into_iter().collect();
         let first = any.first().copied().unwrap_or_default();
         let role = role(&path, first);
