@@ -22,7 +22,8 @@ fn says(message: &str, words: &[&str]) {
 }
 
 fn named(name: &str, more: &[(&str, &str)]) -> Guest {
-    let config = more.iter().chain(&[("name", name)]);
+    let own = [("name", name)];
+    let config = more.iter().chain(&own);
     Guest {
         config: config
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
