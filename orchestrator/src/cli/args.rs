@@ -22,6 +22,8 @@ pub enum Command {
     Graph(GraphArgs),
     /// Show a cluster's description with all that is chosen and worked out: machines, sites, addresses, packets
     Topology(TopologyArgs),
+    /// See whether Proxmox VE gives what a playbook's tasks need: privileges, nodes, clocks, storages; nothing is changed
+    Doctor(DoctorArgs),
     /// Show what the inventory says
     Inventory(InventoryArgs),
     /// Show a host's variables; `--why NAME` says which file and line gave a value
@@ -248,6 +250,22 @@ pub struct GraphArgs {
     /// What is printed
     #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
     pub format: GraphFormat,
+    /// Only steps with these tags
+    #[arg(short = 't', long, value_delimiter = ',')]
+    pub tags: Vec<String>,
+    /// Not the steps with these tags
+    #[arg(long, value_delimiter = ',')]
+    pub skip_tags: Vec<String>,
+}
+
+/// `okd-play doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// The playbook
+    pub playbook: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
     /// Only steps with these tags
     #[arg(short = 't', long, value_delimiter = ',')]
     pub tags: Vec<String>,

@@ -3,6 +3,7 @@
 mod again;
 pub mod args;
 mod doc;
+mod doctor;
 mod exec;
 mod graph;
 mod lists;
@@ -37,6 +38,7 @@ pub fn main() -> u8 {
         Command::Run(args) => run::run(&sources, &args),
         Command::Graph(args) => graph::graph(&sources, &args),
         Command::Topology(args) => topology::topology(&sources, &args),
+        Command::Doctor(args) => doctor::doctor(&sources, &args),
         Command::Inventory(args) => show::inventory(&sources, &args),
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),

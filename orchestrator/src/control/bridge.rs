@@ -3,6 +3,7 @@
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, flag, rows, text};
 use super::proxmox_params;
+use super::rights::{Need, Store, Zones};
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -396,6 +397,31 @@ impl Resource for ProxmoxBridge {
             ("iface", self.iface.as_str().into()),
             ("node", self.node.as_str().into()),
         ])
+    }
+}
+
+impl ProxmoxBridge {
+    /// The privileges that it needs.
+    pub(super) fn rights(&self, _: &Zones) -> Vec<Need> {
+        let (node, zone) = (
+            format!("/nodes/{}", self.node),
+            format!("/sdn/zones/localnetwork/{}", self.iface),
+        );
+        vec![
+            Need::one(&node, "Sys.Audit", "to read the node's network"),
+            Need::one(&node, "Sys.Modify", "to stage and apply the node's network"),
+            Need::any(&zone, &["SDN.Audit", "SDN.Use"], "to see the bridge"),
+        ]
+    }
+
+    /// The node that it is about.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        vec![self.node.clone()]
+    }
+
+    /// It uses none.
+    pub(super) fn stores(&self) -> Vec<Store> {
+        Vec::new()
     }
 }
 

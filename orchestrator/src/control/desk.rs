@@ -2,7 +2,7 @@
 //! of an interface is known to all of them.
 
 use super::ApiKind;
-use super::api::Api;
+use super::api::{Api, ApiError};
 use super::overlay::Overlay;
 use super::pve::{Client, Endpoint};
 use super::veil::Veil;
@@ -152,28 +152,17 @@ impl Worker {
     }
 
     fn world(&self, endpoint: Endpoint) -> Result<Arc<World>, Box<Failure>> {
-        let bare = |text: String| self.keeper.reveal(&text).unwrap_or(text);
-        let endpoint = Endpoint {
-            host: bare(endpoint.host),
-            user: bare(endpoint.user),
-            token_id: bare(endpoint.token_id),
-            token_secret: bare(endpoint.token_secret),
-            fingerprint: endpoint.fingerprint.map(bare),
-            ca_path: endpoint.ca_path.map(bare),
-            ..endpoint
-        };
+        let endpoint = bare(endpoint, &self.keeper);
         let mut worlds = self.worlds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(world) = worlds.get(&endpoint) {
             return Ok(Arc::clone(world));
         }
-        crate::report::scrub::know(&okd_agent::secret::Secret::new(endpoint.token_secret.as_str()));
-        let client = Client::new(endpoint.clone()).map_err(|error| {
+        let (endpoint, real) = open(endpoint, &self.keeper).map_err(|error| {
             Box::new(Failure {
                 message: error.to_string(),
                 ..Failure::default()
             })
         })?;
-        let real: Arc<dyn Api> = Arc::new(Veil::new(Arc::new(client), Arc::clone(&self.keeper)));
         let world = Arc::new(World {
             plan: Arc::new(Overlay::new(Arc::clone(&real))),
             real,
@@ -182,4 +171,29 @@ impl Worker {
         worlds.insert(endpoint, Arc::clone(&world));
         Ok(world)
     }
+}
+
+/// An endpoint with its secrets in the place of their names.
+fn bare(endpoint: Endpoint, keeper: &Keeper) -> Endpoint {
+    let bare = |text: String| keeper.reveal(&text).unwrap_or(text);
+    Endpoint {
+        host: bare(endpoint.host),
+        user: bare(endpoint.user),
+        token_id: bare(endpoint.token_id),
+        token_secret: bare(endpoint.token_secret),
+        fingerprint: endpoint.fingerprint.map(bare),
+        ca_path: endpoint.ca_path.map(bare),
+        ..endpoint
+    }
+}
+
+/// An interface that is given secrets and gives none, and where it is. Nothing is contacted yet.
+///
+/// # Errors
+/// When the certificates that it should believe cannot be read.
+pub fn open(endpoint: Endpoint, keeper: &Arc<Keeper>) -> Result<(Endpoint, Arc<dyn Api>), ApiError> {
+    let endpoint = bare(endpoint, keeper);
+    crate::report::scrub::know(&okd_agent::secret::Secret::new(endpoint.token_secret.as_str()));
+    let client = Client::new(endpoint.clone())?;
+    Ok((endpoint, Arc::new(Veil::new(Arc::new(client), Arc::clone(keeper)))))
 }

@@ -4,8 +4,9 @@
 use super::api::{Api, ApiError, Call, Json, Method, number, rows, text};
 use super::bridge::{Presence, under_way};
 use super::property::size;
-use super::proxmox_params;
 use super::pve::encoded;
+use super::rights::Need;
+use super::{proxmox_params, rights};
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -41,7 +42,8 @@ proxmox_params! {
         checksum: Option<String>,
         /// Let the node check the certificate of `url`.
         verify_certificates: bool = "yes",
-        /// A file of the control node that is uploaded; one of another size there is replaced.
+        /// A file of the control node that is uploaded; one of another size there is replaced. It may be made by an earlier
+        /// step: a plan then promises the upload.
         src: Option<String>,
         /// Whether it should be there.
         state: Presence = "present",
@@ -58,6 +60,11 @@ pub struct Image {
     size: Option<u64>,
     #[serde(skip)]
     avail: Option<u64>,
+    /// The upload's own size; none in a plan where an earlier step has to make it.
+    #[serde(skip)]
+    upload: Option<u64>,
+    #[serde(skip)]
+    promised: bool,
 }
 
 impl View for Image {
@@ -71,6 +78,12 @@ impl View for Image {
                 .unwrap_or_default()
         };
         match (self.present, want.present) {
+            (false, true) if want.promised => {
+                vec![item(
+                    Sign::Added,
+                    " (its size is known when its source is made)".to_owned(),
+                )]
+            }
             (false, true) => vec![item(Sign::Added, sized(want.size))],
             (true, false) => vec![item(Sign::Removed, String::new())],
             (true, true) if self.size != want.size => vec![Change::Field {
@@ -112,11 +125,46 @@ impl ProxmoxImage {
         )
     }
 
-    /// The upload's size.
-    fn local(&self) -> Result<Option<u64>, ResourceError> {
-        let Some(src) = &self.src else { return Ok(None) };
-        let meta = std::fs::metadata(src).map_err(|error| ResourceError::message(format!("{src}: {error}")))?;
-        Ok(Some(meta.len()))
+    /// The upload's size; `None` where there is no such file.
+    fn local(src: &str) -> Result<Option<u64>, ResourceError> {
+        match std::fs::metadata(src) {
+            Ok(meta) if meta.is_file() => Ok(Some(meta.len())),
+            Ok(_) => Err(ResourceError::message(format!("{src} is not a file"))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ResourceError::message(format!("{src}: {error}"))),
+        }
+    }
+
+    /// The row of the volume, and all rows of its list.
+    fn row(&self, world: &dyn Api) -> Result<Option<Json>, ApiError> {
+        let volume = self.volume();
+        let list = rows(&world.get(&self.list())?);
+        Ok(list
+            .into_iter()
+            .find(|row| text(row, "volid").as_deref() == Some(&volume)))
+    }
+
+    /// The storage has to be there, to be up and to take such files; gives what room it has.
+    fn room(&self, world: &dyn Api) -> Result<Option<u64>, ResourceError> {
+        let storages = rows(&world.get(&format!("/nodes/{}/storage", self.node))?);
+        let own = storages
+            .iter()
+            .find(|row| text(row, "storage").as_deref() == Some(&self.storage));
+        // A token that may not look at storages sees none; the server's own words come with the next request.
+        let Some(own) = own else { return Ok(None) };
+        let contents = text(own, "content").unwrap_or_default();
+        if !contents.split(',').any(|content| content == self.content.word()) {
+            return Err(ResourceError::message(format!(
+                "the storage {} of {} takes no `{}`: `pvesm set {} --content {contents},{}` on the node lets it, or name another \
+                 `storage`",
+                self.storage,
+                self.node,
+                self.content.word(),
+                self.storage,
+                self.content.word()
+            )));
+        }
+        Ok(number(own, "avail"))
     }
 
     fn rows_after(&self, now: &[Json], size: Option<Option<u64>>) -> Json {
@@ -136,7 +184,7 @@ impl ProxmoxImage {
 impl Resource for ProxmoxImage {
     const NAMES: &'static [&'static str] = &["proxmox_image"];
     const EXAMPLE: &'static str = "- proxmox_image:\n    api_host: pve.example.org\n    api_user: okd@pve\n    api_token_id: play\n    api_token_secret: \"{{ vault_pve_token }}\"\n    ca_path: files/pve-root-ca.pem\n    node: pve\n    storage: local\n    url: https://example.org/fcos-42.20250705.3.0-live.x86_64.iso\n    checksum: sha256:0f3a…\n";
-    const PREDICTS: &'static str = "that the file is there or not; a download's size is not known before";
+    const PREDICTS: &'static str = "that the file is there or not; the size of a download, and of an upload that an earlier step makes, is not known before";
     type World = dyn Api;
     type State = Image;
 
@@ -173,35 +221,39 @@ impl Resource for ProxmoxImage {
 
     fn inspect(&self, world: &Self::World) -> Result<Image, ResourceError> {
         download_settled(world, &self.node, &self.file())?;
-        let list = rows(&world.get(&self.list())?);
-        let volume = self.volume();
-        let row = list.iter().find(|row| text(row, "volid").as_deref() == Some(&volume));
-        let local = self.local()?;
-        let avail = match (row.is_none() && self.state == Presence::Present, local) {
-            (true, Some(_)) => {
-                let storages = rows(&world.get(&format!("/nodes/{}/storage", self.node))?);
-                let own = storages
-                    .iter()
-                    .find(|row| text(row, "storage").as_deref() == Some(&self.storage));
-                own.and_then(|row| number(row, "avail"))
-            }
-            _ => None,
+        let row = self.row(world)?;
+        let wanted = self.state == Presence::Present;
+        let upload = match self.src.as_deref().filter(|_| wanted) {
+            Some(src) => ProxmoxImage::local(src)?,
+            None => None,
+        };
+        let promised = self.src.is_some() && wanted && upload.is_none();
+        if promised && !world.predicted() {
+            return Err(ResourceError::message(format!(
+                "{} is not there to be uploaded: the step that makes it has to come before this one",
+                self.src.as_deref().unwrap_or_default()
+            )));
+        }
+        let avail = match row.is_none() && wanted {
+            true => self.room(world)?,
+            false => None,
         };
         Ok(Image {
-            volume,
+            volume: self.volume(),
             present: row.is_some(),
-            size: local.and(row.and_then(|row| number(row, "size"))),
-            avail,
+            size: row
+                .as_ref()
+                .and_then(|row| number(row, "size"))
+                .filter(|_| self.src.is_some() && wanted),
+            avail: avail.filter(|_| upload.is_some()),
+            upload,
+            promised,
         })
     }
 
     fn desire(&self, now: &Image) -> Result<Image, ResourceError> {
         let present = self.state == Presence::Present;
-        let size = match present {
-            true => self.local()?,
-            false => None,
-        };
-        if let (Some(needed), Some(avail)) = (size, now.avail)
+        if let (Some(needed), Some(avail)) = (now.upload, now.avail)
             && needed > avail
         {
             return Err(ResourceError::message(format!(
@@ -211,12 +263,25 @@ impl Resource for ProxmoxImage {
                 self.file()
             )));
         }
+        if now.promised && now.present {
+            let reason = format!(
+                "{} is there, and its source {} is not made yet",
+                now.volume,
+                self.src.as_deref().unwrap_or_default()
+            );
+            return Err(ApiError::Unknown(reason).into());
+        }
         Ok(Image {
-            volume: now.volume.clone(),
             present,
-            size,
-            avail: now.avail,
+            size: now.upload.filter(|_| present),
+            ..now.clone()
         })
+    }
+
+    fn notes(&self, now: &Image, want: &Image) -> Vec<String> {
+        let promised = want.promised && !now.present;
+        let note = |src: &String| format!("{src} is not there yet: an earlier step has to make it");
+        self.src.iter().filter(|_| promised).map(note).collect()
     }
 
     fn apply(&self, _: &Image, want: &Image, world: &Self::World) -> Result<Map, ResourceError> {
@@ -253,6 +318,44 @@ impl Resource for ProxmoxImage {
             ("volid", state.volume.as_str().into()),
             ("node", self.node.as_str().into()),
         ])
+    }
+}
+
+impl ProxmoxImage {
+    /// The privileges that it needs.
+    pub(super) fn rights(&self, _: &rights::Zones) -> Vec<Need> {
+        let storage = format!("/storage/{}", self.storage);
+        let node = format!("/nodes/{}", self.node);
+        let seen = ["Datastore.Audit", "Datastore.AllocateSpace"];
+        let mut all = vec![Need::any(&storage, &seen, "to see its files")];
+        match (self.state, &self.url) {
+            (Presence::Absent, _) => all.push(Need::one(&storage, "Datastore.Allocate", "to remove a file")),
+            (Presence::Present, url) => {
+                all.push(Need::one(&storage, "Datastore.AllocateTemplate", "to put a file there"));
+                if url.is_some() {
+                    all.push(Need::one(&node, "Sys.AccessNetwork", "to let the node download"));
+                }
+            }
+        }
+        all
+    }
+
+    /// The node that it is about.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        vec![self.node.clone()]
+    }
+
+    /// The storage, and what it has to take.
+    pub(super) fn stores(&self) -> Vec<rights::Store> {
+        vec![rights::Store {
+            node: self.node.clone(),
+            storage: self.storage.clone(),
+            content: self.content.word(),
+            bytes: self
+                .src
+                .as_deref()
+                .and_then(|src| ProxmoxImage::local(src).ok().flatten()),
+        }]
     }
 }
 

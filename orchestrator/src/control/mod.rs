@@ -4,22 +4,36 @@
 pub mod api;
 pub mod bridge;
 pub mod desk;
+pub mod doctor;
+pub mod firewall;
 pub mod image;
 pub mod overlay;
 pub mod property;
 pub mod pve;
+pub mod rights;
+pub mod sdn;
 mod tls;
 pub mod veil;
 pub mod vm;
 
 use crate::control::api::Api;
 use crate::control::pve::Endpoint;
+use crate::control::rights::{Need, Store, Zones};
 use okd_agent::resource::Resource;
 
 /// A kind that is brought about through an HTTP interface.
 pub trait Remote: Resource<World = dyn Api> {
     /// Where it is.
     fn endpoint(&self) -> Endpoint;
+
+    /// The privileges that it needs.
+    fn needs(&self, zones: &Zones) -> Vec<Need>;
+
+    /// The nodes that it is about.
+    fn on(&self) -> Vec<String>;
+
+    /// The storages that it uses.
+    fn uses(&self) -> Vec<Store>;
 }
 
 /// Makes the parameters of a Proxmox VE kind: its own, and those that say how the interface is reached.
@@ -63,6 +77,18 @@ macro_rules! proxmox_params {
                     timeout: self.timeout,
                 }
             }
+
+            fn needs(&self, zones: &$crate::control::rights::Zones) -> Vec<$crate::control::rights::Need> {
+                self.rights(zones)
+            }
+
+            fn on(&self) -> Vec<String> {
+                self.nodes()
+            }
+
+            fn uses(&self) -> Vec<$crate::control::rights::Store> {
+                self.stores()
+            }
         }
 
         impl $name {
@@ -105,12 +131,32 @@ macro_rules! registry {
             pub fn endpoint(&self) -> Endpoint {
                 match self { $(ApiKind::$kind(kind) => kind.endpoint()),* }
             }
+
+            /// The privileges that it needs.
+            #[must_use]
+            pub fn needs(&self, zones: &Zones) -> Vec<Need> {
+                match self { $(ApiKind::$kind(kind) => kind.needs(zones)),* }
+            }
+
+            /// The nodes that it is about.
+            #[must_use]
+            pub fn nodes(&self) -> Vec<String> {
+                match self { $(ApiKind::$kind(kind) => kind.on()),* }
+            }
+
+            /// The storages that it uses.
+            #[must_use]
+            pub fn stores(&self) -> Vec<Store> {
+                match self { $(ApiKind::$kind(kind) => kind.uses()),* }
+            }
         }
     };
 }
 
 registry! {
     bridge::ProxmoxBridge,
+    firewall::ProxmoxFirewall,
     image::ProxmoxImage,
+    sdn::ProxmoxSdn,
     vm::ProxmoxVm,
 }

@@ -5,12 +5,13 @@ use super::api::{Api, ApiError, Call, Json, Method, Prediction, number, rows, te
 use super::bridge::under_way;
 use super::property::{Property, bytes, size, truth};
 use super::proxmox_params;
+use super::rights::{Need, Store, Zones};
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
 use okd_agent::value::{Map, Value, map};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const ALL: &str = "/cluster/resources?type=vm";
 
@@ -36,6 +37,8 @@ proxmox_params! {
         name: Option<String>,
         /// Its number; the next free one for a new machine.
         vmid: Option<u64>,
+        /// Let the machine of this `vmid` get another `name`; without it, one of another name is refused.
+        rename: bool = "no",
         /// What it should be.
         state: VmState = "present",
         /// MiB of memory.
@@ -46,6 +49,8 @@ proxmox_params! {
         sockets: Option<u64>,
         /// The processor's type, such as `host`.
         cpu: Option<String>,
+        /// Let it know of the node's memory regions.
+        numa: Option<bool>,
         /// Start it with the node.
         onboot: Option<bool>,
         /// The guest's system, such as `l26`.
@@ -70,15 +75,15 @@ proxmox_params! {
         sata: indexmap::IndexMap<String, String>,
         /// IDE drives: `ide2: local:iso/live.iso,media=cdrom`.
         ide: indexmap::IndexMap<String, String>,
-        /// Tags.
+        /// Tags. A machine of this `name` that has none of them is someone else's and refused; its `vmid` takes it over.
         tags: Option<Vec<String>>,
         /// A remark.
         description: Option<String>,
         /// Any other options by their own names, such as `serial0: socket`.
         options: indexmap::IndexMap<String, String>,
-        /// Options that are taken away.
+        /// Options that are taken away. A disk stays as `unused0`, …, unless `force` is given; deleting that removes it.
         delete: Vec<String>,
-        /// Power it off where it does not shut down in time, and before it is removed.
+        /// Power it off where it does not shut down in time, and before it is removed; remove the disks of `delete`.
         force: bool = "no",
         /// How many seconds a shutdown may take.
         shutdown_timeout: u64 = "60",
@@ -101,6 +106,9 @@ pub struct Vm {
     raw: BTreeMap<String, String>,
     #[serde(skip)]
     everyone: Vec<Json>,
+    /// Volumes that are to be used and are not there.
+    #[serde(skip)]
+    missing: Vec<String>,
     /// What waits for a restart: option, now, then.
     #[serde(skip)]
     pending: Vec<(String, String, String)>,
@@ -352,6 +360,7 @@ impl ProxmoxVm {
         set("cores", number(self.cores));
         set("sockets", number(self.sockets));
         set("cpu", self.cpu.clone());
+        set("numa", self.numa.map(|on| u8::from(on).to_string()));
         set("onboot", self.onboot.map(|on| u8::from(on).to_string()));
         set("ostype", self.ostype.clone());
         set("agent", self.agent.clone());
@@ -384,55 +393,83 @@ impl ProxmoxVm {
 
     /// The row of the machine that is meant.
     fn find(&self, world: &dyn Api, all: &[Json]) -> Result<Option<Json>, ResourceError> {
-        let guests = all.iter().filter(|row| text(row, "type").as_deref() != Some("storage"));
-        if let Some(vmid) = self.vmid {
-            let own = guests.clone().find(|row| number(row, "vmid") == Some(vmid));
-            let other = own.is_some_and(|row| text(row, "type").as_deref() == Some("lxc"));
-            if other {
-                return Err(ResourceError::message(format!(
-                    "{vmid} is a container, not a virtual machine"
-                )));
+        let own = meant(world, all, self.vmid, self.name.as_deref())?;
+        let (Some(vmid), Some(name)) = (self.vmid, &self.name) else {
+            return Ok(own);
+        };
+        match &own {
+            Some(row) => {
+                let is = name_of(world, row)?.unwrap_or_default();
+                if is != *name && !is.is_empty() && !self.rename {
+                    return Err(ResourceError::message(format!(
+                        "the virtual machine {vmid} is named {is}, not {name}: take another `vmid`, or say `rename: yes` where it \
+                         shall get this name"
+                    )));
+                }
             }
-            return Ok(own.cloned());
-        }
-        let mut found = Vec::new();
-        for row in guests.filter(|row| text(row, "type").as_deref() != Some("lxc")) {
-            // A machine that is quite new stands in the list without its name.
-            let name = match text(row, "name") {
-                Some(name) => Some(name),
-                None => self.late_name(world, row)?,
-            };
-            if name.is_some() && name == self.name {
-                found.push(row.clone());
+            None => {
+                if let Some(other) = meant(world, all, None, Some(name))? {
+                    return Err(ResourceError::message(format!(
+                        "the name {name} is in use by the virtual machine {} on {}: take another `name`, or that `vmid` where it is \
+                         the one that is meant",
+                        text(&other, "vmid").unwrap_or_default(),
+                        text(&other, "node").unwrap_or_default()
+                    )));
+                }
             }
         }
-        if found.len() > 1 {
-            let list: Vec<String> = found
-                .iter()
-                .map(|row| {
-                    let (vmid, node) = (text(row, "vmid"), text(row, "node"));
-                    format!("{} on {}", vmid.unwrap_or_default(), node.unwrap_or_default())
-                })
-                .collect();
-            return Err(ResourceError::message(format!(
-                "{} virtual machines are named {}: {}; say which by `vmid`",
-                found.len(),
-                self.label(None),
-                list.join(", ")
-            )));
-        }
-        Ok(found.pop())
+        Ok(own)
     }
 
-    fn late_name(&self, world: &dyn Api, row: &Json) -> Result<Option<String>, ResourceError> {
-        let (Some(vmid), Some(node)) = (number(row, "vmid"), text(row, "node")) else {
-            return Ok(None);
-        };
-        match world.get(&format!("/nodes/{node}/qemu/{vmid}/config")) {
-            Ok(envelope) => Ok(envelope.get("data").and_then(|data| text(data, "name"))),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error.into()),
+    /// A machine that was found by its name has to have one of the tags.
+    fn ours(&self, vmid: u64, node: &str, raw: &BTreeMap<String, String>) -> Result<(), ResourceError> {
+        let wanted = tags(&self.tags.as_deref().unwrap_or_default().join(";"));
+        let has = tags(raw.get("tags").map_or("", String::as_str));
+        let common = wanted.split(';').any(|tag| has.split(';').any(|own| own == tag));
+        if self.vmid.is_some() || wanted.is_empty() || common {
+            return Ok(());
         }
+        Err(ResourceError::message(format!(
+            "the name {} is in use by the virtual machine {vmid} on {node}, which has none of the tags {}: it is someone else's. \
+             Take another `name`, or say `vmid: {vmid}` to take it over",
+            self.label(None),
+            wanted.replace(';', ", ")
+        )))
+    }
+
+    /// Volumes that drives are to be made of, and that are not there.
+    fn missing(
+        &self,
+        world: &dyn Api,
+        node: &str,
+        now: &BTreeMap<String, Option<String>>,
+    ) -> Result<Vec<String>, ResourceError> {
+        let mut lists: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (name, asked) in self.asked().iter().filter(|(name, _)| class(name) == Class::Drive) {
+            let before = now.get(name).cloned().flatten();
+            if before.as_ref() == Some(&wanted(name, asked)) {
+                continue;
+            }
+            let drive = Drive::asked(asked, name);
+            let volume = match drive.source {
+                Source::Import if before.is_none() => drive.props.get("import-from"),
+                Source::Volume => drive.props.get("file"),
+                _ => None,
+            };
+            let Some((volume, list)) = volume.and_then(|volume| Some((volume, content_list(node, volume)?))) else {
+                continue;
+            };
+            if !lists.contains_key(&list) {
+                let all = rows(&world.get(&list)?);
+                let all = all.iter().filter_map(|row| text(row, "volid")).collect();
+                lists.insert(list.clone(), all);
+            }
+            if !lists.get(&list).is_some_and(|all| all.contains(volume)) {
+                missing.push(volume.to_owned());
+            }
+        }
+        Ok(missing)
     }
 
     /// Waits for tasks that are under way for this machine. One that is being made may not have its name yet: then any
@@ -504,6 +541,8 @@ impl ProxmoxVm {
                     format!("{base}/status/current"),
                     serde_json::json!({ "status": "stopped" }),
                 )
+                .predicting(format!("{base}/firewall/options"), serde_json::json!({}))
+                .predicting(format!("{base}/firewall/rules"), Json::Array(Vec::new()))
                 .predicting(
                     format!("/nodes/{}/tasks?source=active&vmid={vmid}", self.node),
                     Json::Array(Vec::new()),
@@ -629,6 +668,9 @@ impl ProxmoxVm {
             }
             if !delete.is_empty() {
                 params.push(("delete".to_owned(), delete.join(",")));
+                if self.force {
+                    params.push(("force".to_owned(), "1".to_owned()));
+                }
             }
             // POST is a task: adding a disk takes longer than a request may.
             let mut call = Call::new(Method::Post, format!("{base}/config"))
@@ -731,6 +773,165 @@ impl ProxmoxVm {
     }
 }
 
+/// The list that a file of a storage stands in; `None` for other volumes.
+fn content_list(node: &str, volume: &str) -> Option<String> {
+    let (store, rest) = volume.split_once(':')?;
+    let (content, _) = rest.split_once('/')?;
+    ["iso", "import"]
+        .contains(&content)
+        .then(|| format!("/nodes/{node}/storage/{store}/content?content={content}"))
+}
+
+/// The row of a machine by its number, else by its name; several of one name are an error.
+pub(super) fn meant(
+    world: &dyn Api,
+    all: &[Json],
+    vmid: Option<u64>,
+    name: Option<&str>,
+) -> Result<Option<Json>, ResourceError> {
+    let guests = all.iter().filter(|row| text(row, "type").as_deref() != Some("storage"));
+    if let Some(vmid) = vmid {
+        let own = guests.clone().find(|row| number(row, "vmid") == Some(vmid));
+        return match own.is_some_and(|row| text(row, "type").as_deref() == Some("lxc")) {
+            true => Err(ResourceError::message(format!(
+                "{vmid} is a container, not a virtual machine"
+            ))),
+            false => Ok(own.cloned()),
+        };
+    }
+    let mut found = Vec::new();
+    for row in guests.filter(|row| text(row, "type").as_deref() != Some("lxc")) {
+        let own = name_of(world, row)?;
+        if own.is_some() && own.as_deref() == name {
+            found.push(row.clone());
+        }
+    }
+    if found.len() > 1 {
+        let list: Vec<String> = found
+            .iter()
+            .map(|row| {
+                let (vmid, node) = (text(row, "vmid"), text(row, "node"));
+                format!("{} on {}", vmid.unwrap_or_default(), node.unwrap_or_default())
+            })
+            .collect();
+        return Err(ResourceError::message(format!(
+            "{} virtual machines are named {}: {}; say which by `vmid`",
+            found.len(),
+            name.unwrap_or_default(),
+            list.join(", ")
+        )));
+    }
+    Ok(found.pop())
+}
+
+/// All machines of the cluster.
+pub(super) fn everyone(world: &dyn Api) -> Result<Vec<Json>, ApiError> {
+    Ok(rows(&world.get(ALL)?))
+}
+
+/// A machine's name; one that is quite new stands in the list without it.
+fn name_of(world: &dyn Api, row: &Json) -> Result<Option<String>, ApiError> {
+    if let Some(name) = text(row, "name") {
+        return Ok(Some(name));
+    }
+    let (Some(vmid), Some(node)) = (number(row, "vmid"), text(row, "node")) else {
+        return Ok(None);
+    };
+    match world.get(&format!("/nodes/{node}/qemu/{vmid}/config")) {
+        Ok(envelope) => Ok(envelope.get("data").and_then(|data| text(data, "name"))),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The privilege that an option needs.
+fn privilege(name: &str, value: &str) -> &'static str {
+    match name {
+        "memory" | "balloon" | "shares" => "VM.Config.Memory",
+        "cores" | "sockets" | "cpu" | "cpulimit" | "cpuunits" | "numa" | "vcpus" => "VM.Config.CPU",
+        "machine" | "scsihw" | "vga" | "smbios1" | "rng0" | "watchdog" | "tablet" | "kvm" | "hotplug" => {
+            "VM.Config.HWType"
+        }
+        "boot" => "VM.Config.Disk",
+        "nameserver" | "searchdomain" | "sshkeys" => "VM.Config.Cloudinit",
+        name if name.starts_with("ci") || numbered(name, "ipconfig") => "VM.Config.Cloudinit",
+        name if numbered(name, "serial") => "VM.Config.HWType",
+        name => match class(name) {
+            Class::Nic => "VM.Config.Network",
+            Class::Drive if value.contains("media=cdrom") => "VM.Config.CDROM",
+            Class::Drive => "VM.Config.Disk",
+            _ => "VM.Config.Options",
+        },
+    }
+}
+
+impl ProxmoxVm {
+    /// The privileges that it needs.
+    pub(super) fn rights(&self, zones: &Zones) -> Vec<Need> {
+        let place = self
+            .vmid
+            .map_or_else(|| "/vms".to_owned(), |vmid| format!("/vms/{vmid}"));
+        let mut all = vec![
+            Need::one(&place, "VM.Audit", "to see the machine"),
+            Need::one(&place, "VM.Allocate", "to make or remove it"),
+        ];
+        if self.state != VmState::Present {
+            all.push(Need::one(&place, "VM.PowerMgmt", "to start and stop it"));
+        }
+        if self.state == VmState::Absent {
+            return all;
+        }
+        for (name, value) in self.asked() {
+            all.push(Need::one(&place, privilege(&name, &value), &format!("to set {name}")));
+            if class(&name) == Class::Nic
+                && let Some(bridge) = Property::nic(&value).get("bridge")
+            {
+                let zone = zones.get(bridge).map_or("localnetwork", String::as_str);
+                let path = format!("/sdn/zones/{zone}/{bridge}");
+                all.push(Need::one(&path, "SDN.Use", &format!("to put {name} on {bridge}")));
+            }
+            if class(&name) == Class::Drive {
+                let drive = Drive::asked(&value, &name);
+                let path = format!("/storage/{}", drive.store);
+                let file = drive.props.get("file").is_some_and(|file| file.contains(':'));
+                match drive.source {
+                    Source::Volume if file => {
+                        let seen = ["Datastore.Audit", "Datastore.AllocateSpace"];
+                        all.push(Need::any(&path, &seen, &format!("to put a volume into {name}")));
+                    }
+                    Source::Volume => {}
+                    _ => all.push(Need::one(&path, "Datastore.AllocateSpace", &format!("to make {name}"))),
+                }
+            }
+        }
+        all
+    }
+
+    /// The node that it is made on.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        vec![self.node.clone()]
+    }
+
+    /// The storages of its disks.
+    pub(super) fn stores(&self) -> Vec<Store> {
+        if self.state == VmState::Absent {
+            return Vec::new();
+        }
+        let asked = self.asked();
+        let drives = asked.iter().filter(|(name, _)| class(name) == Class::Drive);
+        let drives = drives.map(|(name, value)| Drive::asked(value, name));
+        drives
+            .filter(|drive| drive.source != Source::Volume)
+            .map(|drive| Store {
+                node: self.node.clone(),
+                storage: drive.store.clone(),
+                content: "images",
+                bytes: drive.size,
+            })
+            .collect()
+    }
+}
+
 fn macs(raw: &BTreeMap<String, String>, unseen: &str) -> Value {
     let cards = raw.iter().filter(|(name, _)| numbered(name, "net"));
     let cards = cards.map(|(name, card)| {
@@ -794,10 +995,15 @@ impl Resource for ProxmoxVm {
         }
         let asked = self.asked();
         let Some(row) = row else {
+            let config: BTreeMap<String, Option<String>> = asked.keys().map(|name| (name.clone(), None)).collect();
             return Ok(Vm {
                 label: self.label(None),
                 vmid: None,
-                config: asked.keys().map(|name| (name.clone(), None)).collect(),
+                missing: match self.state {
+                    VmState::Absent => Vec::new(),
+                    _ => self.missing(world, &self.node, &config)?,
+                },
+                config,
                 running: false,
                 node: self.node.clone(),
                 raw: BTreeMap::new(),
@@ -810,6 +1016,7 @@ impl Resource for ProxmoxVm {
         self.settled(world, &node, Some(vmid))?;
         let base = format!("/nodes/{node}/qemu/{vmid}");
         let raw = config_of(&world.get(&format!("{base}/config"))?);
+        self.ours(vmid, &node, &raw)?;
         let status = world.get(&format!("{base}/status/current"))?;
         let running = status.get("data").and_then(|data| text(data, "status")).as_deref() == Some("running");
         let mut config: BTreeMap<String, Option<String>> = BTreeMap::new();
@@ -826,6 +1033,10 @@ impl Resource for ProxmoxVm {
         Ok(Vm {
             label: self.label(Some(vmid)),
             vmid: Some(vmid),
+            missing: match self.state {
+                VmState::Absent => Vec::new(),
+                _ => self.missing(world, &node, &config)?,
+            },
             config,
             running,
             node,
@@ -861,6 +1072,14 @@ impl Resource for ProxmoxVm {
                 VmState::Stopped => false,
                 _ => now.running,
             };
+        }
+        if !now.missing.is_empty() {
+            return Err(ResourceError::message(format!(
+                "volume '{}' does not exist on {}: a step before this one has to bring it (`proxmox_image`); \
+                 `pvesm list STORAGE` on the node lists what is there",
+                now.missing.join("', '"),
+                now.node
+            )));
         }
         if let Some(lock) = now.raw.get("lock").filter(|_| !now.changes(&want).is_empty()) {
             return Err(ResourceError::message(format!(
@@ -921,6 +1140,18 @@ impl Resource for ProxmoxVm {
                 "{} runs: what cannot be changed under it waits for its next stop and start",
                 now.label
             ));
+        }
+        for name in self
+            .delete
+            .iter()
+            .filter(|name| now.raw.contains_key(*name) && !self.force)
+        {
+            if class(name) == Class::Drive && !now.raw.get(name).is_some_and(|raw| raw.contains("media=cdrom")) {
+                notes.push(format!(
+                    "the disk {name} of {} is taken out and stays as `unused…`; `force: yes` removes it",
+                    now.label
+                ));
+            }
         }
         for (name, before, after) in &now.pending {
             notes.push(format!(

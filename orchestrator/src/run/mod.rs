@@ -4,6 +4,7 @@
 pub mod args;
 pub mod deed;
 mod finish;
+pub mod foresee;
 mod grow;
 mod local;
 pub mod origin;

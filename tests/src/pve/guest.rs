@@ -1,13 +1,17 @@
 //! Virtual machines of the stand-in: configuration with learned keys, what waits for a restart, locks, and power.
 
 use super::World;
+use super::hook;
 use super::request::{Asked, Reply};
 use super::rules::{self, Rule, Table};
 use super::storage::path_of;
-use super::task::Work;
+use super::task::{Step, Work};
 use serde_json::{Map, Value as Json, json};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::process::Command;
 
 /// One machine.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +20,8 @@ pub struct Guest {
     /// What waits for a restart; `None` is a removal.
     pub pending: BTreeMap<String, Option<String>>,
     pub running: bool,
+    /// The process of a machine that really runs.
+    pub pid: Option<u64>,
 }
 
 const OPTIONS: &Table = &[
@@ -186,7 +192,22 @@ impl Guest {
         Json::Object(row)
     }
 
-    fn name(&self, vmid: u64) -> String {
+    /// Itself, as it is kept over a restart of the server.
+    pub(super) fn kept(&self) -> Json {
+        json!({ "config": self.config, "pending": self.pending, "running": self.running, "pid": self.pid })
+    }
+
+    pub(super) fn restored(kept: &Json) -> Option<Guest> {
+        let read = |name: &str| kept.get(name).cloned().unwrap_or_default();
+        Some(Guest {
+            config: serde_json::from_value(read("config")).ok()?,
+            pending: serde_json::from_value(read("pending")).ok()?,
+            running: read("running") == Json::Bool(true),
+            pid: read("pid").as_u64(),
+        })
+    }
+
+    pub(super) fn name(&self, vmid: u64) -> String {
         self.config.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))
     }
 
@@ -195,7 +216,7 @@ impl Guest {
     }
 
     /// Its restart: what waited becomes so.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for (name, value) in std::mem::take(&mut self.pending) {
             match value {
                 Some(value) => drop(self.config.insert(name, value)),
@@ -256,6 +277,12 @@ fn missing(world: &World, vmid: &str) -> Reply {
     ))
 }
 
+/// Whether a machine is there.
+pub(super) fn there(world: &World, vmid: &str) -> Result<(), Reply> {
+    let own = vmid.parse().ok().filter(|vmid: &u64| world.guests.contains_key(vmid));
+    own.map(drop).ok_or_else(|| missing(world, vmid))
+}
+
 pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<Reply, Reply> {
     let [vmid, more @ ..] = rest else {
         return match asked.method.as_str() {
@@ -294,6 +321,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
             if let Some(lock) = guest.config.get("lock") {
                 row["lock"] = lock.as_str().into();
             }
+            if let Some(pid) = guest.pid {
+                row["pid"] = pid.into();
+            }
             Ok(Reply::ok(row))
         }
         ("PUT", ["config"]) => {
@@ -327,9 +357,14 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
                 ("skiplock", Rule::Bool),
             ];
             rules::check(asked, &table, &[])?;
-            let (verb, id) = ((*verb).to_owned(), (*vmid).to_owned());
             let kind = format!("qm{verb}");
-            let work = Work::new(move |world, _| power(world, &verb, number, &id));
+            let power = Power {
+                verb: (*verb).to_owned(),
+                vmid: number,
+                timeout: asked.get("timeout").and_then(|text| text.parse().ok()),
+                force: asked.flag("forceStop"),
+            };
+            let work = Work::stepped(move |world, _| power.step(world));
             Ok(world.begin(asked, &kind, vmid, work))
         }
         ("DELETE", []) => {
@@ -347,11 +382,16 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
                 return Err(Reply::die(&format!("VM {vmid} is running - destroy failed")));
             }
             let id = (*vmid).to_owned();
-            let work = Work::new(move |world, _| {
+            let work = Work::stepped(move |world, _| {
                 unlocked(world, number)?;
-                world.guests.remove(&number);
-                let _ = std::fs::remove_dir_all(world.dir.join("images").join(id));
-                Ok(())
+                let guest = world.guests.get(&number).cloned().unwrap_or_default();
+                let said = hook::machine(world, "vm-destroy", number, &guest);
+                Ok(world.hooked(said, move |world, _, _| {
+                    world.guests.remove(&number);
+                    world.walls.remove(&format!("qemu/{number}"));
+                    let _ = std::fs::remove_dir_all(world.dir.join("images").join(id));
+                    Ok(())
+                }))
             });
             Ok(world.begin(asked, "qmdestroy", vmid, work))
         }
@@ -409,9 +449,10 @@ fn rights(world: &World, asked: &Asked, vmid: &str) -> Result<(), Reply> {
         if is_nic(name)
             && let Some((_, bridge)) = pairs(value).into_iter().find(|(key, _)| key == "bridge")
         {
+            let zone = world.sdn.zone_of(&bridge).unwrap_or_else(|| "localnetwork".to_owned());
             world
                 .rights
-                .need(asked, &format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
+                .need(asked, &format!("/sdn/zones/{zone}/{bridge}"), &["SDN.Use"])?;
         }
         if is_disk(name) && value != "none,media=cdrom" {
             let volume = pairs(value)
@@ -463,7 +504,13 @@ fn create(world: &mut World, asked: &Asked) -> Result<Reply, Reply> {
             return Err(format!("unable to create VM {vmid} - {said}"));
         }
         if again.flag("start") {
-            let work = Work::new(move |world, _| power(world, "start", vmid, &vmid.to_string()));
+            let power = Power {
+                verb: "start".to_owned(),
+                vmid,
+                timeout: None,
+                force: false,
+            };
+            let work = Work::stepped(move |world, _| power.step(world));
             world.begin(&again, "qmstart", &vmid.to_string(), work);
         }
         Ok(())
@@ -616,8 +663,7 @@ fn drive(
         Some(source) => {
             let from = path_of(world, &source).filter(|path| path.exists());
             let from = from.ok_or_else(|| format!("volume '{source}' does not exist"))?;
-            std::fs::copy(from, &path)
-                .map_err(|error| format!("cannot import from '{source}' - copy failed: {error}"))?
+            imported(&from, &path).map_err(|error| format!("cannot import from '{source}' - copy failed: {error}"))?
         }
         None => (gib * f64::from(1 << 30)) as u64,
     };
@@ -629,6 +675,27 @@ fn drive(
     disk.set_len(bytes).map_err(|error| error.to_string())?;
     rest.push(("size".to_owned(), size_text(bytes)));
     Ok(printed(&format!("local:{vmid}/{volume}"), rest))
+}
+
+/// A raw copy of an image; its size.
+fn imported(from: &Path, to: &Path) -> Result<u64, String> {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(from).and_then(|mut file| file.read_exact(&mut magic));
+    if read.is_ok() && magic == *b"QFI\xfb" {
+        let done = Command::new("qemu-img")
+            .args(["convert", "-O", "raw"])
+            .args([from, to])
+            .output()
+            .map_err(|error| format!("qemu-img: {error}"))?;
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+        }
+    } else {
+        std::fs::copy(from, to).map_err(|error| error.to_string())?;
+    }
+    std::fs::metadata(to)
+        .map(|meta| meta.len())
+        .map_err(|error| error.to_string())
 }
 
 /// Everything that is checked before a change is begun.
@@ -698,11 +765,18 @@ fn configure(world: &mut World, asked: &Asked, vmid: u64) -> Result<(), String> 
         if is_disk(name) || is_nic(name) {
             reorder(&mut guest, |devices| devices.retain(|device| device != name));
         }
-        if is_disk(name) && !old.contains("media=cdrom") && !asked.flag("force") {
+        let volume = old.split(',').next().unwrap_or_default().to_owned();
+        let freed = name.starts_with("unused") || (is_disk(name) && asked.flag("force"));
+        if freed
+            && !old.contains("media=cdrom")
+            && let Some(path) = path_of(world, &volume)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+        if is_disk(name) && !old.contains("media=cdrom") && !freed {
             let index = (0..)
                 .find(|index| !guest.config.contains_key(&format!("unused{index}")))
                 .unwrap_or(0);
-            let volume = old.split(',').next().unwrap_or_default().to_owned();
             guest.config.insert(format!("unused{index}"), volume);
         }
     }
@@ -783,37 +857,90 @@ fn resize(world: &mut World, asked: &Asked, vmid: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn power(world: &mut World, verb: &str, vmid: u64, id: &str) -> Result<(), String> {
-    let Some(guest) = world.guests.get(&vmid).cloned() else {
-        return Err(format!(
-            "Configuration file 'nodes/{}/qemu-server/{id}.conf' does not exist",
-            world.node
-        ));
-    };
-    unlocked(world, vmid)?;
-    match verb {
-        "start" if guest.running => return Err(format!("VM {id} already running")),
-        "start" => {
-            let up = world.up();
-            let cards = guest.config.iter().chain(
-                guest
-                    .pending
-                    .iter()
-                    .filter_map(|(name, value)| Some((name, value.as_ref()?))),
-            );
-            for (_, card) in cards.filter(|(name, _)| is_nic(name)) {
-                let bridge = pairs(card).into_iter().find(|(key, _)| key == "bridge");
-                if let Some((_, bridge)) = bridge.filter(|(_, bridge)| !up.contains(bridge)) {
-                    return Err(format!("bridge '{bridge}' does not exist"));
-                }
+/// A machine that is started, stopped, shut down or reset.
+struct Power {
+    verb: String,
+    vmid: u64,
+    timeout: Option<u64>,
+    force: bool,
+}
+
+impl Power {
+    fn step(self, world: &mut World) -> Result<Step, String> {
+        let Power { verb, vmid, .. } = &self;
+        let Some(mut guest) = world.guests.get(vmid).cloned() else {
+            return Err(format!(
+                "Configuration file 'nodes/{}/qemu-server/{vmid}.conf' does not exist",
+                world.node
+            ));
+        };
+        unlocked(world, *vmid)?;
+        match verb.as_str() {
+            "start" if guest.running => return Err(format!("VM {vmid} already running")),
+            "start" => {
+                guest.settle();
+                bridged(world, &guest)?;
             }
+            "reset" if !guest.running => return Err(format!("VM {vmid} not running")),
+            "reset" => {}
+            _ if !guest.running => return Ok(Step::Done),
+            _ => {}
         }
-        "reset" if !guest.running => return Err(format!("VM {id} not running")),
-        _ => {}
+        let mut said = hook::machine(world, &format!("vm-{verb}"), *vmid, &guest);
+        said["timeout"] = self.timeout.into();
+        said["force"] = self.force.into();
+        Ok(world.hooked(said, move |world, _, told| {
+            if let Some(guest) = world.guests.get_mut(&self.vmid)
+                && self.verb != "reset"
+            {
+                guest.settle();
+                guest.running = self.verb == "start";
+                guest.pid = told["pid"].as_u64().filter(|_| guest.running);
+            }
+            Ok(())
+        }))
     }
-    if let Some(guest) = world.guests.get_mut(&vmid) {
-        guest.settle();
-        guest.running = matches!(verb, "start" | "reset");
+}
+
+/// All bridges of a machine have to be up.
+fn bridged(world: &World, guest: &Guest) -> Result<(), String> {
+    let up = world.up();
+    for (_, card) in guest.config.iter().filter(|(name, _)| is_nic(name)) {
+        let bridge = pairs(card).into_iter().find(|(key, _)| key == "bridge");
+        if let Some((_, bridge)) = bridge.filter(|(_, bridge)| !up.contains(bridge)) {
+            return Err(format!("bridge '{bridge}' does not exist"));
+        }
     }
     Ok(())
+}
+
+/// Cards and drives of a machine, taken apart for a hook.
+pub(super) fn devices(world: &World, guest: &Guest) -> (Vec<Json>, Vec<Json>) {
+    let (mut nets, mut drives) = (Vec::new(), Vec::new());
+    for (name, value) in &guest.config {
+        let all = pairs(value);
+        let own = |key: &str| {
+            all.iter()
+                .find(|(own, _)| own == key)
+                .map_or(Json::Null, |(_, value)| value.as_str().into())
+        };
+        if is_nic(name) {
+            let (model, mac) = all.first().cloned().unwrap_or_default();
+            let amount = |key: &str| own(key).as_str().and_then(|text| text.parse::<u64>().ok());
+            nets.push(
+                json!({ "name": name, "model": model, "mac": mac, "bridge": own("bridge"), "mtu": amount("mtu"),
+                "tag": amount("tag"), "firewall": own("firewall") == "1", "link_down": own("link_down") == "1" }),
+            );
+        } else if is_disk(name) {
+            let volume = all.first().map(|(_, volume)| volume.clone()).unwrap_or_default();
+            let path = path_of(world, &volume);
+            let media = if own("media") == "cdrom" { "cdrom" } else { "disk" };
+            let bytes = own("size").as_str().and_then(size_bytes);
+            drives.push(
+                json!({ "name": name, "media": media, "volume": volume, "path": path, "format": "raw",
+                "size": bytes }),
+            );
+        }
+    }
+    (nets, drives)
 }

@@ -20,6 +20,8 @@ pub(super) enum Rule {
     Memory,
     Http,
     Boot,
+    Sdn,
+    Ports,
 }
 
 /// A table of parameters; a name that ends in `#` stands for numbered ones.
@@ -155,6 +157,20 @@ impl Rule {
                 Some(format!(
                     "invalid format - format error\n{name}.order: invalid format - invalid boot device '{strange}'\n\n"
                 ))
+            }
+            Rule::Sdn => match value.len() {
+                9.. => Some("value may only be 8 characters long".to_owned()),
+                0 | 1 => Some("value must be at least 2 characters long".to_owned()),
+                _ => {
+                    let fits = value.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                        && value.starts_with(|c: char| c.is_ascii_alphabetic());
+                    (!fits).then(|| "value does not match the regex pattern".to_owned())
+                }
+            },
+            Rule::Ports => {
+                let wrong = |port: &&str| port.parse::<u64>().is_ok_and(|port| port > 65535);
+                let port = value.split([',', ':']).find(wrong)?;
+                invalid(&format!("invalid port '{port}'"))
             }
             Rule::Http => match value.starts_with("http://") || value.starts_with("https://") {
                 true => None,

@@ -1,58 +1,110 @@
 //! TLS and HTTP of the stand-in.
 
-use super::World;
 use super::request::{Asked, Reply};
+use super::rights::Entry;
+use super::{Settings, World};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, SERVER};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, SERVER};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// What the stand-in shows of itself.
-pub(super) struct Certificate {
-    pub(super) pem: String,
+pub(super) struct Identity {
     pub(super) fingerprint: String,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
 }
 
-/// Listens on a free port of loopback, in a thread of its own.
-pub(super) fn start(world: Arc<Mutex<World>>) -> (SocketAddr, Certificate) {
-    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).unwrap();
-    let shown = Sha256::digest(made.cert.der());
-    let certificate = Certificate {
-        pem: made.cert.pem(),
-        fingerprint: shown
+impl Identity {
+    /// The one that its folder holds, or a new one.
+    pub(super) fn of(settings: &Settings, state: &Path) -> Result<Identity, String> {
+        let (ca, key) = (state.join("ca.pem"), state.join("key.pem"));
+        if !ca.exists() || !key.exists() {
+            let mut names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+            names.push(settings.listen.ip().to_string());
+            names.push(settings.node.clone());
+            names.extend(settings.names.iter().cloned());
+            names.sort();
+            names.dedup();
+            let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
+            private(&key, &made.signing_key.serialize_pem())?;
+            std::fs::write(&ca, made.cert.pem()).map_err(|error| format!("{}: {error}", ca.display()))?;
+        }
+        let certificate = CertificateDer::from_pem_file(&ca).map_err(|error| format!("{}: {error}", ca.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| format!("{}: {error}", key.display()))?;
+        let shown = Sha256::digest(&certificate);
+        let fingerprint = shown
             .iter()
             .map(|byte| format!("{byte:02X}"))
             .collect::<Vec<_>>()
-            .join(":"),
-    };
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+            .join(":");
+        Ok(Identity {
+            fingerprint,
+            certificate,
+            key,
+        })
+    }
+}
+
+/// Writes a file that is its owner's alone.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn private(path: &Path, text: &str) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let fresh = path.with_extension("new");
+    let _ = std::fs::remove_file(&fresh);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    std::fs::rename(&fresh, path).map_err(failed)
+}
+
+/// Listens, in a thread of its own; one that `lives` alone does its tasks without being asked.
+pub(super) fn start(
+    world: Arc<Mutex<World>>,
+    listen: SocketAddr,
+    identity: Identity,
+    lives: bool,
+) -> Result<SocketAddr, String> {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .unwrap()
+        .map_err(|error| error.to_string())?
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
+        .with_single_cert(vec![identity.certificate], identity.key)
+        .map_err(|error| error.to_string())?;
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
+    let failed = |error: std::io::Error| format!("{listen}: {error}");
+    let listener = std::net::TcpListener::bind(listen).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
         runtime.block_on(async move {
+            if lives {
+                tokio::spawn(ticking(Arc::clone(&world)));
+            }
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, world) = (acceptor.clone(), Arc::clone(&world));
@@ -69,7 +121,14 @@ pub(super) fn start(world: Arc<Mutex<World>>) -> (SocketAddr, Certificate) {
             }
         });
     });
-    (address, certificate)
+    Ok(address)
+}
+
+async fn ticking(world: Arc<Mutex<World>>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.lock().unwrap().tick();
+    }
 }
 
 async fn handle(
@@ -79,10 +138,23 @@ async fn handle(
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let token = world.lock().unwrap().rights.enter(header(AUTHORIZATION));
+    let entry = Entry {
+        method: head.method.as_str(),
+        path: head.uri.path().strip_prefix("/api2/json").unwrap_or_default(),
+        authorization: header(AUTHORIZATION),
+        cookie: header(COOKIE),
+        csrf: head
+            .headers
+            .get("CSRFPreventionToken")
+            .and_then(|value| value.to_str().ok()),
+    };
+    let token = world.lock().unwrap().rights.enter(&entry);
     let reply = match token {
         Err(refusal) => {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            // A request without a right to enter waits; one with a ticket and a wrong CSRF token does not.
+            if refusal.status == 401 && entry.cookie.is_none() {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
             refusal
         }
         Ok(token) => match read(&head, header(CONTENT_TYPE).unwrap_or_default(), &body, token) {

@@ -3,12 +3,13 @@
 use super::World;
 use super::request::{Asked, Reply};
 use super::rules::{self, Rule};
-use super::task::Work;
+use super::task::{Step, Work};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const CONTENTS: &[&str] = &["iso", "vztmpl", "import"];
 const SUMS: &[&str] = &["md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
@@ -89,7 +90,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
             }
             let used = used(world);
             Ok(Reply::ok(
-                json!([{ "storage": "local", "type": "dir", "content": "iso,images,vztmpl,import,backup,snippets,rootdir",
+                json!([{ "storage": "local", "type": "dir", "content": world.contents,
                 "enabled": 1, "active": 1, "shared": 0, "total": world.capacity, "used": used,
                 "avail": world.capacity.saturating_sub(used) }]),
             ))
@@ -155,23 +156,37 @@ fn upload(world: &mut World, asked: &Asked) -> Result<Reply, Reply> {
     ];
     rules::check(asked, &table, &["content"])?;
     let content = asked.get("content").unwrap_or_default().to_owned();
-    let Some((name, bytes)) = asked.file.clone() else {
+    let Some((name, bytes)) = &asked.file else {
         return Err(Reply::wrong_one(
             "filename",
             "property is missing and it is not optional",
         ));
     };
-    let name = normal(&name);
+    let name = normal(name);
     if !extension(&content, &name) {
         return Err(Reply::wrong_one("filename", "wrong file extension"));
     }
+    // The whole body lies on the node before the task begins.
+    let number = world.next();
+    let spool = world.dir.join(format!("pveupload-{number}"));
+    std::fs::write(&spool, bytes).map_err(|error| Reply::die(&error.to_string()))?;
+    let count = bytes.len() as u64;
+    let sum = asked.get("checksum").map(str::to_lowercase);
     let work = Work::new(move |world, log| {
         let path = world.dir.join(folder(&content)).join(&name);
         log.push(format!("target file: {}", path.display()));
-        if used(world) + bytes.len() as u64 > world.capacity {
+        if used(world) + count > world.capacity {
+            let _ = std::fs::remove_file(&spool);
             return Err("import failed: cp: error writing: No space left on device".to_owned());
         }
-        std::fs::write(&path, &bytes).map_err(|error| error.to_string())?;
+        if let Some(sum) = sum {
+            let got = summed(&spool).map_err(|error| error.to_string())?;
+            if got != sum {
+                let _ = std::fs::remove_file(&spool);
+                return Err(format!("checksum mismatch: got '{got}' != expect '{sum}'"));
+            }
+        }
+        std::fs::rename(&spool, &path).map_err(|error| error.to_string())?;
         log.push("finished file import successfully".to_owned());
         Ok(())
     });
@@ -197,11 +212,11 @@ pub(super) fn metadata(world: &World, asked: &Asked) -> Result<Reply, Reply> {
         &["url"],
     )?;
     let url = asked.get("url").unwrap_or_default();
-    match get(url) {
-        Ok((status, bytes)) if status.starts_with("200") => {
-            Ok(Reply::ok(json!({ "filename": normal(url), "size": bytes.len() })))
+    match open(url) {
+        Ok((status, length, _)) if status.starts_with("200") => {
+            Ok(Reply::ok(json!({ "filename": normal(url), "size": length })))
         }
-        Ok((status, _)) => Err(Reply::die(&format!("invalid server response: '{status}'"))),
+        Ok((status, ..)) => Err(Reply::die(&format!("invalid server response: '{status}'"))),
         Err(error) => Err(Reply::die(&format!("invalid server response: '500 {error}'"))),
     }
 }
@@ -236,65 +251,100 @@ fn download(world: &mut World, asked: &Asked) -> Result<Reply, Reply> {
         return Err(Reply::wrong_one("filename", "wrong file extension"));
     }
     let id = name.clone();
-    let work = Work::new(move |world, log| {
+    let work = Work::stepped(move |world, log| {
         let path = world.dir.join(folder(&content)).join(&name);
         log.push(format!("downloading {url} to {}", path.display()));
-        let hex = |bytes: &[u8]| {
-            Sha256::digest(bytes)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
-        if let Ok(old) = std::fs::read(&path) {
-            if sum.as_ref().is_some_and(|sum| *sum == hex(&old)) {
+        if path.exists() {
+            if sum.is_some() && sum == summed(&path).ok() {
                 log.push(
                     "calculating checksum of existing file...OK, got correct file already, no need to download"
                         .to_owned(),
                 );
-                return Ok(());
+                return Ok(Step::Done);
             }
             return Err(format!("refusing to override existing file '{}'", path.display()));
         }
-        let (status, bytes) = get(&url).map_err(|_| "download failed: exit code 4".to_owned())?;
-        log.push(format!("HTTP request sent, awaiting response... {status}"));
-        if !status.starts_with("200") {
-            return Err("download failed: exit code 8".to_owned());
-        }
-        if used(world) + bytes.len() as u64 > world.capacity {
-            log.push(format!("{}: No space left on device", path.display()));
-            return Err("download failed: exit code 3".to_owned());
-        }
-        if let Some(sum) = sum.filter(|sum| *sum != hex(&bytes)) {
-            return Err(format!("checksum mismatch: got '{}' != expect '{sum}'", hex(&bytes)));
-        }
-        std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
-        log.push(format!("download of '{url}' to '{}' finished", path.display()));
-        Ok(())
+        let part = path.with_file_name(format!("{name}.tmp_dwnl.{}", world.next()));
+        let room = world.capacity.saturating_sub(used(world));
+        let job = move |log: &mut Vec<String>| {
+            let end = fetched(&url, &part, room, sum.as_deref(), log);
+            match end.and_then(|()| std::fs::rename(&part, &path).map_err(|error| error.to_string())) {
+                Ok(()) => log.push(format!("download of '{url}' to '{}' finished", path.display())),
+                Err(said) => {
+                    let _ = std::fs::remove_file(&part);
+                    return Err(said);
+                }
+            }
+            Ok(Json::Null)
+        };
+        Ok(Step::aside(job, |_, _, _| Ok(())))
     });
     Ok(world.begin(asked, "download", &id, work))
 }
 
-/// A file from a plain HTTP server of loopback.
-fn get(url: &str) -> std::io::Result<(String, Vec<u8>)> {
-    let rest = url.strip_prefix("http://").unwrap_or_default();
-    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !place.starts_with("127.0.0.1:") {
-        return Err(std::io::Error::other("the stand-in speaks to loopback only"));
+fn summed(path: &Path) -> std::io::Result<String> {
+    let mut sum = Sha256::new();
+    let mut file = std::fs::File::open(path)?;
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let count = file.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        sum.update(&chunk[..count]);
     }
-    let mut stream = TcpStream::connect(place)?;
+}
+
+/// Downloads into a file, and checks what came.
+fn fetched(url: &str, part: &Path, room: u64, sum: Option<&str>, log: &mut Vec<String>) -> Result<(), String> {
+    let (status, length, mut body) = open(url).map_err(|_| "download failed: exit code 4".to_owned())?;
+    log.push(format!("HTTP request sent, awaiting response... {status}"));
+    if !status.starts_with("200") {
+        return Err("download failed: exit code 8".to_owned());
+    }
+    let mut file = std::fs::File::create(part).map_err(|error| error.to_string())?;
+    let count = match length {
+        Some(length) => std::io::copy(&mut (&mut body).take(length.min(room + 1)), &mut file),
+        None => std::io::copy(&mut (&mut body).take(room + 1), &mut file),
+    };
+    let count = count.map_err(|_| "download failed: exit code 4".to_owned())?;
+    if count > room {
+        log.push(format!("{}: No space left on device", part.display()));
+        return Err("download failed: exit code 3".to_owned());
+    }
+    if length.is_some_and(|length| length > count) {
+        return Err("download failed: exit code 4".to_owned());
+    }
+    let Some(sum) = sum else { return Ok(()) };
+    let got = summed(part).map_err(|error| error.to_string())?;
+    match got == sum.to_lowercase() {
+        true => Ok(()),
+        false => Err(format!("checksum mismatch: got '{got}' != expect '{sum}'")),
+    }
+}
+
+/// Asks a plain HTTP server for a file: its status, the length that it says, and what comes.
+fn open(url: &str) -> std::io::Result<(String, Option<u64>, BufReader<TcpStream>)> {
+    let rest = url
+        .strip_prefix("http://")
+        .ok_or_else(|| std::io::Error::other("the stand-in speaks plain HTTP only"))?;
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = if place.contains(':') { "" } else { ":80" };
+    let mut stream = TcpStream::connect(format!("{place}{port}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     // In one piece: small servers answer what they read first.
     stream.write_all(format!("GET /{path} HTTP/1.0\r\nHost: {place}\r\n\r\n").as_bytes())?;
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all)?;
-    let end = all
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map_or(all.len(), |at| at + 4);
-    let head = String::from_utf8_lossy(&all[..end]).into_owned();
-    let status = head
-        .lines()
-        .next()
-        .and_then(|line| line.split_once(' '))
-        .map_or("", |(_, status)| status);
-    Ok((status.to_owned(), all[end..].to_vec()))
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut length) = (String::new(), None);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim_end();
+        match line.split_once(':') {
+            _ if line.is_empty() => return Ok((status, length, reader)),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok(),
+            _ if status.is_empty() => status = line.split_once(' ').map_or(line, |(_, status)| status).to_owned(),
+            _ => {}
+        }
+    }
 }

@@ -3,21 +3,51 @@
 use super::World;
 use super::request::{Asked, Reply};
 use serde_json::{Map, Value as Json, json};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-type Run = Box<dyn FnOnce(&mut World, &mut Vec<String>) -> Result<(), String> + Send>;
+type Run = Box<dyn FnOnce(&mut World, &mut Vec<String>) -> Result<Step, String> + Send>;
+type Job = Box<dyn FnOnce(&mut Vec<String>) -> Result<Json, String> + Send>;
+type Then = Box<dyn FnOnce(&mut World, &mut Vec<String>, Json) -> Result<(), String> + Send>;
 
 /// What a task has to do.
 pub(crate) struct Work(Run);
 
+/// How far a task has come.
+pub(crate) enum Step {
+    /// To its end.
+    Done,
+    /// Nothing lasts; the rest comes at once.
+    Now(Then),
+    /// Something lasts, such as a download: it is done beside the server, which answers meanwhile; then the rest.
+    Aside(Job, Then),
+}
+
+impl Step {
+    pub(super) fn aside(
+        job: impl FnOnce(&mut Vec<String>) -> Result<Json, String> + Send + 'static,
+        then: impl FnOnce(&mut World, &mut Vec<String>, Json) -> Result<(), String> + Send + 'static,
+    ) -> Step {
+        Step::Aside(Box::new(job), Box::new(then))
+    }
+}
+
 impl Work {
     pub(super) fn new(run: impl FnOnce(&mut World, &mut Vec<String>) -> Result<(), String> + Send + 'static) -> Work {
-        Work(Box::new(run))
+        Work(Box::new(|world, log| run(world, log).map(|()| Step::Done)))
     }
 
-    pub(super) fn run(self, world: &mut World, log: &mut Vec<String>) -> Result<(), String> {
-        (self.0)(world, log)
+    pub(super) fn stepped(
+        run: impl FnOnce(&mut World, &mut Vec<String>) -> Result<Step, String> + Send + 'static,
+    ) -> Work {
+        Work(Box::new(run))
     }
+}
+
+/// What is done beside the server, and what comes then.
+struct Beside {
+    ended: Receiver<(Result<Json, String>, Vec<String>)>,
+    then: Then,
 }
 
 /// One task.
@@ -29,13 +59,14 @@ pub(crate) struct Task {
     pid: u64,
     pstart: u64,
     start: u64,
-    pub(super) begun: Instant,
-    pub(super) work: Option<Work>,
+    begun: Instant,
+    work: Option<Work>,
+    beside: Option<Beside>,
     end: Option<(String, u64)>,
     log: Vec<String>,
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -58,19 +89,50 @@ impl Task {
             start,
             begun: Instant::now(),
             work: Some(work),
+            beside: None,
             end: None,
             log: Vec::new(),
         }
     }
 
-    pub(super) fn finish(&mut self, end: Result<(), String>, log: Vec<String>) {
-        self.log = log;
+    fn finish(&mut self, end: Result<(), String>) {
         let (exit, last) = match end {
             Ok(()) => ("OK".to_owned(), "TASK OK".to_owned()),
             Err(said) => (said.clone(), format!("TASK ERROR: {said}")),
         };
         self.log.push(last);
         self.end = Some((exit, now()));
+    }
+
+    /// Itself, as it is kept over a restart of the server.
+    pub(super) fn kept(&self) -> Json {
+        json!({ "upid": self.upid, "end": self.end, "log": self.log })
+    }
+
+    /// One that was kept; what had not ended never will.
+    pub(super) fn restored(kept: &Json) -> Option<Task> {
+        let upid = kept.get("upid")?.as_str()?.to_owned();
+        let parts: Vec<&str> = upid.split(':').collect();
+        let [_, _, pid, pstart, start, kind, id, token, _] = parts.as_slice() else {
+            return None;
+        };
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap_or_default();
+        let end = serde_json::from_value(kept.get("end")?.clone()).ok().flatten();
+        let log: Vec<String> = serde_json::from_value(kept.get("log")?.clone()).unwrap_or_default();
+        Some(Task {
+            kind: (*kind).to_owned(),
+            id: (*id).to_owned(),
+            token: (*token).to_owned(),
+            pid: hex(pid),
+            pstart: hex(pstart),
+            start: hex(start),
+            begun: Instant::now(),
+            work: None,
+            beside: None,
+            end: Some(end.unwrap_or_else(|| ("unexpected status".to_owned(), now()))),
+            log,
+            upid,
+        })
     }
 
     fn row(&self, node: &str) -> Map<String, Json> {
@@ -84,6 +146,71 @@ impl Task {
             _ => Map::new(),
         }
     }
+}
+
+/// Does what tasks have to do by now; whether anything was done.
+pub(super) fn tick(world: &mut World) -> bool {
+    let mut moved = false;
+    for index in 0..world.tasks.len() {
+        moved |= ended(world, index) | begun(world, index);
+    }
+    moved
+}
+
+/// Takes up what ended beside the server.
+fn ended(world: &mut World, index: usize) -> bool {
+    let Some(beside) = world.tasks[index].beside.take() else {
+        return false;
+    };
+    let (result, more) = match beside.ended.try_recv() {
+        Ok(end) => end,
+        Err(TryRecvError::Empty) => {
+            world.tasks[index].beside = Some(beside);
+            return false;
+        }
+        Err(TryRecvError::Disconnected) => (Err("worker died".to_owned()), Vec::new()),
+    };
+    let mut log = std::mem::take(&mut world.tasks[index].log);
+    log.extend(more);
+    let end = result.and_then(|said| (beside.then)(world, &mut log, said));
+    world.tasks[index].log = log;
+    world.tasks[index].finish(end);
+    true
+}
+
+/// Begins a task's work, unless another one of the same thing lasts.
+fn begun(world: &mut World, index: usize) -> bool {
+    let task = &world.tasks[index];
+    let busy = |other: &Task| other.beside.is_some() && other.id == task.id && !task.id.is_empty();
+    if task.begun.elapsed() < Duration::from_millis(30) || world.tasks.iter().any(busy) {
+        return false;
+    }
+    let Some(Work(run)) = world.tasks[index].work.take() else {
+        return false;
+    };
+    let mut log = std::mem::take(&mut world.tasks[index].log);
+    let step = run(world, &mut log);
+    world.tasks[index].log = log;
+    match step {
+        Ok(Step::Now(then)) => {
+            let mut log = std::mem::take(&mut world.tasks[index].log);
+            let end = then(world, &mut log, Json::Null);
+            world.tasks[index].log = log;
+            world.tasks[index].finish(end);
+        }
+        Ok(Step::Done) => world.tasks[index].finish(Ok(())),
+        Err(said) => world.tasks[index].finish(Err(said)),
+        Ok(Step::Aside(job, then)) => {
+            let (sender, ended) = channel();
+            std::thread::spawn(move || {
+                let mut log = Vec::new();
+                let result = job(&mut log);
+                let _ = sender.send((result, log));
+            });
+            world.tasks[index].beside = Some(Beside { ended, then });
+        }
+    }
+    true
 }
 
 pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<Reply, Reply> {
