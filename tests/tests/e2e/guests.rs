@@ -159,6 +159,7 @@ fn machines_boot_by_their_media_and_become_nodes() {
     bootstrap.says("lease: ip=10.77.1.61 mtu=1450 hostname=bootstrap dns=10.77.1.10", 0);
     bootstrap.says("ignition: http://10.77.1.10:8080/bootstrap.ign: sha512 verified", 0);
     bootstrap.says("resolves api-int.lab.test: 10.77.1.10", 0);
+    bootstrap.says("joined as bootstrap", 10);
 
     let refused = wrong.says("refused", 60);
     let said = [sha512(BOOTSTRAP), sha512("something else")];
@@ -171,7 +172,8 @@ fn machines_boot_by_their_media_and_become_nodes() {
     master.says("installer: fetched http://10.77.1.10:8080/master.ign", 0);
     master.says("ignition: fetched https://api-int.lab.test:22623/config/master", 0);
     let joined = services.read("/srv/joined");
-    let (path, body) = joined.trim().split_once(' ').unwrap();
+    let line = joined.lines().find(|line| line.contains("\"master\"")).unwrap();
+    let (path, body) = line.split_once(' ').unwrap();
     let wanted = json!({ "name": "master0", "addresses": ["10.77.1.62"], "role": "master" });
     assert_eq!(
         (path, serde_json::from_str::<Value>(body).unwrap()),
