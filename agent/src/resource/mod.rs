@@ -14,10 +14,10 @@ pub mod wildcard;
 pub mod words;
 
 use crate::diff::Change;
+use crate::pack::Pack;
 use crate::param::{Params, Spec};
 use crate::system::{Answer, System, SystemError};
 use crate::value::Map;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ use std::fmt::Debug;
 ///
 /// Laws, tested for every kind in every world: *idempotence* (apply, then check, shows nothing), *fidelity* (what check
 /// predicted is what apply produced), *silence* (a secret's bytes reach their destination and nothing else).
-pub trait Resource: Params + Serialize + DeserializeOwned + Debug + Clone + Send + Sync {
+pub trait Resource: Params + Pack + Debug + Clone + Send + Sync {
     /// The names in playbooks, the short one first, then the full ones (`ansible.builtin.copy`).
     const NAMES: &'static [&'static str];
     /// The parameter that free-form text goes to (`command: echo hi`).
@@ -397,7 +397,7 @@ macro_rules! kinds {
         pub enum $name:ident, $table:ident, in $world:ty { $($module:ident :: $kind:ident),* $(,)? }
     ) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone)]
         pub enum $name { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
 
         /// Every kind there is.
@@ -409,7 +409,40 @@ macro_rules! kinds {
             predicts: <$module::$kind as $crate::resource::Resource>::PREDICTS,
         }),*];
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_bytes(&self.packed())
+            }
+        }
+
+        impl<'a> serde::Deserialize<'a> for $name {
+            fn deserialize<D: serde::Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
+                let bytes = <&[u8]>::deserialize(from)?;
+                $name::unpacked(bytes).ok_or_else(|| serde::de::Error::custom("not a kind of this build"))
+            }
+        }
+
         impl $name {
+            fn packed(&self) -> Vec<u8> {
+                let mut bytes = Vec::new();
+                match self { $($name::$kind(kind) => {
+                    $crate::pack::bytes(<$module::$kind as $crate::resource::Resource>::NAMES[0].as_bytes(), &mut bytes);
+                    $crate::pack::Pack::pack(kind.as_ref(), &mut bytes);
+                })* }
+                bytes
+            }
+
+            fn unpacked(bytes: &[u8]) -> Option<Self> {
+                let mut from = $crate::pack::Reader::new(bytes);
+                let name = from.text();
+                let kind = $(if name == <$module::$kind as $crate::resource::Resource>::NAMES[0] {
+                    $name::$kind(Box::new($crate::pack::Pack::unpack(&mut from)))
+                } else)* {
+                    return None;
+                };
+                from.is_whole().then_some(kind)
+            }
+
             /// Makes one from its name in a playbook and its rendered arguments; `None` where no kind has the name.
             #[must_use]
             pub fn decode(
