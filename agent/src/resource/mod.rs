@@ -141,7 +141,7 @@ pub struct Failure {
 pub enum ResourceError {
     /// A verb failed.
     #[error(transparent)]
-    System(#[from] SystemError),
+    System(#[from] Box<SystemError>),
     /// A command ended badly.
     #[error("{}", .0.message)]
     Failed(Box<Failure>),
@@ -166,6 +166,13 @@ impl ResourceError {
             answer: Some(answer.clone()),
             ..Failure::default()
         }))
+    }
+}
+
+/// In a box, so that a result that every `?` hands on is two words and not fifteen.
+impl From<SystemError> for ResourceError {
+    fn from(error: SystemError) -> Self {
+        ResourceError::System(Box::new(error))
     }
 }
 
@@ -245,15 +252,17 @@ pub(crate) fn veil_text(text: &mut String, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
 fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
     match end {
         Ok(outcome) => Ok(outcome),
-        Err(ResourceError::System(SystemError::Unknown(reason))) => Ok(Outcome {
-            status: Status::Unknown(reason),
-            diff: Vec::new(),
-            result: Map::new(),
-            notes: Vec::new(),
-            fingerprint: None,
-        }),
-        Err(ResourceError::System(error)) => Err(Box::new(error.into())),
         Err(ResourceError::Failed(failure)) => Err(failure),
+        Err(ResourceError::System(error)) => match *error {
+            SystemError::Unknown(reason) => Ok(Outcome {
+                status: Status::Unknown(reason),
+                diff: Vec::new(),
+                result: Map::new(),
+                notes: Vec::new(),
+                fingerprint: None,
+            }),
+            error => Err(Box::new(error.into())),
+        },
     }
 }
 
@@ -344,9 +353,9 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
 
 fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
     match error {
-        ResourceError::System(error @ SystemError::Unknown(_)) => ResourceError::System(error),
+        ResourceError::System(error) if matches!(*error, SystemError::Unknown(_)) => ResourceError::System(error),
         ResourceError::System(error) => {
-            let failure = Failure::from(error);
+            let failure = Failure::from(*error);
             ResourceError::Failed(Box::new(Failure {
                 diff: diff.to_vec(),
                 ..failure
