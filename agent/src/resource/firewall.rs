@@ -149,7 +149,7 @@ impl Firewall {
         }
     }
 
-    fn watch(&self, program: Program, family: Family) -> Watch {
+    fn watch(&self, program: Program) -> Watch {
         match program {
             Program::Firewalld => firewalld::watch(self),
             Program::Nftables => nftables::watch(),
@@ -199,7 +199,7 @@ impl Resource for Firewall {
                 "firewalld runs on this host and would filter besides nftables: take `backend: firewalld`, or stop and disable it first",
             ));
         }
-        let mut service = transaction::inspect(&self.watch(program, family), family, world)?;
+        let mut service = transaction::inspect(&self.watch(program), family, world)?;
         let running = match program {
             Program::Firewalld if service.unit.active() => firewalld::running(self, &service, world)?,
             Program::Firewalld => Running::default(),

@@ -190,12 +190,17 @@ impl Runner<'_, '_> {
             })));
         }
         let text = format!(
-            "waits for the host, {elapsed} of at most {} s: {}",
-            waiting.limit.as_secs(),
+            "waits for the host, {elapsed} s so far: {}",
             waiting.last.lines().next().unwrap_or_default()
         );
+        let limit = Some(waiting.limit);
         let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
-        let _ = self.channels.events.send(Event::Waiting { host, task, text });
+        let _ = self.channels.events.send(Event::Waiting {
+            host,
+            task,
+            text,
+            limit,
+        });
         if let Some(reach) = live.reach_of(index) {
             self.channels.links.hang_up(&reach.host);
             self.down.retain(|address, _| address.host != reach.host);

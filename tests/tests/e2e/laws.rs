@@ -68,6 +68,13 @@ const ANYWHERE: &str = r#"
     - service: {name: firewalld, state: started}
     - firewalld: {port: 8080/tcp, permanent: true, immediate: true, state: enabled}
     - firewalld: {service: http, permanent: true, state: enabled, offline: true}
+    - firewall:
+        zones:
+          - {name: public, services: [ssh], ports: [8080/tcp]}
+          - {name: internal, interfaces: [eth1], services: [dns, dhcp]}
+        forward: [{from: internal, to: public}]
+    - bridge: {name: br9, addresses: [10.19.0.1/24], mtu: 1450}
+    - vxlan: {name: vxlan9, id: 9, local: 10.77.1.21, remotes: [10.77.1.99], bridge: br9}
     - seboolean: {name: httpd_can_network_connect, state: true, persistent: true}
 "#;
 

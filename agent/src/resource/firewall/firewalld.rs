@@ -5,7 +5,7 @@ use super::traffic::{PROTOCOLS, Traffic, family, ports};
 use super::{Firewall, Forward, Rule, Running, Target, Zone, live};
 use crate::path::AbsPath;
 use crate::resource::acting::{ask, run};
-use crate::resource::layout::{Family, path};
+use crate::resource::layout::path;
 use crate::resource::systemd::{Manager, show};
 use crate::resource::transaction::{Checker, FileSet, LIVE, MARK, Power, SetFile, State, Tell, Watch};
 use crate::resource::{ResourceError, json};

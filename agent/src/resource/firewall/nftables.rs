@@ -6,7 +6,7 @@
 use super::traffic::{Traffic, family};
 use super::{Firewall, Running, Target, Zone, live};
 use crate::resource::ResourceError;
-use crate::resource::layout::{Family, path};
+use crate::resource::layout::path;
 use crate::resource::transaction::{Checker, FileSet, Power, SetFile, State, Tell, Watch, header};
 use crate::system::{Probe, Staged, System};
 use std::fmt::Write;
