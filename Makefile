@@ -4,8 +4,10 @@
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target))
 TRIPLE := $(shell uname -m)-unknown-linux-gnu
-# Without tables for unwinding, which are a seventh of the file: it aborts where it panics.
-AGENT_FLAGS := -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
+# Without tables for unwinding, which are a seventh of the file: it aborts where it panics. Instructions that recur are
+# outlined, and SHA-2 is a loop and not unrolled (where the processor has no instructions for it).
+AGENT_FLAGS := -C llvm-args=-enable-machine-outliner=always --cfg sha2_backend_soft=\"compact\" \
+               -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
 SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \

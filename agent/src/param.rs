@@ -1,6 +1,7 @@
-//! A kind's parameters, said once: `params!` makes the struct, its decoder, and the table that documentation, checks
+//! A kind's parameters, said once: `params!` makes the struct, its decoder, its form on the wire, and the table that documentation, checks
 //! and "did you mean" are made from.
 
+use crate::pack::{self, Pack, Reader};
 use crate::path::{AbsPath, Mode};
 use crate::value::{Map, Value};
 
@@ -218,12 +219,21 @@ impl FromParam for Mode {
 }
 
 /// Bytes: text in a playbook, or what the orchestrator read from a file or made from a template.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl Pack for Bytes {
+    fn pack(&self, to: &mut Vec<u8>) {
+        pack::bytes(&self.0, to);
+    }
+    fn unpack(from: &mut Reader<'_>) -> Self {
+        Bytes(from.bytes().to_vec())
     }
 }
 
@@ -235,7 +245,7 @@ impl FromParam for Bytes {
 }
 
 /// Where a file goes: a path that a `/` at its end marks as the folder to put it into.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     path: AbsPath,
     folder: bool,
@@ -255,6 +265,19 @@ impl Destination {
     }
 }
 
+impl Pack for Destination {
+    fn pack(&self, to: &mut Vec<u8>) {
+        self.path.pack(to);
+        self.folder.pack(to);
+    }
+    fn unpack(from: &mut Reader<'_>) -> Self {
+        Destination {
+            path: Pack::unpack(from),
+            folder: Pack::unpack(from),
+        }
+    }
+}
+
 impl FromParam for Destination {
     const KIND: ParamKind = ParamKind::Path;
     fn from_param(value: &Value) -> Result<Self, Vec<ParamError>> {
@@ -265,7 +288,7 @@ impl FromParam for Destination {
 }
 
 /// Permission bits of a file that is copied.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileMode {
     /// Those of the source: `preserve`.
     Preserve,
@@ -281,6 +304,15 @@ impl FileMode {
             FileMode::Preserve => None,
             FileMode::Bits(mode) => Some(mode),
         }
+    }
+}
+
+impl Pack for FileMode {
+    fn pack(&self, to: &mut Vec<u8>) {
+        self.bits().cloned().pack(to);
+    }
+    fn unpack(from: &mut Reader<'_>) -> Self {
+        Option::unpack(from).map_or(FileMode::Preserve, FileMode::Bits)
     }
 }
 
@@ -443,7 +475,7 @@ macro_rules! params {
     ) => {
         $(#[doc = $doc])*
         #[allow(unreachable_pub)]
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
             $( $(#[doc = $field_doc])* pub $field: $type, )*
         }
@@ -480,6 +512,17 @@ macro_rules! params {
                     ($(Some($field),)*) if errors.is_empty() => Ok($name { $($field),* }),
                     _ => Err(errors),
                 }
+            }
+        }
+
+        impl $crate::pack::Pack for $name {
+            #[allow(unused_variables)]
+            fn pack(&self, to: &mut Vec<u8>) {
+                $( $crate::pack::Pack::pack(&self.$field, to); )*
+            }
+            #[allow(unused_variables)]
+            fn unpack(from: &mut $crate::pack::Reader<'_>) -> Self {
+                $name { $( $field: $crate::pack::Pack::unpack(from) ),* }
             }
         }
 
@@ -532,7 +575,7 @@ macro_rules! choice {
     ) => {
         $(#[doc = $doc])*
         #[allow(unreachable_pub)]
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
         pub enum $name { $( $(#[doc = $variant_doc])* #[doc = concat!("`", $word, "`")] $variant ),* }
 
         impl $name {
@@ -541,6 +584,15 @@ macro_rules! choice {
             #[allow(unreachable_pub, dead_code)]
             pub fn word(self) -> &'static str {
                 match self { $( Self::$variant => $word ),* }
+            }
+        }
+
+        impl $crate::pack::Pack for $name {
+            fn pack(&self, to: &mut Vec<u8>) {
+                to.push(*self as u8);
+            }
+            fn unpack(from: &mut $crate::pack::Reader<'_>) -> Self {
+                from.one_of([$(Self::$variant),*])
             }
         }
 

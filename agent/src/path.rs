@@ -1,5 +1,6 @@
 //! Names that are checked once, in their constructors, so that no resource can hold a bad one.
 
+use crate::pack::{Pack, Reader};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -76,6 +77,15 @@ impl fmt::Display for AbsPath {
     }
 }
 
+impl Pack for AbsPath {
+    fn pack(&self, to: &mut Vec<u8>) {
+        self.0.pack(to);
+    }
+    fn unpack(from: &mut Reader<'_>) -> Self {
+        AbsPath(Pack::unpack(from))
+    }
+}
+
 /// Permission bits as a person gives them: octal (`0644`) or symbolic (`u=rw,g=r`), see chmod(1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
@@ -111,6 +121,24 @@ impl Mode {
         match self {
             Mode::Octal(bits) => *bits,
             Mode::Symbolic(text) => apply_symbolic(text, current, directory).unwrap_or(current),
+        }
+    }
+}
+
+impl Pack for Mode {
+    fn pack(&self, to: &mut Vec<u8>) {
+        let octal = matches!(self, Mode::Octal(_));
+        octal.pack(to);
+        match self {
+            Mode::Octal(bits) => bits.pack(to),
+            Mode::Symbolic(text) => text.pack(to),
+        }
+    }
+    fn unpack(from: &mut Reader<'_>) -> Self {
+        if bool::unpack(from) {
+            Mode::Octal(Pack::unpack(from))
+        } else {
+            Mode::Symbolic(Pack::unpack(from))
         }
     }
 }

@@ -14,10 +14,10 @@ pub mod wildcard;
 pub mod words;
 
 use crate::diff::Change;
+use crate::pack::Pack;
 use crate::param::{Params, Spec};
 use crate::system::{Answer, System, SystemError};
 use crate::value::Map;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ use std::fmt::Debug;
 ///
 /// Laws, tested for every kind in every world: *idempotence* (apply, then check, shows nothing), *fidelity* (what check
 /// predicted is what apply produced), *silence* (a secret's bytes reach their destination and nothing else).
-pub trait Resource: Params + Serialize + DeserializeOwned + Debug + Clone + Send + Sync {
+pub trait Resource: Params + Pack + Debug + Clone + Send + Sync {
     /// The names in playbooks, the short one first, then the full ones (`ansible.builtin.copy`).
     const NAMES: &'static [&'static str];
     /// The parameter that free-form text goes to (`command: echo hi`).
@@ -141,7 +141,7 @@ pub struct Failure {
 pub enum ResourceError {
     /// A verb failed.
     #[error(transparent)]
-    System(#[from] SystemError),
+    System(#[from] Box<SystemError>),
     /// A command ended badly.
     #[error("{}", .0.message)]
     Failed(Box<Failure>),
@@ -166,6 +166,13 @@ impl ResourceError {
             answer: Some(answer.clone()),
             ..Failure::default()
         }))
+    }
+}
+
+/// In a box, so that a result that every `?` hands on is two words and not fifteen.
+impl From<SystemError> for ResourceError {
+    fn from(error: SystemError) -> Self {
+        ResourceError::System(Box::new(error))
     }
 }
 
@@ -245,15 +252,17 @@ pub(crate) fn veil_text(text: &mut String, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
 fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
     match end {
         Ok(outcome) => Ok(outcome),
-        Err(ResourceError::System(SystemError::Unknown(reason))) => Ok(Outcome {
-            status: Status::Unknown(reason),
-            diff: Vec::new(),
-            result: Map::new(),
-            notes: Vec::new(),
-            fingerprint: None,
-        }),
-        Err(ResourceError::System(error)) => Err(Box::new(error.into())),
         Err(ResourceError::Failed(failure)) => Err(failure),
+        Err(ResourceError::System(error)) => match *error {
+            SystemError::Unknown(reason) => Ok(Outcome {
+                status: Status::Unknown(reason),
+                diff: Vec::new(),
+                result: Map::new(),
+                notes: Vec::new(),
+                fingerprint: None,
+            }),
+            error => Err(Box::new(error.into())),
+        },
     }
 }
 
@@ -344,9 +353,9 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
 
 fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
     match error {
-        ResourceError::System(error @ SystemError::Unknown(_)) => ResourceError::System(error),
+        ResourceError::System(error) if matches!(*error, SystemError::Unknown(_)) => ResourceError::System(error),
         ResourceError::System(error) => {
-            let failure = Failure::from(error);
+            let failure = Failure::from(*error);
             ResourceError::Failed(Box::new(Failure {
                 diff: diff.to_vec(),
                 ..failure
@@ -397,7 +406,7 @@ macro_rules! kinds {
         pub enum $name:ident, $table:ident, in $world:ty { $($module:ident :: $kind:ident),* $(,)? }
     ) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone)]
         pub enum $name { $(#[allow(missing_docs)] $kind(Box<$module::$kind>)),* }
 
         /// Every kind there is.
@@ -409,7 +418,40 @@ macro_rules! kinds {
             predicts: <$module::$kind as $crate::resource::Resource>::PREDICTS,
         }),*];
 
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_bytes(&self.packed())
+            }
+        }
+
+        impl<'a> serde::Deserialize<'a> for $name {
+            fn deserialize<D: serde::Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
+                let bytes = <&[u8]>::deserialize(from)?;
+                $name::unpacked(bytes).ok_or_else(|| serde::de::Error::custom("not a kind of this build"))
+            }
+        }
+
         impl $name {
+            fn packed(&self) -> Vec<u8> {
+                let mut bytes = Vec::new();
+                match self { $($name::$kind(kind) => {
+                    $crate::pack::bytes(<$module::$kind as $crate::resource::Resource>::NAMES[0].as_bytes(), &mut bytes);
+                    $crate::pack::Pack::pack(kind.as_ref(), &mut bytes);
+                })* }
+                bytes
+            }
+
+            fn unpacked(bytes: &[u8]) -> Option<Self> {
+                let mut from = $crate::pack::Reader::new(bytes);
+                let name = from.text();
+                let kind = $(if name == <$module::$kind as $crate::resource::Resource>::NAMES[0] {
+                    $name::$kind(Box::new($crate::pack::Pack::unpack(&mut from)))
+                } else)* {
+                    return None;
+                };
+                from.is_whole().then_some(kind)
+            }
+
             /// Makes one from its name in a playbook and its rendered arguments; `None` where no kind has the name.
             #[must_use]
             pub fn decode(

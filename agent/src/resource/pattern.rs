@@ -1,12 +1,12 @@
 //! Regular expressions as playbooks write them (Python's), run by an engine without lookaround and back references.
 
+use crate::pack::{Pack, Reader};
 use crate::param::{FromParam, ParamError, ParamKind};
 use crate::value::Value;
 use regex_lite::{Captures, Regex, RegexBuilder};
-use serde::{Deserialize, Serialize};
 
 /// A regular expression that compiles.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
@@ -52,6 +52,15 @@ impl Pattern {
     pub fn around(before: Option<&Self>, between: &str, after: Option<&Self>) -> Result<Self, String> {
         let text = |side: Option<&Self>| side.map_or("", |pattern| &pattern.0).to_owned();
         Pattern::new(&format!("{}{between}{}", text(before), text(after)))
+    }
+}
+
+impl Pack for Pattern {
+    fn pack(&self, to: &mut Vec<u8>) {
+        self.0.pack(to);
+    }
+    fn unpack(from: &mut Reader<'_>) -> Self {
+        Pattern(Pack::unpack(from))
     }
 }
 

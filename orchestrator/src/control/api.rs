@@ -176,7 +176,7 @@ impl From<ApiError> for ResourceError {
     fn from(error: ApiError) -> Self {
         let message = error.to_string();
         match error {
-            ApiError::Unknown(reason) => ResourceError::System(SystemError::Unknown(reason)),
+            ApiError::Unknown(reason) => SystemError::Unknown(reason).into(),
             ApiError::Lost(_) => ResourceError::Failed(Box::new(Failure {
                 message,
                 lost: true,

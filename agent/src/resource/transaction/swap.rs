@@ -33,7 +33,7 @@ pub fn apply(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Re
     let done = write_all(now, want, world).and_then(|()| bring(set, now, want, told, world));
     match done {
         Ok(()) => {}
-        Err(ResourceError::System(error @ (SystemError::Unknown(_) | SystemError::Lost(_)))) => {
+        Err(ResourceError::System(error)) if matches!(*error, SystemError::Unknown(_) | SystemError::Lost(_)) => {
             return Err(error.into());
         }
         Err(error) if rewritten => return Err(put_back(set, now, want, error, world)),
@@ -173,7 +173,7 @@ fn retold(error: ResourceError, service: &str, verb: &str, unit: &Unit) -> Resou
 fn with_journal(error: ResourceError, unit: &Unit, world: &dyn System) -> ResourceError {
     let mut failure = match error {
         ResourceError::Failed(failure) => failure,
-        ResourceError::System(error) => Box::new(Failure::from(error)),
+        ResourceError::System(error) => Box::new(Failure::from(*error)),
     };
     let argv = ["journalctl", "-u", &unit.name, "-n", "20", "--no-pager", "-o", "cat"];
     if let Ok(answer) = world.probe(&Probe::new(format!("journal:{}", unit.name), &argv)) {
@@ -186,7 +186,7 @@ fn with_journal(error: ResourceError, unit: &Unit, world: &dyn System) -> Resour
 fn put_back(set: &FileSet, now: &State, want: &State, error: ResourceError, world: &dyn System) -> ResourceError {
     let mut failure = match error {
         ResourceError::Failed(failure) => failure,
-        ResourceError::System(error) => Box::new(Failure::from(error)),
+        ResourceError::System(error) => Box::new(Failure::from(*error)),
     };
     failure.kept = match restore(set, now, want, world) {
         Ok(()) if now.unit.active() => format!("the old set was put back and {} is running on it", set.service),
