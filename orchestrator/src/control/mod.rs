@@ -4,6 +4,8 @@
 pub mod api;
 pub mod bridge;
 pub mod desk;
+pub mod endpoint;
+mod http;
 pub mod image;
 pub mod overlay;
 pub mod property;
@@ -13,11 +15,14 @@ pub mod veil;
 pub mod vm;
 
 use crate::control::api::Api;
-use crate::control::pve::Endpoint;
+use crate::control::endpoint::Endpoint;
 use okd_agent::resource::Resource;
 
 /// A kind that is brought about through an HTTP interface.
 pub trait Remote: Resource<World = dyn Api> {
+    /// The interface's name. Steps of a host through one interface are worked on one after the other.
+    const INTERFACE: &'static str;
+
     /// Where it is.
     fn endpoint(&self) -> Endpoint;
 }
@@ -51,8 +56,10 @@ macro_rules! proxmox_params {
         }
 
         impl $crate::control::Remote for $name {
-            fn endpoint(&self) -> $crate::control::pve::Endpoint {
-                $crate::control::pve::Endpoint {
+            const INTERFACE: &'static str = "Proxmox VE";
+
+            fn endpoint(&self) -> $crate::control::endpoint::Endpoint {
+                $crate::control::endpoint::Endpoint::Proxmox($crate::control::pve::Endpoint {
                     host: self.api_host.clone(),
                     port: self.api_port,
                     user: self.api_user.clone(),
@@ -61,7 +68,7 @@ macro_rules! proxmox_params {
                     fingerprint: self.fingerprint.clone(),
                     ca_path: self.ca_path.clone(),
                     timeout: self.timeout,
-                }
+                })
             }
         }
 
@@ -100,6 +107,12 @@ macro_rules! registry {
         }
 
         impl ApiKind {
+            /// See [`Remote::INTERFACE`].
+            #[must_use]
+            pub fn interface(&self) -> &'static str {
+                match self { $(ApiKind::$kind(_) => <$module::$kind as Remote>::INTERFACE),* }
+            }
+
             /// Where it is.
             #[must_use]
             pub fn endpoint(&self) -> Endpoint {

@@ -543,9 +543,12 @@ impl Runner<'_, '_> {
             .items
             .iter()
             .any(|item| matches!(item.work, ItemWork::Send(..)));
-        let by_api = |item: &Item| matches!(&item.work, ItemWork::Send(deed, _) if matches!(**deed, Deed::Api(_)));
-        let reached = if prepared.items.iter().any(by_api) {
-            Ok((reach::api(&context), None))
+        let interface = |item: &Item| match &item.work {
+            ItemWork::Send(deed, _) => deed.interface(),
+            _ => None,
+        };
+        let reached = if let Some(interface) = prepared.items.iter().find_map(interface) {
+            Ok((reach::api(&context, interface), None))
         } else if sends {
             let first = prepared
                 .items
@@ -977,6 +980,19 @@ impl Runner<'_, '_> {
                         host,
                         text,
                         notable: true,
+                    });
+                }
+            }
+            LinkEvent::Waits { id, text, limit } => {
+                let live = self.requests.get(&id).and_then(|(node, _)| self.live.get(node));
+                if let Some(live) = live {
+                    let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
+                    let limit = Some(limit);
+                    let _ = self.channels.events.send(Event::Waiting {
+                        host,
+                        task,
+                        text,
+                        limit,
                     });
                 }
             }
