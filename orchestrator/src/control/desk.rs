@@ -184,7 +184,20 @@ impl Worker {
     }
 
     fn work(&self, errand: &Errand) -> Result<Outcome, Box<Failure>> {
-        let world = self.world(errand.kind.endpoint())?;
+        let world = match self.world(errand.kind.endpoint()) {
+            Ok(world) => world,
+            Err(ApiError::Unknown(reason)) if errand.pass == Pass::Plan => {
+                return Ok(Outcome {
+                    status: Status::Unknown(reason),
+                    diff: Vec::new(),
+                    result: okd_agent::value::Map::new(),
+                    notes: Vec::new(),
+                    fingerprint: None,
+                });
+            }
+            Err(ApiError::Unknown(message)) => return Err(refused(message)),
+            Err(error) => return Err(refused(error.to_string())),
+        };
         let turn = world.turn.as_ref();
         let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         match errand.pass {
@@ -208,7 +221,7 @@ impl Worker {
         }
     }
 
-    fn world(&self, endpoint: Endpoint) -> Result<Arc<World>, Box<Failure>> {
+    fn world(&self, endpoint: Endpoint) -> Result<Arc<World>, ApiError> {
         let endpoint = endpoint.revealed(&|text| self.keeper.reveal(&text).unwrap_or(text));
         let mut worlds = self.worlds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(world) = worlds.get(&endpoint) {
@@ -217,12 +230,7 @@ impl Worker {
         for secret in endpoint.secrets() {
             crate::report::scrub::know(&secret);
         }
-        let client = endpoint.client().map_err(|error| {
-            Box::new(Failure {
-                message: error.to_string(),
-                ..Failure::default()
-            })
-        })?;
+        let client = endpoint.client()?;
         let real: Arc<dyn Api> = Arc::new(Veil::new(client, Arc::clone(&self.keeper)));
         let world = Arc::new(World {
             plan: Arc::new(Overlay::new(Arc::clone(&real))),
@@ -232,4 +240,12 @@ impl Worker {
         worlds.insert(endpoint, Arc::clone(&world));
         Ok(world)
     }
+}
+
+/// A step whose interface cannot be used at all.
+fn refused(message: String) -> Box<Failure> {
+    Box::new(Failure {
+        message,
+        ..Failure::default()
+    })
 }

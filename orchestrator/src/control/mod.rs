@@ -7,6 +7,12 @@ pub mod desk;
 pub mod endpoint;
 mod http;
 pub mod image;
+mod judge;
+pub mod kube;
+mod kubeconfig;
+pub mod okd_csr;
+pub mod okd_object;
+pub mod okd_wait;
 pub mod overlay;
 pub mod property;
 pub mod pve;
@@ -125,5 +131,8 @@ macro_rules! registry {
 registry! {
     bridge::ProxmoxBridge,
     image::ProxmoxImage,
+    okd_csr::OkdCsr,
+    okd_object::OkdObject,
+    okd_wait::OkdWait,
     vm::ProxmoxVm,
 }
