@@ -9,6 +9,7 @@
     reason = "a lab that does not obey is a failed test"
 )]
 
+pub mod cluster;
 pub mod host;
 pub mod lab;
 pub mod picture;
