@@ -92,6 +92,7 @@ const WHOLE_MACHINE: &[&str] = &[
     "nginx",
     "openssh_keypair",
     "package",
+    "probe",
     "seboolean",
     "service",
     "timezone",

@@ -142,9 +142,10 @@ impl World {
                 continue;
             }
             let serving = one["spec"]["signerName"] == SERVING;
-            let signed = self
-                .keys
-                .sign(one["spec"]["request"].as_str().unwrap_or_default(), serving);
+            if !serving && one["spec"]["signerName"] != CLIENT {
+                continue;
+            }
+            let signed = self.keys.sign(&one["spec"], serving);
             self.objects.change(&path, |one| match signed {
                 Ok(certificate) => one["status"]["certificate"] = certificate.into(),
                 Err(message) => {
