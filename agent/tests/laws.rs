@@ -93,6 +93,7 @@ const WHOLE_MACHINE: &[&str] = &[
     "openshift_install",
     "openssh_keypair",
     "package",
+    "probe",
     "seboolean",
     "service",
     "timezone",

@@ -9,6 +9,7 @@
     reason = "a lab that does not obey is a failed test"
 )]
 
+pub mod cluster;
 pub mod guest;
 pub mod hook;
 pub mod host;

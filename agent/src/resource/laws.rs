@@ -256,6 +256,7 @@ mod every_kind {
         ),
         ("package", either_package_manager_keeps_the_laws),
         ("ping", what_only_looks_keeps_the_laws),
+        ("probe", crate::resource::probe::tests::answers_are_compared),
         ("replace", crate::resource::replace::tests::replace_keeps_the_laws),
         ("seboolean", crate::resource::seboolean::tests::booleans_keep_the_laws),
         ("service", crate::resource::service::tests::units_keep_the_laws),
@@ -278,7 +279,7 @@ mod every_kind {
     ];
 
     /// Kinds that never change a machine.
-    const ONLY_LOOK: &[&str] = &["find", "ping", "setup", "slurp", "stat", "wait_for"];
+    const ONLY_LOOK: &[&str] = &["find", "ping", "probe", "setup", "slurp", "stat", "wait_for"];
 
     /// Makes another name each time, on purpose; what is proved of it stands in its own file.
     const NEVER_SETTLES: &str = "tempfile";

@@ -549,6 +549,7 @@ registry! {
     openssh_keypair::OpensshKeypair,
     package::Package,
     ping::Ping,
+    probe::Probe,
     replace::Replace,
     seboolean::Seboolean,
     service::Service,

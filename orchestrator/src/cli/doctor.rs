@@ -6,7 +6,8 @@ use crate::control::ApiKind;
 use crate::control::api::ApiError;
 use crate::control::desk;
 use crate::control::doctor::{Finding, Grade, Task, examine};
-use crate::control::pve::Endpoint;
+use crate::control::endpoint::Endpoint;
+use crate::control::pve;
 use crate::error::{Diagnostics, Exit};
 use crate::playbook::short;
 use crate::run::foresee;
@@ -19,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// What the tasks of a playbook come to.
 #[derive(Default)]
 struct Found {
-    interfaces: Vec<(Endpoint, Vec<Task>)>,
+    interfaces: Vec<(pve::Endpoint, Vec<Task>)>,
     /// Tasks whose arguments are not known before a run: place, and why.
     unseen: BTreeMap<String, String>,
 }
@@ -71,8 +72,11 @@ pub(super) fn doctor(sources: &SourceMap, args: &DoctorArgs) -> End {
     Ok(end)
 }
 
-fn asked(site: &Site, endpoint: &Endpoint, tasks: &[Task]) -> Result<Vec<Finding>, ApiError> {
-    let (endpoint, world) = desk::open(endpoint.clone(), site.loading.loader.vault.keeper())?;
+fn asked(site: &Site, endpoint: &pve::Endpoint, tasks: &[Task]) -> Result<Vec<Finding>, ApiError> {
+    let (endpoint, world) = desk::open(Endpoint::Proxmox(endpoint.clone()), site.loading.loader.vault.keeper())?;
+    let Endpoint::Proxmox(endpoint) = endpoint else {
+        return Ok(Vec::new());
+    };
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
@@ -115,9 +119,12 @@ fn found(sources: &SourceMap, site: &Site) -> Result<Found, Diagnostics> {
 }
 
 fn keep(found: &mut Found, kind: ApiKind, place: &str) {
-    let endpoint = Endpoint {
+    let Endpoint::Proxmox(endpoint) = kind.endpoint() else {
+        return;
+    };
+    let endpoint = pve::Endpoint {
         timeout: 60,
-        ..kind.endpoint()
+        ..endpoint
     };
     let task = Task {
         place: place.to_owned(),

@@ -3,19 +3,21 @@
 use okd_agent::resource::{Failure, ResourceError};
 use okd_agent::system::SystemError;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// JSON, as it comes and goes.
 pub type Json = serde_json::Value;
 
 /// An interface that answers JSON.
 pub trait Api: Send + Sync {
-    /// Reads. The path begins behind `/api2/json` and holds the query; what comes is the whole envelope.
+    /// Reads. The path holds the query, and begins behind `/api2/json` with Proxmox VE; what comes is the whole answer.
     ///
     /// # Errors
     /// When it is refused, when nobody answers, or (in a plan) when it is not known yet.
     fn get(&self, path: &str) -> Result<Json, ApiError>;
 
-    /// Changes something, and waits for the task that it starts. What comes is the envelope's `data`.
+    /// Changes something, and waits for the task that it starts. What comes is an envelope's `data`, or the whole answer
+    /// where there are no envelopes.
     ///
     /// # Errors
     /// As [`Api::get`], and when the task fails or does not end in its time.
@@ -27,10 +29,106 @@ pub trait Api: Send + Sync {
     /// When it does not end in its time; in a plan always, as nothing is waited for there.
     fn settle(&self, task: &str) -> Result<(), ApiError>;
 
+    /// Waits until `ask` says that it has come to pass, and says meanwhile what was seen last. In a plan nothing is
+    /// waited for: what the wait predicts is taken for true.
+    ///
+    /// # Errors
+    /// [`ApiError::Late`] when it does not come to pass in its time, and what `ask` meets that time does not heal.
+    fn wait(&self, wait: &Wait, ask: &mut dyn FnMut() -> Result<Seen, ApiError>) -> Result<(), ApiError> {
+        let began = Instant::now();
+        let mut said: Option<(String, Instant)> = None;
+        loop {
+            let last = match ask() {
+                Ok(Seen::Done) => return Ok(()),
+                Ok(Seen::NotYet(text)) => text,
+                Err(error) if error.passes() => error.to_string(),
+                Err(error) => return Err(error),
+            };
+            let elapsed = began.elapsed();
+            if elapsed + wait.pause > wait.deadline {
+                return Err(wait.late(last));
+            }
+            let first = last.lines().next().unwrap_or_default();
+            if said
+                .as_ref()
+                .is_none_or(|(text, at)| text != first || at.elapsed() > REPEAT)
+            {
+                let text = format!("waits for {}, {} s so far: {first}", wait.what, elapsed.as_secs());
+                self.say(&text, wait.deadline);
+                said = Some((first.to_owned(), Instant::now()));
+            }
+            while began.elapsed() < elapsed + wait.pause {
+                if self.stopped() {
+                    return Err(ApiError::Lost(format!(
+                        "the run was stopped while it waited for {}; run again",
+                        wait.what
+                    )));
+                }
+                std::thread::sleep(TICK.min(wait.pause));
+            }
+        }
+    }
+
+    /// Tells people what is waited for, and how long at most.
+    fn say(&self, _text: &str, _limit: Duration) {}
+
+    /// Whether nothing is to be waited for any more.
+    fn stopped(&self) -> bool {
+        false
+    }
+
+    /// What is sent, in the form in which it is read back: with placeholders for secrets.
+    fn as_read(&self, sent: &Json) -> Json {
+        sent.clone()
+    }
+
     /// Whether this is a prediction.
     fn predicted(&self) -> bool {
         false
     }
+}
+
+/// How often a wait looks whether the run was stopped.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often a wait says the same again.
+const REPEAT: Duration = Duration::from_secs(30);
+
+/// How something is awaited.
+#[derive(Debug, Clone)]
+pub struct Wait {
+    /// For what, such as `the bootstrap to be complete`.
+    pub what: String,
+    /// How long at most.
+    pub deadline: Duration,
+    /// Between two looks.
+    pub pause: Duration,
+    /// Where to look when it does not come to pass.
+    pub advice: String,
+    /// What [`Api::get`] will answer for these paths afterwards.
+    pub predicts: Vec<(String, Prediction)>,
+}
+
+impl Wait {
+    /// It did not come to pass.
+    #[must_use]
+    pub fn late(&self, last: String) -> ApiError {
+        ApiError::Late {
+            what: self.what.clone(),
+            seconds: self.deadline.as_secs(),
+            last,
+            advice: self.advice.clone(),
+        }
+    }
+}
+
+/// What a look means to who waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// It has come to pass.
+    Done,
+    /// Not yet; what there is instead, the short of it in the first line.
+    NotYet(String),
 }
 
 /// How something is changed.
@@ -40,6 +138,8 @@ pub enum Method {
     Post,
     /// Changes something.
     Put,
+    /// Changes a part of something (RFC 7386).
+    Patch,
     /// Removes something.
     Delete,
 }
@@ -51,6 +151,7 @@ impl Method {
         match self {
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         }
     }
@@ -65,6 +166,8 @@ pub struct Call {
     pub path: String,
     /// Parameters.
     pub params: Vec<(String, String)>,
+    /// A body of JSON, where parameters do not do.
+    pub body: Option<Json>,
     /// A file of the control node that goes with it, and its name there.
     pub upload: Option<(PathBuf, String)>,
     /// What [`Api::get`] will answer for these paths afterwards.
@@ -90,6 +193,7 @@ impl Call {
             method,
             path: path.into(),
             params: Vec::new(),
+            body: None,
             upload: None,
             predicts: Vec::new(),
         }
@@ -107,6 +211,13 @@ impl Call {
     pub fn predicting(mut self, path: impl Into<String>, data: Json) -> Call {
         let answer = serde_json::json!({ "data": data });
         self.predicts.push((path.into(), Prediction::Answer(answer)));
+        self
+    }
+
+    /// With a body of JSON.
+    #[must_use]
+    pub fn bearing(mut self, body: Json) -> Call {
+        self.body = Some(body);
         self
     }
 }
@@ -143,6 +254,21 @@ pub enum ApiError {
     /// Nobody answers, or nobody that is trusted.
     #[error("{0}")]
     Lost(String),
+    /// Who answers is not trusted, or does not trust us: waiting does not heal it.
+    #[error("{0}")]
+    Untrusted(String),
+    /// It did not come to pass in its time.
+    #[error("waited {seconds} s in vain for {what}; at last: {last}{}", pointed(.advice))]
+    Late {
+        /// For what.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// What was seen last.
+        last: String,
+        /// Where to look.
+        advice: String,
+    },
     /// In a plan: it depends on what has not been applied.
     #[error("unknown until applied: {0}")]
     Unknown(String),
@@ -152,11 +278,35 @@ fn said(help: &Option<String>) -> String {
     help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default()
 }
 
+fn pointed(advice: &str) -> String {
+    match advice.is_empty() {
+        true => String::new(),
+        false => format!("\nwhere to look: {advice}"),
+    }
+}
+
 impl ApiError {
+    /// Whether it may be over in a moment: nobody answers yet, or the server is not ready yet.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            ApiError::Lost(_) => true,
+            ApiError::Refused { status, .. } => matches!(status, 401 | 403 | 404 | 409 | 429) || *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether someone else changed the thing meanwhile.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, ApiError::Refused { status: 409, .. })
+    }
+
     /// Whether it says that the thing is not there.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self {
+            ApiError::Refused { status: 404, .. } => true,
             ApiError::Refused { message, errors, .. } => {
                 let missing = |text: &str| text.contains("does not exist");
                 missing(message) || errors.iter().any(|(_, text)| missing(text))
@@ -187,7 +337,9 @@ impl From<ApiError> for ResourceError {
                 journal: log,
                 ..Failure::default()
             })),
-            ApiError::Refused { .. } => ResourceError::message(message),
+            ApiError::Refused { .. } | ApiError::Untrusted(_) | ApiError::Late { .. } => {
+                ResourceError::message(message)
+            }
         }
     }
 }

@@ -2,9 +2,9 @@
 //! of an interface is known to all of them.
 
 use super::ApiKind;
-use super::api::{Api, ApiError};
+use super::api::{Api, ApiError, Call, Json};
+use super::endpoint::Endpoint;
 use super::overlay::Overlay;
-use super::pve::{Client, Endpoint};
 use super::veil::Veil;
 use crate::link::reach::Address;
 use crate::template::SecretStore;
@@ -15,6 +15,7 @@ use okd_agent::wire::{Pass, Reply};
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// One step.
 #[derive(Debug, Clone)]
@@ -33,16 +34,65 @@ pub struct Errand {
     pub verify: bool,
 }
 
-/// An interface and its prediction. Its steps take turns: an apply of the network takes all that is staged with it, and a
-/// free number of a virtual machine is nobody's until it is used.
+/// An interface and its prediction.
 struct World {
     real: Arc<dyn Api>,
     plan: Arc<Overlay>,
-    turn: Mutex<()>,
+    /// Where steps take turns.
+    turn: Option<Mutex<()>>,
 }
 
 type Worlds = Arc<Mutex<HashMap<Endpoint, Arc<World>>>>;
-type Answering = Arc<dyn Fn(u64, Reply) + Send + Sync>;
+type Answering = Arc<dyn Fn(u64, Word) + Send + Sync>;
+
+/// What is said of a step.
+#[derive(Debug)]
+pub enum Word {
+    /// It waits for something.
+    Waits {
+        /// For what, and how it stands.
+        text: String,
+        /// How long at most.
+        limit: Duration,
+    },
+    /// It has ended.
+    Ended(Reply),
+}
+
+/// An interface as one step sees it: what it waits for is told, and it stops waiting when the run does.
+struct Watched {
+    under: Arc<dyn Api>,
+    answer: Answering,
+    id: u64,
+    stops: [Stop; 2],
+}
+
+impl Api for Watched {
+    fn get(&self, path: &str) -> Result<Json, ApiError> {
+        self.under.get(path)
+    }
+
+    fn send(&self, call: &Call) -> Result<Json, ApiError> {
+        self.under.send(call)
+    }
+
+    fn settle(&self, task: &str) -> Result<(), ApiError> {
+        self.under.settle(task)
+    }
+
+    fn say(&self, text: &str, limit: Duration) {
+        let text = text.to_owned();
+        (self.answer)(self.id, Word::Waits { text, limit });
+    }
+
+    fn stopped(&self) -> bool {
+        self.stops.iter().any(Stop::is_set)
+    }
+
+    fn as_read(&self, sent: &Json) -> Json {
+        self.under.as_read(sent)
+    }
+}
 
 /// See the module.
 pub struct Desk {
@@ -61,7 +111,7 @@ struct Open {
 impl Desk {
     /// A desk that answers by a call, and puts the keeper's secrets in. Nothing is contacted yet.
     #[must_use]
-    pub fn new(keeper: Arc<Keeper>, answer: impl Fn(u64, Reply) + Send + Sync + 'static) -> Desk {
+    pub fn new(keeper: Arc<Keeper>, answer: impl Fn(u64, Word) + Send + Sync + 'static) -> Desk {
         Desk {
             answer: Arc::new(answer),
             keeper,
@@ -129,17 +179,37 @@ impl Worker {
             if !matches!(reply, Reply::Outcome(_)) {
                 self.failed.insert(errand.id);
             }
-            (self.answer)(errand.id, reply);
+            (self.answer)(errand.id, Word::Ended(reply));
         }
     }
 
     fn work(&self, errand: &Errand) -> Result<Outcome, Box<Failure>> {
-        let world = self.world(errand.kind.endpoint())?;
-        let _turn = world.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let world = match self.world(errand.kind.endpoint()) {
+            Ok(world) => world,
+            Err(ApiError::Unknown(reason)) if errand.pass == Pass::Plan => {
+                return Ok(Outcome {
+                    status: Status::Unknown(reason),
+                    diff: Vec::new(),
+                    result: okd_agent::value::Map::new(),
+                    notes: Vec::new(),
+                    fingerprint: None,
+                });
+            }
+            Err(ApiError::Unknown(message)) => return Err(refused(message)),
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        let turn = world.turn.as_ref();
+        let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         match errand.pass {
             Pass::Plan => errand.kind.converge(world.plan.as_ref(), errand.expect),
             Pass::Apply => {
-                let outcome = errand.kind.converge(world.real.as_ref(), errand.expect)?;
+                let real = Watched {
+                    under: Arc::clone(&world.real),
+                    answer: Arc::clone(&self.answer),
+                    id: errand.id,
+                    stops: [self.cut.clone(), self.stopped.clone()],
+                };
+                let outcome = errand.kind.converge(&real, errand.expect)?;
                 match errand.verify && outcome.status != Status::Same {
                     true => {
                         let fresh = Overlay::new(Arc::clone(&world.real));
@@ -151,22 +221,17 @@ impl Worker {
         }
     }
 
-    fn world(&self, endpoint: Endpoint) -> Result<Arc<World>, Box<Failure>> {
+    fn world(&self, endpoint: Endpoint) -> Result<Arc<World>, ApiError> {
         let endpoint = bare(endpoint, &self.keeper);
         let mut worlds = self.worlds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(world) = worlds.get(&endpoint) {
             return Ok(Arc::clone(world));
         }
-        let (endpoint, real) = open(endpoint, &self.keeper).map_err(|error| {
-            Box::new(Failure {
-                message: error.to_string(),
-                ..Failure::default()
-            })
-        })?;
+        let (endpoint, real) = open(endpoint, &self.keeper)?;
         let world = Arc::new(World {
             plan: Arc::new(Overlay::new(Arc::clone(&real))),
             real,
-            turn: Mutex::new(()),
+            turn: endpoint.takes_turns().then(Mutex::default),
         });
         worlds.insert(endpoint, Arc::clone(&world));
         Ok(world)
@@ -175,25 +240,26 @@ impl Worker {
 
 /// An endpoint with its secrets in the place of their names.
 fn bare(endpoint: Endpoint, keeper: &Keeper) -> Endpoint {
-    let bare = |text: String| keeper.reveal(&text).unwrap_or(text);
-    Endpoint {
-        host: bare(endpoint.host),
-        user: bare(endpoint.user),
-        token_id: bare(endpoint.token_id),
-        token_secret: bare(endpoint.token_secret),
-        fingerprint: endpoint.fingerprint.map(bare),
-        ca_path: endpoint.ca_path.map(bare),
-        ..endpoint
-    }
+    endpoint.revealed(&|text| keeper.reveal(&text).unwrap_or(text))
 }
 
 /// An interface that is given secrets and gives none, and where it is. Nothing is contacted yet.
 ///
 /// # Errors
-/// When the certificates that it should believe cannot be read.
+/// As [`Endpoint::client`].
 pub fn open(endpoint: Endpoint, keeper: &Arc<Keeper>) -> Result<(Endpoint, Arc<dyn Api>), ApiError> {
     let endpoint = bare(endpoint, keeper);
-    crate::report::scrub::know(&okd_agent::secret::Secret::new(endpoint.token_secret.as_str()));
-    let client = Client::new(endpoint.clone())?;
-    Ok((endpoint, Arc::new(Veil::new(Arc::new(client), Arc::clone(keeper)))))
+    for secret in endpoint.secrets() {
+        crate::report::scrub::know(&secret);
+    }
+    let client = endpoint.client()?;
+    Ok((endpoint, Arc::new(Veil::new(client, Arc::clone(keeper)))))
+}
+
+/// A step whose interface cannot be used at all.
+fn refused(message: String) -> Box<Failure> {
+    Box::new(Failure {
+        message,
+        ..Failure::default()
+    })
 }

@@ -5,8 +5,16 @@ pub mod api;
 pub mod bridge;
 pub mod desk;
 pub mod doctor;
+pub mod endpoint;
 pub mod firewall;
+mod http;
 pub mod image;
+mod judge;
+pub mod kube;
+mod kubeconfig;
+pub mod okd_csr;
+pub mod okd_object;
+pub mod okd_wait;
 pub mod overlay;
 pub mod property;
 pub mod pve;
@@ -17,23 +25,32 @@ pub mod veil;
 pub mod vm;
 
 use crate::control::api::Api;
-use crate::control::pve::Endpoint;
+use crate::control::endpoint::Endpoint;
 use crate::control::rights::{Need, Store, Zones};
 use okd_agent::resource::Resource;
 
 /// A kind that is brought about through an HTTP interface.
 pub trait Remote: Resource<World = dyn Api> {
+    /// The interface's name. Steps of a host through one interface are worked on one after the other.
+    const INTERFACE: &'static str;
+
     /// Where it is.
     fn endpoint(&self) -> Endpoint;
 
     /// The privileges that it needs.
-    fn needs(&self, zones: &Zones) -> Vec<Need>;
+    fn needs(&self, _zones: &Zones) -> Vec<Need> {
+        Vec::new()
+    }
 
     /// The nodes that it is about.
-    fn on(&self) -> Vec<String>;
+    fn on(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The storages that it uses.
-    fn uses(&self) -> Vec<Store>;
+    fn uses(&self) -> Vec<Store> {
+        Vec::new()
+    }
 }
 
 /// Makes the parameters of a Proxmox VE kind: its own, and those that say how the interface is reached.
@@ -65,8 +82,10 @@ macro_rules! proxmox_params {
         }
 
         impl $crate::control::Remote for $name {
-            fn endpoint(&self) -> $crate::control::pve::Endpoint {
-                $crate::control::pve::Endpoint {
+            const INTERFACE: &'static str = "Proxmox VE";
+
+            fn endpoint(&self) -> $crate::control::endpoint::Endpoint {
+                $crate::control::endpoint::Endpoint::Proxmox($crate::control::pve::Endpoint {
                     host: self.api_host.clone(),
                     port: self.api_port,
                     user: self.api_user.clone(),
@@ -75,7 +94,7 @@ macro_rules! proxmox_params {
                     fingerprint: self.fingerprint.clone(),
                     ca_path: self.ca_path.clone(),
                     timeout: self.timeout,
-                }
+                })
             }
 
             fn needs(&self, zones: &$crate::control::rights::Zones) -> Vec<$crate::control::rights::Need> {
@@ -126,6 +145,12 @@ macro_rules! registry {
         }
 
         impl ApiKind {
+            /// See [`Remote::INTERFACE`].
+            #[must_use]
+            pub fn interface(&self) -> &'static str {
+                match self { $(ApiKind::$kind(_) => <$module::$kind as Remote>::INTERFACE),* }
+            }
+
             /// Where it is.
             #[must_use]
             pub fn endpoint(&self) -> Endpoint {
@@ -158,5 +183,8 @@ registry! {
     firewall::ProxmoxFirewall,
     image::ProxmoxImage,
     sdn::ProxmoxSdn,
+    okd_csr::OkdCsr,
+    okd_object::OkdObject,
+    okd_wait::OkdWait,
     vm::ProxmoxVm,
 }

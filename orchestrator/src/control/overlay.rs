@@ -1,7 +1,7 @@
 //! A predicted interface: answers come from what earlier calls said they would bring, else from the interface itself, which
 //! is only read.
 
-use super::api::{Api, ApiError, Call, Json, Prediction};
+use super::api::{Api, ApiError, Call, Json, Prediction, Seen, Wait};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,6 +44,16 @@ impl Api for Overlay {
 
     fn settle(&self, task: &str) -> Result<(), ApiError> {
         Err(ApiError::Unknown(format!("a task of Proxmox VE is under way ({task})")))
+    }
+
+    fn wait(&self, wait: &Wait, _: &mut dyn FnMut() -> Result<Seen, ApiError>) -> Result<(), ApiError> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.extend(wait.predicts.iter().cloned());
+        Ok(())
+    }
+
+    fn as_read(&self, sent: &Json) -> Json {
+        self.under.as_read(sent)
     }
 
     fn predicted(&self) -> bool {

@@ -2,31 +2,14 @@
 //! error, with what to do about it.
 
 use super::api::{Api, ApiError, Call, Json, rows, text};
-use super::tls::{self, Seen};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, SizeHint};
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
+pub use super::http::encoded;
+use super::http::{Answer, Cause, Request, Source, Trouble, Wire, place};
+use super::tls::{Belief, Trust};
 use std::fmt::Write;
-use std::io::Read;
-use std::path::Path;
-use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
-/// How long one connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long one answer may take; an upload may take longer.
-const ANSWER: Duration = Duration::from_secs(60);
 /// How long a node that stopped answering is asked again while a task of it is awaited.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// No answer is longer than this.
-const LIMIT: usize = 64 << 20;
 
 /// Where an interface is, whom it lets in, and whom we believe.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -59,9 +42,20 @@ impl Endpoint {
     /// Host and port, for people.
     #[must_use]
     pub fn place(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
+        place(&self.host, self.port)
+    }
+
+    /// With the secrets themselves in the place of their placeholders.
+    #[must_use]
+    pub fn revealed(self, bare: &dyn Fn(String) -> String) -> Endpoint {
+        Endpoint {
+            host: bare(self.host),
+            user: bare(self.user),
+            token_id: bare(self.token_id),
+            token_secret: bare(self.token_secret),
+            fingerprint: self.fingerprint.map(bare),
+            ca_path: self.ca_path.map(bare),
+            ..self
         }
     }
 
@@ -98,25 +92,7 @@ fn printed(bytes: &[u8; 32]) -> String {
 /// The client; its calls block.
 pub struct Client {
     endpoint: Endpoint,
-    connector: TlsConnector,
-    seen: Seen,
-    runtime: Runtime,
-}
-
-/// An answer as it came.
-struct Answer {
-    status: u16,
-    reason: String,
-    body: Json,
-}
-
-/// Why there is no answer.
-struct Trouble {
-    reason: String,
-    /// Nothing of the request can have reached the server.
-    unsent: bool,
-    /// Trying again would end the same way.
-    hopeless: bool,
+    wire: Wire,
 }
 
 impl Client {
@@ -126,103 +102,38 @@ impl Client {
     /// When the certificates that it should believe cannot be read.
     pub fn new(endpoint: Endpoint) -> Result<Client, ApiError> {
         let lost = |reason: String| ApiError::Lost(format!("{}: {reason}", endpoint.place()));
-        let (config, seen) = tls::rules(&endpoint).map_err(lost)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| lost(error.to_string()))?;
-        Ok(Client {
-            connector: TlsConnector::from(Arc::new(config)),
-            seen,
-            runtime,
-            endpoint,
+        let belief = match (&endpoint.fingerprint, &endpoint.ca_path) {
+            (Some(text), _) => Belief::Pinned(
+                fingerprint(text).ok_or_else(|| lost("`fingerprint` is not a SHA-256 fingerprint".to_owned()))?,
+            ),
+            (None, Some(path)) => Belief::File(path.clone()),
+            (None, None) => Belief::System,
+        };
+        let trust = Trust { belief, identity: None };
+        let wire = Wire::new(&endpoint.host, endpoint.port, &endpoint.host, &trust).map_err(lost)?;
+        Ok(Client { endpoint, wire })
+    }
+
+    fn exchange(&self, method: &str, path: &str, source: &Source) -> Result<Answer, Trouble> {
+        let token = format!("PVEAPIToken={}={}", self.endpoint.token(), self.endpoint.token_secret);
+        let sent = self.wire.exchange(Request {
+            method,
+            path: format!("/api2/json{path}"),
+            authorization: Some(token),
+            source,
+        });
+        sent.map_err(|trouble| match trouble.cause {
+            Cause::Distrust => Trouble {
+                reason: self.distrust(trouble.reason),
+                ..trouble
+            },
+            _ => trouble,
         })
     }
 
-    async fn exchange(&self, method: &str, path: &str, content: Content) -> Result<Answer, Trouble> {
-        let unsent = |reason: String| Trouble {
-            reason,
-            unsent: true,
-            hopeless: false,
-        };
-        let hopeless = |reason: String| Trouble {
-            reason,
-            unsent: true,
-            hopeless: true,
-        };
-        let (host, port) = (self.endpoint.host.as_str(), self.endpoint.port);
-        let connect = tokio::time::timeout(CONNECT, TcpStream::connect((host, port))).await;
-        let tcp = connect
-            .map_err(|_| unsent(format!("no connection within {} s", CONNECT.as_secs())))?
-            .map_err(|error| unsent(error.to_string()))?;
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| hopeless(error.to_string()))?;
-        let tls = tokio::time::timeout(CONNECT, self.connector.connect(name, tcp)).await;
-        let tls = tls
-            .map_err(|_| unsent("no TLS within its time".to_owned()))?
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidData | std::io::ErrorKind::Other => hopeless(self.distrust(&error)),
-                _ => unsent(error.to_string()),
-            })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls))
-            .await
-            .map_err(|error| unsent(error.to_string()))?;
-        let driver = tokio::spawn(connection);
-        let limit = ANSWER + Duration::from_secs(content.length() >> 20);
-        let request = self.request(method, path, content).map_err(hopeless)?;
-        let sent = |reason: String| Trouble {
-            reason,
-            unsent: false,
-            hopeless: false,
-        };
-        let whole = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let reason = match response.extensions().get::<hyper::ext::ReasonPhrase>() {
-                Some(reason) => String::from_utf8_lossy(reason.as_bytes()).into_owned(),
-                None => status.canonical_reason().unwrap_or_default().to_owned(),
-            };
-            let body = http_body_util::Limited::new(response.into_body(), LIMIT)
-                .collect()
-                .await;
-            Ok::<_, hyper::Error>((status.as_u16(), reason, body))
-        };
-        let answer = tokio::time::timeout(limit, whole).await;
-        driver.abort();
-        let (status, reason, body) = answer
-            .map_err(|_| sent(format!("no answer within {} s", limit.as_secs())))?
-            .map_err(|error| sent(error.to_string()))?;
-        let bytes = body.map_err(|error| sent(error.to_string()))?.to_bytes();
-        let body = match bytes.is_empty() {
-            true => Json::Null,
-            false => serde_json::from_slice(&bytes).unwrap_or(Json::Null),
-        };
-        Ok(Answer { status, reason, body })
-    }
-
-    fn request(&self, method: &str, path: &str, content: Content) -> Result<hyper::Request<Content>, String> {
-        let authorization = format!("PVEAPIToken={}={}", self.endpoint.token(), self.endpoint.token_secret);
-        let mut authorization =
-            hyper::header::HeaderValue::from_str(&authorization).map_err(|_| "the token cannot stand in a header")?;
-        authorization.set_sensitive(true);
-        let mut request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("/api2/json{path}"))
-            .header("Host", self.endpoint.place())
-            .header("Authorization", authorization)
-            .header("Accept", "application/json")
-            .header("Connection", "close");
-        if let Some(kind) = &content.kind {
-            request = request
-                .header("Content-Type", kind)
-                .header("Content-Length", content.length().to_string());
-        }
-        request.body(content).map_err(|error| error.to_string())
-    }
-
     /// What a failed handshake means to a person.
-    fn distrust(&self, error: &std::io::Error) -> String {
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match (seen, &self.endpoint.fingerprint) {
+    fn distrust(&self, error: String) -> String {
+        match (self.wire.seen(), &self.endpoint.fingerprint) {
             (Some(shown), Some(_)) if self.endpoint.fingerprint.as_deref().and_then(fingerprint) != Some(shown) => {
                 format!(
                     "the server's certificate is not the pinned one: its SHA-256 fingerprint is {}; compare it on the node \
@@ -235,7 +146,7 @@ impl Client {
                  node) as `ca_path`, or `fingerprint: {}` after comparing it on the node (`pvenode cert info`)",
                 printed(&shown)
             ),
-            _ => error.to_string(),
+            _ => error,
         }
     }
 
@@ -247,8 +158,7 @@ impl Client {
         let mut pause = Duration::from_millis(200);
         for attempt in 1.. {
             let last = attempt == 4;
-            let body = content.open().map_err(|reason| lost(&reason))?;
-            match self.runtime.block_on(self.exchange(method, path, body)) {
+            match self.exchange(method, path, content) {
                 Ok(answer) if (200..300).contains(&answer.status) => return Ok(answer.body),
                 Ok(answer) => {
                     let unreached = answer.status == 595 || (answer.status == 596 && reads);
@@ -257,7 +167,7 @@ impl Client {
                     }
                 }
                 Err(trouble) => {
-                    if trouble.hopeless || last || !(trouble.unsent || reads) {
+                    if trouble.is_hopeless() || last || !(trouble.cause == Cause::Unsent || reads) {
                         return Err(lost(&trouble.reason));
                     }
                 }
@@ -449,130 +359,6 @@ impl Api for Client {
     }
 }
 
-/// Percent-encodes what is not unreserved (RFC 3986).
-#[must_use]
-pub fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            other => {
-                let _ = write!(out, "%{other:02X}");
-            }
-        }
-    }
-    out
-}
-
-/// What a body is made of; opened anew for each attempt.
-#[derive(Default)]
-struct Source {
-    kind: Option<String>,
-    head: String,
-    file: Option<std::path::PathBuf>,
-    tail: String,
-}
-
-impl Source {
-    fn form(text: String) -> Source {
-        Source {
-            kind: Some("application/x-www-form-urlencoded".to_owned()),
-            head: text,
-            ..Source::default()
-        }
-    }
-
-    /// The file stands last: Proxmox VE sees no field behind it.
-    fn upload(params: &[(String, String)], file: &Path, name: &str) -> Source {
-        let boundary = "okd-play-7d1f0c5a9b3e";
-        let mut head = String::new();
-        for (field, value) in params {
-            let _ = write!(
-                head,
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n"
-            );
-        }
-        let _ = write!(
-            head,
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"{name}\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n"
-        );
-        Source {
-            kind: Some(format!("multipart/form-data; boundary={boundary}")),
-            head,
-            file: Some(file.to_path_buf()),
-            tail: format!("\r\n--{boundary}--\r\n"),
-        }
-    }
-
-    fn open(&self) -> Result<Content, String> {
-        let mut left = 0;
-        let mut file = None;
-        if let Some(path) = &self.file {
-            let opened = std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            left = opened.metadata().map_err(|error| error.to_string())?.len();
-            file = Some(opened);
-        }
-        Ok(Content {
-            kind: self.kind.clone(),
-            head: Some(Bytes::from(self.head.clone())).filter(|head| !head.is_empty()),
-            file,
-            left,
-            tail: Some(Bytes::from(self.tail.clone())).filter(|tail| !tail.is_empty()),
-        })
-    }
-}
-
-/// A body that is read from a file while it is sent.
-struct Content {
-    kind: Option<String>,
-    head: Option<Bytes>,
-    file: Option<std::fs::File>,
-    left: u64,
-    tail: Option<Bytes>,
-}
-
-impl Content {
-    fn length(&self) -> u64 {
-        let length = |part: &Option<Bytes>| part.as_ref().map_or(0, |part| part.len() as u64);
-        length(&self.head) + self.left + length(&self.tail)
-    }
-
-    fn chunk(&mut self) -> Option<Bytes> {
-        if let Some(head) = self.head.take() {
-            return Some(head);
-        }
-        if self.left > 0
-            && let Some(file) = &mut self.file
-        {
-            let mut chunk = vec![0; self.left.min(256 << 10) as usize];
-            // A file that shrinks while it is sent ends the body early; the server then refuses the upload.
-            let count = file.read(&mut chunk).unwrap_or(0);
-            chunk.truncate(count);
-            self.left = if count == 0 { 0 } else { self.left - count as u64 };
-            return Some(Bytes::from(chunk));
-        }
-        self.tail.take()
-    }
-}
-
-impl Body for Content {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.chunk().map(|chunk| Ok(Frame::data(chunk))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.length() == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length())
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -585,13 +371,5 @@ mod tests {
         assert_eq!(fingerprint(&printed(&bytes)), Some(bytes));
         assert_eq!(fingerprint("ab:cd"), None);
         assert_eq!(fingerprint(&"zz".repeat(32)), None);
-    }
-
-    #[test]
-    fn what_is_sent_is_encoded() {
-        assert_eq!(
-            encoded("local:iso/a b.iso,media=cdrom"),
-            "local%3Aiso%2Fa%20b.iso%2Cmedia%3Dcdrom"
-        );
     }
 }

@@ -1,13 +1,13 @@
 //! Whom the client believes: a pinned certificate, or one that a known authority signed. There is no third way.
 
-use super::pve::{Endpoint, fingerprint};
+use okd_agent::secret::Secret;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// Where systems keep the authorities that they trust.
@@ -20,19 +20,50 @@ const SYSTEM: [&str; 3] = [
 /// What the last certificate looked like, for messages.
 pub(super) type Seen = Arc<Mutex<Option<[u8; 32]>>>;
 
-/// The rules for an endpoint, and where the certificate that was shown is noted.
-pub(super) fn rules(endpoint: &Endpoint) -> Result<(ClientConfig, Seen), String> {
+/// Whose certificate is believed.
+#[derive(Debug, Clone)]
+pub(super) enum Belief {
+    /// The one with this SHA-256, whoever signed it.
+    Pinned([u8; 32]),
+    /// One that an authority of this file (PEM) signed.
+    File(String),
+    /// One that an authority of the system signed.
+    System,
+    /// One that one of these authorities signed (PEM).
+    Given(String),
+}
+
+/// Who we say that we are: a certificate with its chain, and its key (PEM).
+#[derive(Clone)]
+pub(super) struct Identity {
+    /// The certificates, our own first.
+    pub(super) certificate: String,
+    /// The private key.
+    pub(super) key: Secret,
+}
+
+/// Whom the client believes, and what it shows of itself.
+#[derive(Clone)]
+pub(super) struct Trust {
+    /// Whose certificate is believed.
+    pub(super) belief: Belief,
+    /// What is shown where the server asks who we are.
+    pub(super) identity: Option<Identity>,
+}
+
+/// The rules for a connection, and where the certificate that was shown is noted.
+pub(super) fn rules(trust: &Trust) -> Result<(ClientConfig, Seen), String> {
     let provider = Arc::new(ring::default_provider());
     let seen = Seen::default();
-    let belief = match &endpoint.fingerprint {
-        Some(text) => Belief::Pinned(fingerprint(text).ok_or("`fingerprint` is not a SHA-256 fingerprint")?),
-        None => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(endpoint)?), provider.clone());
-            Belief::Signed(verifier.build().map_err(|error| error.to_string())?)
+    let check = match &trust.belief {
+        Belief::Pinned(pinned) => Check::Pinned(*pinned),
+        other => {
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(other)?), provider.clone());
+            Check::Signed(verifier.build().map_err(|error| error.to_string())?)
         }
     };
     let verifier = Arc::new(Verifier {
-        belief,
+        check,
         seen: seen.clone(),
         provider: provider.clone(),
     });
@@ -40,14 +71,50 @@ pub(super) fn rules(endpoint: &Endpoint) -> Result<(ClientConfig, Seen), String>
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let config = match &trust.identity {
+        None => config.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = shown(identity)?;
+            config
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("the client's certificate cannot be used: {error}"))?
+        }
+    };
     Ok((config, seen))
 }
 
-fn roots(endpoint: &Endpoint) -> Result<RootCertStore, String> {
-    let path = match &endpoint.ca_path {
-        Some(path) => path.as_str(),
+/// What a client shows of itself. No message holds any of it.
+fn shown(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
+    let chain = chain.map_err(|_| "the client's certificate is no PEM")?;
+    if chain.is_empty() {
+        return Err("the client's certificate is no PEM".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(identity.key.reveal()).map_err(|_| "the client's key is no PEM")?;
+    Ok((chain, key))
+}
+
+fn roots(belief: &Belief) -> Result<RootCertStore, String> {
+    if let Belief::Given(text) = belief {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+            let certificate = certificate.map_err(|error| format!("the authorities: {error}"))?;
+            roots
+                .add(certificate)
+                .map_err(|error| format!("the authorities: {error}"))?;
+        }
+        return match roots.is_empty() {
+            true => Err("the authorities hold no certificate".to_owned()),
+            false => Ok(roots),
+        };
+    }
+    let named = match belief {
+        Belief::File(path) => Some(path.as_str()),
+        _ => None,
+    };
+    let path = match named {
+        Some(path) => path,
         None => SYSTEM
             .into_iter()
             .find(|path| std::path::Path::new(path).exists())
@@ -58,7 +125,7 @@ fn roots(endpoint: &Endpoint) -> Result<RootCertStore, String> {
     for certificate in all {
         let certificate = certificate.map_err(|error| format!("{path}: {error}"))?;
         let added = roots.add(certificate);
-        if endpoint.ca_path.is_some() {
+        if named.is_some() {
             added.map_err(|error| format!("{path}: {error}"))?;
         }
     }
@@ -69,14 +136,14 @@ fn roots(endpoint: &Endpoint) -> Result<RootCertStore, String> {
 }
 
 #[derive(Debug)]
-enum Belief {
+enum Check {
     Pinned([u8; 32]),
     Signed(Arc<WebPkiServerVerifier>),
 }
 
 #[derive(Debug)]
 struct Verifier {
-    belief: Belief,
+    check: Check,
     seen: Seen,
     provider: Arc<CryptoProvider>,
 }
@@ -92,10 +159,10 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let shown: [u8; 32] = Sha256::digest(end_entity).into();
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
-        match &self.belief {
-            Belief::Pinned(pinned) if *pinned == shown => Ok(ServerCertVerified::assertion()),
-            Belief::Pinned(_) => Err(Error::General("another certificate than the pinned one".to_owned())),
-            Belief::Signed(inner) => {
+        match &self.check {
+            Check::Pinned(pinned) if *pinned == shown => Ok(ServerCertVerified::assertion()),
+            Check::Pinned(_) => Err(Error::General("another certificate than the pinned one".to_owned())),
+            Check::Signed(inner) => {
                 inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
         }

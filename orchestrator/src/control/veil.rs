@@ -27,15 +27,11 @@ impl Veil {
     }
 
     fn veiled(&self, json: Json) -> Json {
-        match json {
-            Json::String(text) => Json::String(self.masked(&text)),
-            Json::Array(list) => list.into_iter().map(|item| self.veiled(item)).collect(),
-            Json::Object(entries) => {
-                let entries = entries.into_iter().map(|(name, value)| (name, self.veiled(value)));
-                Json::Object(entries.collect())
-            }
-            other => other,
-        }
+        each(json, &|text| self.masked(text))
+    }
+
+    fn unveiled(&self, json: Json) -> Json {
+        each(json, &|text| self.bare(text))
     }
 
     fn told(&self, error: ApiError) -> ApiError {
@@ -67,8 +63,32 @@ impl Veil {
                 log: log.iter().map(|line| self.masked(line)).collect(),
                 help,
             },
+            ApiError::Late {
+                what,
+                seconds,
+                last,
+                advice,
+            } => ApiError::Late {
+                what,
+                seconds,
+                last: self.masked(&last),
+                advice,
+            },
             other => other,
         }
+    }
+}
+
+/// The tree with every text in it replaced.
+fn each(json: Json, change: &dyn Fn(&str) -> String) -> Json {
+    match json {
+        Json::String(text) => Json::String(change(&text)),
+        Json::Array(list) => list.into_iter().map(|item| each(item, change)).collect(),
+        Json::Object(entries) => {
+            let entries = entries.into_iter().map(|(name, value)| (name, each(value, change)));
+            Json::Object(entries.collect())
+        }
+        other => other,
     }
 }
 
@@ -83,6 +103,7 @@ impl Api for Veil {
         let bare = Call {
             path: self.bare(&call.path),
             params: params.map(|(name, value)| (name.clone(), self.bare(value))).collect(),
+            body: call.body.clone().map(|body| self.unveiled(body)),
             ..call.clone()
         };
         let answer = self.under.send(&bare).map_err(|error| self.told(error))?;
@@ -91,6 +112,10 @@ impl Api for Veil {
 
     fn settle(&self, task: &str) -> Result<(), ApiError> {
         self.under.settle(task)
+    }
+
+    fn as_read(&self, sent: &Json) -> Json {
+        self.veiled(self.under.as_read(&self.unveiled(sent.clone())))
     }
 }
 

@@ -5,7 +5,7 @@ use super::binary;
 use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
-use crate::control::desk::{Desk, Errand};
+use crate::control::desk::{Desk, Errand, Word};
 use crate::media::MediaKind;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
@@ -77,8 +77,11 @@ impl Hub {
         events: UnboundedSender<LinkEvent>,
     ) -> Self {
         let answers = events.clone();
-        let desk = Desk::new(Arc::clone(&keeper), move |id, reply| {
-            let _ = answers.send(LinkEvent::Reply { id, reply });
+        let desk = Desk::new(Arc::clone(&keeper), move |id, word| {
+            let _ = answers.send(match word {
+                Word::Waits { text, limit } => LinkEvent::Waits { id, text, limit },
+                Word::Ended(reply) => LinkEvent::Reply { id, reply },
+            });
         });
         let shared = Shared {
             connector,
@@ -323,7 +326,7 @@ async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiv
             }),
         },
         // Such steps are worked on at the desk.
-        (Way::Api, _) => Ok(()),
+        (Way::Api(_), _) => Ok(()),
     };
     if let Err(Down { reason, unreachable }) = end {
         let _ = shared.events.send(LinkEvent::Down {

@@ -8,6 +8,7 @@ use okd_agent::secret::Secret;
 use okd_agent::system::blank::Blank;
 use okd_agent::wire::{Reply, Task};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a host is reached, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,8 @@ pub enum Way {
     Local,
     /// SSH.
     Ssh(Box<Target>),
-    /// Not at all: the step speaks to an HTTP interface from the control node.
-    Api,
+    /// Not at all: the step speaks to this HTTP interface from the control node.
+    Api(&'static str),
 }
 
 /// Names a session: a host and the user that acts there.
@@ -52,7 +53,7 @@ impl Reach {
             host: self.host.clone(),
             // No user has a blank in the name.
             user: match self.way {
-                Way::Api => Some("by interface".to_owned()),
+                Way::Api(interface) => Some(format!("by {interface}")),
                 _ => self.become_user.clone(),
             },
         }
@@ -80,6 +81,15 @@ pub enum LinkEvent {
         id: u64,
         /// How it ended.
         reply: Reply,
+    },
+    /// A step waits for something.
+    Waits {
+        /// The step's number.
+        id: u64,
+        /// For what, and how it stands.
+        text: String,
+        /// How long at most.
+        limit: Duration,
     },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {

@@ -31,6 +31,15 @@ impl Deed {
         }
     }
 
+    /// The interface that it goes through.
+    #[must_use]
+    pub fn interface(&self) -> Option<&'static str> {
+        match self {
+            Deed::Machine(_) | Deed::Media(_) => None,
+            Deed::Api(kind) => Some(kind.interface()),
+        }
+    }
+
     /// See [`okd_agent::resource::Resource::check`].
     ///
     /// # Errors

@@ -550,8 +550,8 @@ impl Runner<'_, '_> {
                 _ => None,
             })
         };
-        let reached = if deeds().any(|deed| matches!(deed, Deed::Api(_))) {
-            Ok((reach::api(&context), None))
+        let reached = if let Some(interface) = deeds().find_map(Deed::interface) {
+            Ok((reach::api(&context, interface), None))
         } else if deeds().any(|deed| matches!(deed, Deed::Media(_))) {
             Ok((reach::here(&context, &self.options.defaults, &Map::new()), None))
         } else if sends {
@@ -997,6 +997,19 @@ impl Runner<'_, '_> {
                         host,
                         text,
                         notable: true,
+                    });
+                }
+            }
+            LinkEvent::Waits { id, text, limit } => {
+                let live = self.requests.get(&id).and_then(|(node, _)| self.live.get(node));
+                if let Some(live) = live {
+                    let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
+                    let limit = Some(limit);
+                    let _ = self.channels.events.send(Event::Waiting {
+                        host,
+                        task,
+                        text,
+                        limit,
                     });
                 }
             }

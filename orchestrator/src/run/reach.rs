@@ -79,7 +79,7 @@ pub fn reach(
     };
     let logged_in = match &way {
         Way::Ssh(target) => target.user.clone(),
-        Way::Local | Way::Api => None,
+        Way::Local | Way::Api(_) => None,
     };
     let become_user = match flag {
         true => Some(become_user(&reader, context, defaults, &scope)?).filter(|user| logged_in.as_ref() != Some(user)),
@@ -115,10 +115,10 @@ pub fn reach(
 
 /// What is brought about through an interface is done on the control node, whatever its host.
 #[must_use]
-pub fn api(context: &Context) -> Arc<Reach> {
+pub fn api(context: &Context, interface: &'static str) -> Arc<Reach> {
     Arc::new(Reach {
         host: context.host.name.as_str().to_owned(),
-        way: Way::Api,
+        way: Way::Api(interface),
         become_user: None,
         become_password: None,
         expected: None,

@@ -62,6 +62,8 @@ const ANYWHERE: &str = r#"
         sites:
           - {name: laws, listen: 8080, root: /srv/web}
     - wait_for: {port: 8080}
+    - probe: {tcp: "127.0.0.1:8080"}
+    - probe: {ping: 127.0.0.1, size: 1000, df: true}
     - get_url: {url: "http://127.0.0.1:8080/page", dest: /srv/laws/fetched, mode: "0644"}
     - uri: {url: "http://127.0.0.1:8080/page"}
     - haproxy:

@@ -20,7 +20,6 @@ use okd_agent::value::{Map, Value, map};
 use okd_play::control::ApiKind;
 use okd_play::control::api::{Api, Call, Method};
 use okd_play::control::overlay::Overlay;
-use okd_play::control::pve::Client;
 use okd_tests::pve::{Guest, ROLE, StandIn, TOKEN};
 use std::io::{Read, Write};
 use std::process::{Command, Output};
@@ -98,18 +97,18 @@ impl Wish {
 
     fn apply_with(&self, server: &StandIn, more: &[(&str, &str)]) -> End {
         let kind = self.at(server, more);
-        let client = Client::new(kind.endpoint()).map_err(|error| {
+        let client = kind.endpoint().client().map_err(|error| {
             Box::new(Failure {
                 message: error.to_string(),
                 ..Failure::default()
             })
         })?;
-        kind.converge(&client, None)
+        kind.converge(client.as_ref(), None)
     }
 
     fn plan(&self, server: &StandIn) -> End {
         let kind = self.at(server, &[]);
-        let client: Arc<dyn Api> = Arc::new(Client::new(kind.endpoint()).unwrap());
+        let client: Arc<dyn Api> = kind.endpoint().client().unwrap();
         kind.converge(&Overlay::new(client), None)
     }
 }
@@ -121,10 +120,10 @@ fn laws(wish: &Wish, prepare: impl Fn(&StandIn)) -> Option<Outcome> {
     prepare(&applied_at);
     let before = planned_at.writes();
     let (kind, real) = (wish.at(&planned_at, &[]), wish.at(&applied_at, &[]));
-    let under: Arc<dyn Api> = Arc::new(Client::new(kind.endpoint()).unwrap());
+    let under: Arc<dyn Api> = kind.endpoint().client().unwrap();
     let plan = Overlay::new(under);
-    let client = Client::new(real.endpoint()).unwrap();
-    let (predicted, applied) = (kind.converge(&plan, None), real.converge(&client, None));
+    let client = real.endpoint().client().unwrap();
+    let (predicted, applied) = (kind.converge(&plan, None), real.converge(client.as_ref(), None));
     assert_eq!(planned_at.writes(), before, "the plan touched the server");
     let shown = format!("{:?}", wish.args);
     match (predicted, applied) {
@@ -134,7 +133,7 @@ fn laws(wish: &Wish, prepare: impl Fn(&StandIn)) -> Option<Outcome> {
             assert!(!format!("{applied:?}").contains(TOKEN.2), "silence");
             let (again, real_again) = (
                 kind.converge(&plan, None).unwrap(),
-                real.converge(&client, None).unwrap(),
+                real.converge(client.as_ref(), None).unwrap(),
             );
             assert_eq!(real_again.diff, Vec::<Change>::new(), "idempotence of {shown}");
             assert_eq!(again.diff, Vec::<Change>::new(), "idempotence in the plan of {shown}");
@@ -210,7 +209,9 @@ fn an_address_is_not_lost_when_only_the_mtu_changes() {
         .apply(&server)
         .unwrap();
     let kind = bridge(json(r#"{"iface": "vmbr1"}"#)).at(&server, &[]);
-    let seen = Client::new(kind.endpoint())
+    let seen = kind
+        .endpoint()
+        .client()
         .unwrap()
         .get("/nodes/pve/network/vmbr1")
         .unwrap();
@@ -242,7 +243,7 @@ fn edits_that_others_staged_are_shown_and_refused() {
 fn a_bridge_that_was_staged_before_a_kill_is_applied() {
     let server = StandIn::start();
     let wish = bridge(json(r#"{"iface": "vmbr1"}"#));
-    let client = Client::new(wish.at(&server, &[]).endpoint()).unwrap();
+    let client = wish.at(&server, &[]).endpoint().client().unwrap();
     let call = Call::new(Method::Post, "/nodes/pve/network")
         .with("iface", "vmbr1")
         .with("type", "bridge")
@@ -685,7 +686,7 @@ fn a_killed_run_is_taken_up_and_makes_no_second_machine() {
 fn two_machines_of_one_plan_have_two_numbers() {
     let server = StandIn::start();
     let kind = boot1().at(&server, &[]);
-    let under: Arc<dyn Api> = Arc::new(Client::new(kind.endpoint()).unwrap());
+    let under: Arc<dyn Api> = kind.endpoint().client().unwrap();
     let plan = Overlay::new(under);
     kind.converge(&plan, None).unwrap();
     let mut other = boot1();

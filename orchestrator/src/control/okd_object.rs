@@ -1,0 +1,377 @@
+//! An object of the cluster's API, by the keys that are given: what else the server holds of it is left alone.
+
+use super::api::{Api, ApiError, Call, Json, Method, Prediction, Seen, Wait};
+use super::kube::{at, cluster_params, get, json};
+use super::pve::encoded;
+use okd_agent::choice;
+use okd_agent::diff::{Change, Sign};
+use okd_agent::resource::{Resource, ResourceError, View};
+use okd_agent::value::{Map, Value, map};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+choice! {
+    /// What should become of an object.
+    pub enum Standing {
+        /// It is there, with these keys.
+        Present = "present",
+        /// It is not there.
+        Absent = "absent",
+        /// It is there already, made by someone else, and gets these keys.
+        Patched = "patched",
+    }
+}
+cluster_params! {
+    /// An object of the cluster's API.
+    pub struct OkdObject {
+        /// The object: `apiVersion`, `kind`, `metadata` with `name`, and the keys that matter. A key that is null is removed. A
+        /// list counts as a whole.
+        definition: Value ["resource_definition"],
+        /// What should become of it.
+        state: Standing = "present",
+        /// Seconds until it has to be gone, with `state: absent`.
+        deadline: u64 = "120",
+    }
+}
+
+/// What can be seen of an object: the keys that were asked for, flat, as text.
+#[derive(Debug, Clone, Serialize)]
+pub struct Object {
+    title: String,
+    there: bool,
+    keys: BTreeMap<String, String>,
+    #[serde(skip)]
+    wanted: BTreeMap<String, String>,
+    #[serde(skip)]
+    secret: bool,
+    #[serde(skip)]
+    path: String,
+    #[serde(skip)]
+    collection: String,
+    #[serde(skip)]
+    whole: Json,
+    #[serde(skip)]
+    given: Json,
+}
+
+impl View for Object {
+    fn changes(&self, want: &Self) -> Vec<Change> {
+        let mut all = Vec::new();
+        let item = |sign| Change::Item {
+            sign,
+            text: self.title.clone(),
+        };
+        match (self.there, want.there) {
+            (false, true) => all.push(item(Sign::Added)),
+            (true, false) => return vec![item(Sign::Removed)],
+            (false, false) => return Vec::new(),
+            (true, true) => {}
+        }
+        let keys = self
+            .keys
+            .keys()
+            .chain(want.keys.keys().filter(|key| !self.keys.contains_key(*key)));
+        for key in keys {
+            let (before, after) = (self.keys.get(key), want.keys.get(key));
+            if before != after {
+                all.push(Change::Field {
+                    of: self.title.clone(),
+                    name: key.clone(),
+                    before: self.shown(key, before, false),
+                    after: self.shown(key, after, true),
+                });
+            }
+        }
+        all
+    }
+}
+
+impl Object {
+    /// A value for people; of a secret nothing is shown.
+    fn shown(&self, key: &str, value: Option<&String>, new: bool) -> String {
+        let hidden = self.secret && (key.starts_with("stringData") || key.starts_with("data"));
+        match (value, hidden, new) {
+            (None, ..) => String::new(),
+            (Some(_), true, false) => "‹hidden›".to_owned(),
+            (Some(_), true, true) => "‹hidden, another one›".to_owned(),
+            (Some(text), false, _) => text.clone(),
+        }
+    }
+}
+
+impl OkdObject {
+    /// Where the object is, by what the server says of its kind: the collection's path.
+    fn collection(&self, world: &dyn Api, object: &Json) -> Result<String, ResourceError> {
+        let (version, kind) = (at(object, &["apiVersion"]), at(object, &["kind"]));
+        let root = match version.contains('/') {
+            true => format!("/apis/{version}"),
+            false => format!("/api/{version}"),
+        };
+        let list = match get(world, &root) {
+            Err(error) if error.is_missing() && world.predicted() => {
+                return Err(ApiError::Unknown(format!("the cluster does not serve {version} yet")).into());
+            }
+            Err(error) if error.is_missing() => {
+                return Err(ResourceError::message(format!("the cluster does not serve {version}")));
+            }
+            other => other?,
+        };
+        let resources = list
+            .get("resources")
+            .and_then(Json::as_array)
+            .map_or(&[][..], Vec::as_slice);
+        let own = resources
+            .iter()
+            .find(|one| at(one, &["kind"]) == kind && !at(one, &["name"]).contains('/'));
+        let Some(own) = own else {
+            let kinds: Vec<&str> = resources
+                .iter()
+                .filter(|one| !at(one, &["name"]).contains('/'))
+                .map(|one| at(one, &["kind"]))
+                .collect();
+            return Err(ResourceError::message(format!(
+                "{version} has no kind {kind}; it has {}",
+                kinds.join(", ")
+            )));
+        };
+        let namespaced = own.get("namespaced").and_then(Json::as_bool) == Some(true);
+        match (namespaced, at(object, &["metadata", "namespace"])) {
+            (true, "") => Err(ResourceError::message(format!("a {kind} needs `metadata.namespace`"))),
+            (true, namespace) => Ok(format!(
+                "{root}/namespaces/{}/{}",
+                encoded(namespace),
+                at(own, &["name"])
+            )),
+            (false, "") => Ok(format!("{root}/{}", at(own, &["name"]))),
+            (false, _) => Err(ResourceError::message(format!(
+                "a {kind} is in no namespace; leave `metadata.namespace` out"
+            ))),
+        }
+    }
+
+    fn remove(&self, now: &Object, world: &dyn Api) -> Result<Map, ResourceError> {
+        let gone = ApiError::Refused {
+            request: format!("GET {}", now.path),
+            status: 404,
+            message: "not found".to_owned(),
+            errors: Vec::new(),
+            help: None,
+        };
+        let mut call = Call::new(Method::Delete, now.path.clone());
+        call.predicts.push((now.path.clone(), Prediction::Refused(gone)));
+        world.send(&call)?;
+        let wait = Wait {
+            what: format!("{} to be gone", now.title),
+            deadline: Duration::from_secs(self.deadline),
+            pause: Duration::from_secs(1),
+            advice: "its `metadata.finalizers` say who has to let it go".to_owned(),
+            predicts: Vec::new(),
+        };
+        world.wait(&wait, &mut || match world.get(&now.path) {
+            Err(error) if error.is_missing() => Ok(Seen::Done),
+            Err(error) => Err(error),
+            Ok(_) => Ok(Seen::NotYet("it is being deleted".to_owned())),
+        })?;
+        Ok(Map::new())
+    }
+}
+
+/// What was given, flat, with what is there in its place: `now` where `there` is true, else as given.
+fn flat(path: &str, given: &Json, there: Option<&Json>, into: &mut BTreeMap<String, String>) {
+    let below = |key: &str| match path.is_empty() {
+        true => key.to_owned(),
+        false => format!("{path}.{key}"),
+    };
+    match (given, there) {
+        (Json::Object(entries), None) if entries.is_empty() => drop(into.insert(path.to_owned(), "{}".to_owned())),
+        (Json::Object(entries), None) => {
+            for (key, value) in entries.iter().filter(|(_, value)| !value.is_null()) {
+                flat(&below(key), value, None, into);
+            }
+        }
+        (Json::Object(entries), Some(Json::Object(now))) if entries.is_empty() && !path.is_empty() => {
+            // An empty mapping asks for nothing but that it is there.
+            let _ = now;
+            into.insert(path.to_owned(), "{}".to_owned());
+        }
+        (Json::Object(entries), Some(Json::Object(now))) => {
+            for (key, value) in entries {
+                if let Some(own) = now.get(key).filter(|own| !own.is_null()) {
+                    flat(&below(key), value, Some(own), into);
+                }
+            }
+        }
+        (Json::Array(list), Some(Json::Array(now)))
+            if list.len() == now.len() && covers(given, &Json::Array(now.clone())) =>
+        {
+            into.insert(path.to_owned(), given.to_string());
+        }
+        (_, None) => drop(into.insert(path.to_owned(), text(given))),
+        (_, Some(now)) => drop(into.insert(path.to_owned(), text(now))),
+    }
+}
+
+fn text(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether everything that is given is there; what else is there does not count.
+fn covers(given: &Json, there: &Json) -> bool {
+    match (given, there) {
+        (Json::Object(given), Json::Object(there)) => given
+            .iter()
+            .all(|(key, value)| there.get(key).map_or(value.is_null(), |own| covers(value, own))),
+        (Json::Array(given), Json::Array(there)) => {
+            given.len() == there.len() && given.iter().zip(there).all(|(given, there)| covers(given, there))
+        }
+        (given, there) => given == there,
+    }
+}
+
+/// A merge patch (RFC 7386).
+fn merged(there: Json, patch: &Json) -> Json {
+    let Json::Object(patch) = patch else {
+        return patch.clone();
+    };
+    let mut all = match there {
+        Json::Object(all) => all,
+        _ => serde_json::Map::new(),
+    };
+    for (key, value) in patch {
+        match value {
+            Json::Null => drop(all.remove(key)),
+            value => {
+                let own = all.remove(key).unwrap_or(Json::Null);
+                all.insert(key.clone(), merged(own, value));
+            }
+        }
+    }
+    Json::Object(all)
+}
+
+impl Resource for OkdObject {
+    const NAMES: &'static [&'static str] = &["okd_object"];
+    const EXAMPLE: &'static str = "- name: The image registry keeps its images in an empty directory\n  okd_object:\n    kubeconfig: \"{{ kubeconfig.content | b64decode }}\"\n    state: patched\n    definition:\n      apiVersion: imageregistry.operator.openshift.io/v1\n      kind: Config\n      metadata: {name: cluster}\n      spec: {managementState: Managed, storage: {emptyDir: {}}}\n";
+    const PREDICTS: &'static str = "the object's keys that are given";
+    type World = dyn Api;
+    type State = Object;
+
+    fn check(&self) -> Result<(), Vec<String>> {
+        let mut wrong = self.connection();
+        let whole = json(&self.definition);
+        for keys in [&["apiVersion"][..], &["kind"], &["metadata", "name"]] {
+            if at(&whole, keys).is_empty() {
+                wrong.push(format!("`definition` needs `{}`", keys.join(".")));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    fn inspect(&self, world: &Self::World) -> Result<Object, ResourceError> {
+        let given = json(&self.definition);
+        let collection = self.collection(world, &given)?;
+        let path = format!("{collection}/{}", encoded(at(&given, &["metadata", "name"])));
+        let whole = match get(world, &path) {
+            Ok(whole) => Some(whole),
+            Err(error) if error.is_missing() => None,
+            Err(error) => return Err(error.into()),
+        };
+        let read = world.as_read(&given);
+        let (mut keys, mut wanted) = (BTreeMap::new(), BTreeMap::new());
+        flat("", &read, None, &mut wanted);
+        if let Some(whole) = &whole {
+            flat("", &read, Some(whole), &mut keys);
+        }
+        let place = match at(&given, &["metadata", "namespace"]) {
+            "" => String::new(),
+            namespace => format!("{namespace}/"),
+        };
+        Ok(Object {
+            title: format!("{} {place}{}", at(&given, &["kind"]), at(&given, &["metadata", "name"])),
+            there: whole.is_some(),
+            secret: at(&given, &["kind"]) == "Secret",
+            keys,
+            wanted,
+            path,
+            collection,
+            whole: whole.unwrap_or(Json::Null),
+            given: read,
+        })
+    }
+
+    fn desire(&self, now: &Object) -> Result<Object, ResourceError> {
+        if self.state == Standing::Patched && !now.there {
+            return Err(ResourceError::message(format!(
+                "{} is not there, and `state: patched` does not make it",
+                now.title
+            )));
+        }
+        let mut want = now.clone();
+        want.there = self.state != Standing::Absent;
+        want.keys = match want.there {
+            true => now.wanted.clone(),
+            false => BTreeMap::new(),
+        };
+        Ok(want)
+    }
+
+    fn apply(&self, now: &Object, want: &Object, world: &Self::World) -> Result<Map, ResourceError> {
+        if !want.there {
+            return self.remove(now, world);
+        }
+        let given = json(&self.definition);
+        let mut call = match now.there {
+            true => Call::new(Method::Patch, now.path.clone()).bearing(given),
+            false => Call::new(Method::Post, now.collection.clone()).bearing(merged(Json::Null, &given)),
+        };
+        let after = merged(now.whole.clone(), &now.given);
+        call.predicts.push((now.path.clone(), Prediction::Answer(after)));
+        world.send(&call)?;
+        Ok(Map::new())
+    }
+
+    fn result(&self, state: &Object) -> Map {
+        map([
+            ("object", state.title.as_str().into()),
+            ("path", state.path.as_str().into()),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn differs(given: &Json, there: &Json) -> bool {
+        let (mut now, mut want) = (BTreeMap::new(), BTreeMap::new());
+        flat("", given, None, &mut want);
+        flat("", given, Some(there), &mut now);
+        now != want
+    }
+
+    #[test]
+    fn only_what_is_given_counts() {
+        let there = json!({"spec": {"a": 1, "b": {"c": "x"}, "l": [{"n": 1, "more": 2}], "e": {"own": 1}}});
+        assert!(!differs(&json!({"spec": {"b": {"c": "x"}}}), &there));
+        assert!(!differs(
+            &json!({"spec": {"l": [{"n": 1}], "e": {}, "gone": null}}),
+            &there
+        ));
+        assert!(differs(&json!({"spec": {"l": [{"n": 1}, {"n": 2}]}}), &there));
+        assert!(differs(&json!({"spec": {"l": [{"n": 3}]}}), &there));
+        assert!(differs(&json!({"spec": {"a": null}}), &there));
+        assert!(differs(&json!({"spec": {"new": {}}}), &there));
+    }
+
+    #[test]
+    fn a_merge_patch_follows_rfc_7386() {
+        let there = json!({"a": {"b": 1, "c": 2}, "l": [1, 2]});
+        let patch = json!({"a": {"b": null, "d": 3}, "l": [9]});
+        assert_eq!(merged(there, &patch), json!({"a": {"c": 2, "d": 3}, "l": [9]}));
+    }
+}

@@ -1,0 +1,120 @@
+//! Runs the stand-in of a cluster until its input ends or it is killed, and says how it is reached. It is no cluster.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit, clippy::unwrap_used)]
+
+use okd_tests::cluster::{Keys, Options, StandIn, write_private};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+const USAGE: &str =
+    "cluster-stand-in: a stand-in of an OKD cluster's API and Machine Config Server, for tests and demos
+
+  --domain NAME.DOMAIN      the cluster (okd.example.org)
+  --masters N --workers N   how many have to join (3, 2)
+  --settle SECONDS          how long operators take (3)
+  --api ADDRESS:PORT        where the API listens (127.0.0.1:0)
+  --mcs ADDRESS:PORT        where the Machine Config Server listens (127.0.0.1:0)
+  --mcs-plain               the latter speaks HTTP without TLS
+  --kubeconfig FILE         write the administrator's kubeconfig there
+  --ca FILE --ca-key FILE   the authority (PEM); made new without
+  --cert FILE --key FILE    the server's certificate and key (PEM); made new without
+  --client-ca FILE          let in whoever has a certificate of this authority too
+  --forever                 do not end when the input does
+  --api-after-bootstrap     the API does not answer before the bootstrap machine has joined
+  --late-workers            /config/worker answers 500 until the bootstrap is complete
+faults:
+  --stuck                   the bootstrap never completes
+  --degraded                an operator is degraded, and the install never completes
+  --down                    nobody answers at the API's port
+
+A machine joins by POST /stand-in/join on the Machine Config Server's port:
+  {\"name\": \"worker-1\", \"role\": \"worker\", \"addresses\": [\"10.0.0.5\"]}";
+
+#[derive(Default)]
+struct Files {
+    kubeconfig: Option<String>,
+    ca: Option<String>,
+    ca_key: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
+    client_ca: Option<String>,
+    forever: bool,
+}
+
+fn refuse(what: &str) -> ! {
+    eprintln!("{what}\n\n{USAGE}");
+    std::process::exit(2);
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| refuse(&format!("{path}: {error}")))
+}
+
+fn arguments() -> (Options, Files) {
+    let (mut options, mut files) = (Options::default(), Files::default());
+    options.settle = Duration::from_secs(3);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().unwrap_or_else(|| refuse(&format!("{word} takes a value")));
+        let number = |text: String| text.parse().unwrap_or_else(|_| refuse(&format!("{text} is no number")));
+        let address = |text: String| {
+            text.parse()
+                .unwrap_or_else(|_| refuse(&format!("{text} is no ADDRESS:PORT")))
+        };
+        match word.as_str() {
+            "--domain" => options.domain = value(),
+            "--masters" => options.masters = number(value()),
+            "--workers" => options.workers = number(value()),
+            "--settle" => options.settle = Duration::from_secs(number(value()) as u64),
+            "--api" => options.api = address(value()),
+            "--mcs" => options.config = address(value()),
+            "--mcs-plain" => options.plain_config = true,
+            "--kubeconfig" => files.kubeconfig = Some(value()),
+            "--ca" => files.ca = Some(value()),
+            "--ca-key" => files.ca_key = Some(value()),
+            "--cert" => files.cert = Some(value()),
+            "--key" => files.key = Some(value()),
+            "--client-ca" => files.client_ca = Some(value()),
+            "--forever" => files.forever = true,
+            "--api-after-bootstrap" => options.api_after_bootstrap = true,
+            "--late-workers" => options.late_workers = true,
+            "--stuck" => options.faults.stuck = true,
+            "--degraded" => options.faults.degraded = true,
+            "--down" => options.faults.down = true,
+            "-h" | "--help" => {
+                println!("{USAGE}");
+                std::process::exit(0);
+            }
+            _ => refuse(&format!("there is no {word}")),
+        }
+    }
+    (options, files)
+}
+
+fn main() {
+    let (options, files) = arguments();
+    let mut keys = match (&files.ca, &files.ca_key) {
+        (Some(ca), Some(key)) => Keys::under(&options.domain, &text(ca), &text(key)),
+        (None, None) => Keys::make(&options.domain),
+        _ => refuse("--ca and --ca-key go together"),
+    };
+    match (&files.cert, &files.key) {
+        (Some(cert), Some(key)) => keys = keys.serving(&text(cert), &text(key)),
+        (None, None) => {}
+        _ => refuse("--cert and --key go together"),
+    }
+    if let Some(authority) = &files.client_ca {
+        keys = keys.admitting(&text(authority));
+    }
+    let stand_in = StandIn::start_with(options, keys);
+    if let Some(path) = &files.kubeconfig {
+        write_private(Path::new(path), &stand_in.kubeconfig);
+    }
+    println!("stand_in: true\napi: {}\nmcs: {}", stand_in.api, stand_in.config);
+    if files.forever {
+        loop {
+            std::thread::park();
+        }
+    }
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
