@@ -171,8 +171,8 @@ impl Probe {
                 argv.extend(self.over_tcp.then_some("+tcp"));
                 argv.extend(server.as_deref());
                 match self.r#type == "PTR" && name.parse::<std::net::IpAddr>().is_ok() {
-                    true => argv.extend(["-x", name]),
-                    false => argv.extend([name, &self.r#type]),
+                    true => argv.extend(["-x", name.as_str()]),
+                    false => argv.extend([name.as_str(), self.r#type.as_str()]),
                 }
                 let answer = self.ask(world, &argv, Vec::new())?;
                 if !answer.success() {
