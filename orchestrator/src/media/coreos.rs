@@ -156,7 +156,9 @@ impl CoreosIso {
 
     fn made(&self, world: &dyn System) -> Result<Option<Made>, ResourceError> {
         let found = match image(&self.dest, world) {
-            Err(error @ ResourceError::System(SystemError::Unknown(_))) => return self.promised(error, world),
+            Err(ResourceError::System(error)) if matches!(*error, SystemError::Unknown(_)) => {
+                return self.promised(error.into(), world);
+            }
             found => found?,
         };
         let Some(found) = found else { return Ok(None) };

@@ -602,7 +602,7 @@ fn an_upload_that_an_earlier_step_makes_is_promised_with_the_machine_that_uses_i
         r#"{"name": "m", "ide": {"ide2": "local:iso/master-1.iso,media=cdrom"}, "state": "started"}"#,
     ));
     let kind = upload.at(&server, &[]);
-    let plan = Overlay::new(Arc::new(Client::new(kind.endpoint()).unwrap()) as Arc<dyn Api>);
+    let plan = Overlay::new(kind.endpoint().client().unwrap());
     let planned = kind.converge(&plan, None).unwrap();
     assert_eq!(planned.status, Status::Changed);
     assert!(
@@ -624,12 +624,12 @@ fn an_upload_that_an_earlier_step_makes_is_promised_with_the_machine_that_uses_i
     );
     std::fs::write(&src, vec![1; 4096]).unwrap();
     let applied = kind
-        .converge(&Client::new(kind.endpoint()).unwrap(), planned.fingerprint)
+        .converge(kind.endpoint().client().unwrap().as_ref(), planned.fingerprint)
         .unwrap();
     assert_eq!(applied.status, Status::Changed, "what was planned is what is applied");
     let real = disc.at(&server, &[]);
     let started = real
-        .converge(&Client::new(real.endpoint()).unwrap(), machine.fingerprint)
+        .converge(real.endpoint().client().unwrap().as_ref(), machine.fingerprint)
         .unwrap();
     assert_eq!(started.status, Status::Changed);
     assert!(server.world().guests[&100].config["ide2"].starts_with("local:iso/master-1.iso"));

@@ -5,9 +5,7 @@ use okd_agent::diff::Change;
 use okd_agent::resource::Status;
 use okd_play::control::api::{Api, Call, Method};
 use okd_play::control::overlay::Overlay;
-use okd_play::control::pve::Client;
 use okd_tests::pve::StandIn;
-use std::sync::Arc;
 
 fn sdn(args: serde_json::Value) -> Wish {
     without_node("proxmox_sdn", args)
@@ -68,7 +66,7 @@ fn a_machine_is_planned_on_a_vnet_that_is_planned_and_started_on_one_that_is_app
         r#"{"name": "m", "net": {"net0": "virtio,bridge=okdnet,mtu=1"}, "state": "started"}"#,
     ));
     let kind = zone().at(&server, &[]);
-    let plan = Overlay::new(Arc::new(Client::new(kind.endpoint()).unwrap()) as Arc<dyn Api>);
+    let plan = Overlay::new(kind.endpoint().client().unwrap());
     kind.converge(&plan, None).unwrap();
     on.at(&server, &[]).converge(&plan, None).unwrap();
     let early = on.apply(&server).unwrap_err();
@@ -84,7 +82,7 @@ fn a_machine_is_planned_on_a_vnet_that_is_planned_and_started_on_one_that_is_app
 #[test]
 fn a_zone_that_was_staged_before_a_kill_is_applied() {
     let server = StandIn::start();
-    let client = Client::new(zone().at(&server, &[]).endpoint()).unwrap();
+    let client = zone().at(&server, &[]).endpoint().client().unwrap();
     let call = Call::new(Method::Post, "/cluster/sdn/zones")
         .with("zone", "okdz")
         .with("type", "vxlan")
@@ -165,7 +163,7 @@ fn firewalls_keep_the_laws() {
 fn rules_of_others_stay() {
     let server = StandIn::start();
     boot1().apply(&server).unwrap();
-    let client = Client::new(wall().at(&server, &[]).endpoint()).unwrap();
+    let client = wall().at(&server, &[]).endpoint().client().unwrap();
     let path = "/nodes/pve/qemu/100/firewall/rules";
     let theirs = Call::new(Method::Post, path)
         .with("type", "in")
@@ -207,7 +205,7 @@ fn half_changed_rules_are_completed() {
     let server = StandIn::start();
     boot1().apply(&server).unwrap();
     wall().apply(&server).unwrap();
-    let client = Client::new(wall().at(&server, &[]).endpoint()).unwrap();
+    let client = wall().at(&server, &[]).endpoint().client().unwrap();
     let half = Call::new(Method::Post, "/nodes/pve/qemu/100/firewall/rules")
         .with("type", "in")
         .with("action", "ACCEPT")

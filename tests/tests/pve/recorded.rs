@@ -2,7 +2,6 @@
 
 use super::boot1;
 use okd_play::control::api::{Api, Call, Method};
-use okd_play::control::pve::Client;
 use okd_tests::pve::StandIn;
 
 /// What differs between a recorded value and ours: keys and types everywhere, values where they do not follow from time
@@ -55,7 +54,7 @@ fn recorded_exchanges_are_answered_alike() {
     ] {
         let server = StandIn::start();
         let kind = boot1().at(&server, &[]);
-        let client = Client::new(kind.endpoint()).unwrap();
+        let client = kind.endpoint().client().unwrap();
         let text = std::fs::read_to_string(folder.join(file)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate().take(last) {
