@@ -299,6 +299,9 @@ impl Resource for OkdCsr {
                     }
                 }
                 last = self.look(world)?;
+                // What was asked for meanwhile is the next step's.
+                last.approve
+                    .retain(|one| now.approve.iter().any(|own| own.request == one.request));
                 if last.approve.is_empty() {
                     break;
                 }

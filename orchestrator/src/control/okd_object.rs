@@ -78,8 +78,16 @@ impl View for Object {
                 all.push(Change::Field {
                     of: self.title.clone(),
                     name: key.clone(),
-                    before: self.shown(key, before, false),
-                    after: self.shown(key, after, true),
+                    before: self.shown(key, before, "‹hidden›"),
+                    after: self.shown(
+                        key,
+                        after,
+                        if before.is_some() {
+                            "‹hidden, another one›"
+                        } else {
+                            "‹hidden›"
+                        },
+                    ),
                 });
             }
         }
@@ -89,13 +97,11 @@ impl View for Object {
 
 impl Object {
     /// A value for people; of a secret nothing is shown.
-    fn shown(&self, key: &str, value: Option<&String>, new: bool) -> String {
-        let hidden = self.secret && (key.starts_with("stringData") || key.starts_with("data"));
-        match (value, hidden, new) {
-            (None, ..) => String::new(),
-            (Some(_), true, false) => "‹hidden›".to_owned(),
-            (Some(_), true, true) => "‹hidden, another one›".to_owned(),
-            (Some(text), false, _) => text.clone(),
+    fn shown(&self, key: &str, value: Option<&String>, hidden: &str) -> String {
+        match value {
+            None => String::new(),
+            Some(_) if self.secret && (key.starts_with("stringData") || key.starts_with("data")) => hidden.to_owned(),
+            Some(text) => text.clone(),
         }
     }
 }
@@ -285,6 +291,10 @@ impl Resource for OkdObject {
         flat("", &read, None, &mut wanted);
         if let Some(whole) = &whole {
             flat("", &read, Some(whole), &mut keys);
+        }
+        for named in ["apiVersion", "kind", "metadata.name", "metadata.namespace"] {
+            keys.remove(named);
+            wanted.remove(named);
         }
         let place = match at(&given, &["metadata", "namespace"]) {
             "" => String::new(),

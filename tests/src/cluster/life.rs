@@ -220,7 +220,14 @@ impl World {
 
     fn completes(&mut self) {
         let done = self.life.bootstrap.is_some() && self.count_ready("master") >= self.options.masters;
-        if done && !self.options.faults.stuck && !self.bootstrap_complete() {
+        if done && !self.options.faults.stuck {
+            self.bootstrap_completes();
+        }
+    }
+
+    /// The bootstrap is complete, whoever has joined.
+    pub fn bootstrap_completes(&mut self) {
+        if !self.bootstrap_complete() {
             let collection = "/api/v1/namespaces/kube-system/configmaps";
             self.objects.put_new(
                 collection,

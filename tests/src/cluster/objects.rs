@@ -102,6 +102,7 @@ pub(super) fn place(path: &str) -> Option<Place> {
         let parts: Vec<&str> = rest.split('/').collect();
         let (namespace, parts) = match (namespaced, parts.as_slice()) {
             (true, ["namespaces", namespace, rest @ ..]) => (Some((*namespace).to_owned()), rest),
+            (false, ["namespaces", _, _, ..]) => return None,
             (false, rest) => (None, rest),
             _ => return None,
         };
