@@ -3,7 +3,7 @@
 use super::boot1;
 use okd_play::control::api::{Api, Call, Method};
 use okd_play::control::pve::Client;
-use okd_tests::pve::StandIn;
+use okd_tests::pve::{Guest, StandIn};
 
 /// What differs between a recorded value and ours: keys and types everywhere, values where they do not follow from time
 /// and chance.
@@ -24,7 +24,10 @@ fn differences(place: &str, theirs: &serde_json::Value, ours: &serde_json::Value
         }
         (Json::Array(theirs), Json::Array(ours)) => {
             for row in theirs {
-                let same = |own: &&Json| row.get("iface").is_none() || own.get("iface") == row.get("iface");
+                let name = ["iface", "id", "vnet", "zone", "pos", "key"]
+                    .into_iter()
+                    .find(|name| row.get(*name).is_some());
+                let same = |own: &&Json| name.is_none_or(|name| own.get(name) == row.get(name));
                 match ours.iter().find(same) {
                     Some(own) => differences(place, row, own, found),
                     None => found.push(format!("{place}: no row like {row}")),
@@ -32,6 +35,23 @@ fn differences(place: &str, theirs: &serde_json::Value, ours: &serde_json::Value
             }
         }
         _ if theirs != ours => found.push(format!("{place} is {ours}, not {theirs}")),
+        _ => {}
+    }
+}
+
+/// Answers that are compared as a whole.
+const COMPARED: [&str; 5] = ["/network", "/config", "/sdn", "/firewall", "/pending"];
+/// Names of tasks are the recorded ones; the monitor is not spoken to; the recorded server could not apply its zones.
+const SKIPPED: [&str; 5] = ["/tasks", "/monitor", "PUT /cluster/sdn ", "type=any_bridge", "/access/"];
+
+/// What the recorded server had when the recording began.
+fn prepare(server: &StandIn, file: &str) {
+    match file {
+        "probe7.log" => {
+            let disc = std::fs::File::create(server.storage().join("template/iso/fix.iso")).unwrap();
+            disc.set_len(1 << 20).unwrap();
+        }
+        "probe9.log" => drop(server.world().guests.insert(302, Guest::default())),
         _ => {}
     }
 }
@@ -51,14 +71,20 @@ fn recorded_exchanges_are_answered_alike() {
         ("probe1.log", 200),
         ("probe2.log", 6),
         ("probe3.log", 39),
+        ("probe7.log", 143),
+        ("probe9.log", 89),
         ("probe11.log", 52),
     ] {
         let server = StandIn::start();
+        prepare(&server, file);
         let kind = boot1().at(&server, &[]);
         let client = Client::new(kind.endpoint()).unwrap();
         let text = std::fs::read_to_string(folder.join(file)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate().take(last) {
+            if SKIPPED.iter().any(|part| line.contains(part)) {
+                continue;
+            }
             let words: Vec<&str> = line.split_whitespace().collect();
             let [method @ ("GET" | "POST" | "PUT" | "DELETE"), path, rest @ ..] = words.as_slice() else {
                 continue;
@@ -91,7 +117,7 @@ fn recorded_exchanges_are_answered_alike() {
             compared += 1;
             match ended {
                 Ok(_) if status != "200" => found.push(format!("{place}: it should be {status}")),
-                Ok(ours) if *method == "GET" && (path.contains("network") || path.ends_with("/config")) => {
+                Ok(ours) if *method == "GET" && COMPARED.iter().any(|part| path.contains(part)) => {
                     differences(&place, &theirs["data"], &ours["data"], &mut found);
                     if theirs.get("changes").is_some() != ours.get("changes").is_some() {
                         found.push(format!("{place}: `changes`"));
