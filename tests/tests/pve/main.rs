@@ -9,6 +9,7 @@
 
 mod doctor;
 mod hook;
+mod killed;
 mod networks;
 mod proxmoxer;
 mod recorded;
