@@ -86,6 +86,11 @@ const OPTIONS: &Table = &[
     ("background_delay", Rule::Int(1, 30)),
 ];
 
+/// Names of keys that are longer than a letter.
+const KEYS: [&str; 15] = [
+    "ret", "esc", "tab", "spc", "minus", "dot", "slash", "equal", "comma", "shift", "ctrl", "alt", "delete", "up",
+    "down",
+];
 /// Not options but words of the request.
 const WORDS: [&str; 9] = [
     "vmid",
@@ -307,7 +312,29 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
     match (asked.method.as_str(), more) {
         ("GET", ["config"]) => {
             need(world, "VM.Audit")?;
-            Ok(Reply::ok(there(world)?.shown()))
+            let mut guest = there(world)?;
+            if asked.flag("current") {
+                guest.pending.clear();
+            }
+            Ok(Reply::ok(guest.shown()))
+        }
+        ("PUT", ["sendkey"]) => {
+            need(world, "VM.Console")?;
+            there(world)?;
+            let key = asked.get("key").unwrap_or_default();
+            match key.split('-').all(|part| part.len() == 1 || KEYS.contains(&part)) {
+                true => Ok(Reply::ok(Json::Null)),
+                false => Err(Reply::empty(400, "Bad Request")),
+            }
+        }
+        (_, ["agent", _]) => {
+            need(world, "VM.Audit")?;
+            let guest = there(world)?;
+            Err(Reply::die(&match (guest.config.contains_key("agent"), guest.running) {
+                (false, _) => "No QEMU guest agent configured".to_owned(),
+                (true, false) => format!("VM {vmid} is not running"),
+                (true, true) => "QEMU guest agent is not running".to_owned(),
+            }))
         }
         ("GET", ["pending"]) => {
             need(world, "VM.Audit")?;
@@ -357,6 +384,9 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
                 ("skiplock", Rule::Bool),
             ];
             rules::check(asked, &table, &[])?;
+            if *verb == "reset" && world.guests.get(&number).is_some_and(|guest| !guest.running) {
+                return Err(Reply::die(&format!("VM {vmid} not running")));
+            }
             let kind = format!("qm{verb}");
             let power = Power {
                 verb: (*verb).to_owned(),
@@ -748,6 +778,9 @@ fn configure(world: &mut World, asked: &Asked, vmid: u64) -> Result<(), String> 
     unlocked(world, vmid)?;
     let mut guest = world.guests.get(&vmid).cloned().ok_or("it is gone")?;
     let mut log = Vec::new();
+    for name in asked.get("revert").unwrap_or_default().split([',', ';', ' ']) {
+        guest.pending.remove(name);
+    }
     for name in asked
         .get("delete")
         .unwrap_or_default()

@@ -104,6 +104,13 @@ fn what_is_applied_and_started_is_told_to_the_hook() {
         (!lab.server.world().guests[&100].running).then_some(())
     });
 
+    let zone =
+        json(r#"{"zone": "okdz", "peers": ["10.213.0.3"], "mtu": 1450, "vnets": {"okdnet": 4242}, "node": "-"}"#);
+    super::wish("proxmox_sdn", zone).apply(&lab.server).unwrap();
+    let vnets = serde_json::json!([{ "name": "okdnet", "zone": "okdz", "type": "vxlan", "tag": 4242, "mtu": 1450,
+        "peers": ["10.213.0.3"], "vxlan_port": 4789 }]);
+    assert_eq!(lab.last()["vnets"], vnets);
+
     let gone = vm(json(r#"{"name": "m", "state": "absent"}"#));
     gone.apply(&lab.server).unwrap();
     assert_eq!(lab.last()["event"], "vm-destroy");

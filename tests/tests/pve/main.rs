@@ -9,6 +9,7 @@
 
 mod doctor;
 mod hook;
+mod killed;
 mod networks;
 mod proxmoxer;
 mod recorded;
@@ -745,6 +746,56 @@ fn a_playbook_makes_a_bridge_and_a_machine_on_it() {
     assert!(run.status.success(), "{}", text(&run));
     assert!(!text(&run).contains(secret));
     assert_eq!(server.world().guests.values().filter(|guest| guest.running).count(), 2);
+    let writes = server.writes();
+    let again = okd_play(folder.path(), &["run", "-i", "localhost,", "play.yaml", "--yes"]);
+    assert!(again.status.success(), "{}", text(&again));
+    assert_eq!(
+        server.writes(),
+        writes,
+        "the second run changes nothing: {}",
+        text(&again)
+    );
+}
+
+/// The program itself, from a bare site: the file is made, uploaded and booted from in one run.
+#[test]
+fn a_playbook_makes_a_disc_uploads_it_and_boots_from_it() {
+    let server = StandIn::start();
+    let folder = tempfile::tempdir().unwrap();
+    let disc = folder.path().join("site-1.iso");
+    let (user, id, secret) = TOKEN;
+    let play = format!(
+        "- hosts: localhost\n  gather_facts: false\n  vars:\n    pve: &pve\n      api_host: {}\n      api_port: {}\n      api_user: {user}\n      api_token_id: {id}\n      api_token_secret: {secret}\n      fingerprint: {}\n      node: pve\n  module_defaults:\n    proxmox_image: *pve\n    proxmox_vm: *pve\n  tasks:\n    - copy:\n        content: a disc\n        dest: {disc}\n    - proxmox_image:\n        src: {disc}\n    - proxmox_vm:\n        name: m\n        memory: 64\n        ide:\n          ide2: local:iso/site-1.iso,media=cdrom\n        boot: order=ide2\n        state: started\n",
+        server.address.ip(),
+        server.address.port(),
+        server.fingerprint,
+        disc = disc.display()
+    );
+    std::fs::write(folder.path().join("play.yaml"), play).unwrap();
+    let text = |output: &Output| {
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
+    let check = okd_play(folder.path(), &["run", "-i", "localhost,", "play.yaml", "--check"]);
+    assert!(check.status.success(), "{}", text(&check));
+    assert!(
+        text(&check).contains("its size is known when its source is made"),
+        "{}",
+        text(&check)
+    );
+    assert_eq!(server.writes(), Vec::<String>::new());
+    assert!(!disc.exists());
+    let run = okd_play(
+        folder.path(),
+        &["run", "-i", "localhost,", "play.yaml", "--yes", "--verify"],
+    );
+    assert!(run.status.success(), "{}", text(&run));
+    let kept = std::fs::read(server.storage().join("template/iso/site-1.iso")).unwrap();
+    assert_eq!(kept, b"a disc");
+    assert!(server.world().guests[&100].running);
     let writes = server.writes();
     let again = okd_play(folder.path(), &["run", "-i", "localhost,", "play.yaml", "--yes"]);
     assert!(again.status.success(), "{}", text(&again));

@@ -2,7 +2,7 @@
 
 use super::boot1;
 use okd_play::control::api::{Api, Call, Method};
-use okd_tests::pve::StandIn;
+use okd_tests::pve::{Guest, StandIn};
 
 /// What differs between a recorded value and ours: keys and types everywhere, values where they do not follow from time
 /// and chance.
@@ -11,8 +11,10 @@ fn differences(place: &str, theirs: &serde_json::Value, ours: &serde_json::Value
     use serde_json::Value as Json;
     match (theirs, ours) {
         (Json::Object(theirs), Json::Object(ours)) => {
+            let key = theirs.get("key").and_then(Json::as_str).unwrap_or_default();
             for (name, value) in theirs {
                 match ours.get(name) {
+                    Some(_) if name == "value" && CHANCE.contains(&key) => {}
                     Some(_) if CHANCE.contains(&name.as_str()) => {}
                     Some(own) => differences(&format!("{place}.{name}"), value, own, found),
                     None => found.push(format!("{place}.{name} is missing")),
@@ -23,7 +25,10 @@ fn differences(place: &str, theirs: &serde_json::Value, ours: &serde_json::Value
         }
         (Json::Array(theirs), Json::Array(ours)) => {
             for row in theirs {
-                let same = |own: &&Json| row.get("iface").is_none() || own.get("iface") == row.get("iface");
+                let name = ["iface", "id", "vnet", "zone", "pos", "key"]
+                    .into_iter()
+                    .find(|name| row.get(*name).is_some());
+                let same = |own: &&Json| name.is_none_or(|name| own.get(name) == row.get(name));
                 match ours.iter().find(same) {
                     Some(own) => differences(place, row, own, found),
                     None => found.push(format!("{place}: no row like {row}")),
@@ -31,6 +36,23 @@ fn differences(place: &str, theirs: &serde_json::Value, ours: &serde_json::Value
             }
         }
         _ if theirs != ours => found.push(format!("{place} is {ours}, not {theirs}")),
+        _ => {}
+    }
+}
+
+/// Answers that are compared as a whole.
+const COMPARED: [&str; 5] = ["/network", "/config", "/sdn", "/firewall", "/pending"];
+/// Names of tasks are the recorded ones; the monitor is not spoken to; the recorded server could not apply its zones.
+const SKIPPED: [&str; 5] = ["/tasks", "/monitor", "PUT /cluster/sdn ", "type=any_bridge", "/access/"];
+
+/// What the recorded server had when the recording began.
+fn prepare(server: &StandIn, file: &str) {
+    match file {
+        "probe7.log" => {
+            let disc = std::fs::File::create(server.storage().join("template/iso/fix.iso")).unwrap();
+            disc.set_len(1 << 20).unwrap();
+        }
+        "probe9.log" => drop(server.world().guests.insert(302, Guest::default())),
         _ => {}
     }
 }
@@ -50,14 +72,20 @@ fn recorded_exchanges_are_answered_alike() {
         ("probe1.log", 200),
         ("probe2.log", 6),
         ("probe3.log", 39),
+        ("probe7.log", 149),
+        ("probe9.log", 89),
         ("probe11.log", 52),
     ] {
         let server = StandIn::start();
+        prepare(&server, file);
         let kind = boot1().at(&server, &[]);
         let client = kind.endpoint().client().unwrap();
         let text = std::fs::read_to_string(folder.join(file)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate().take(last) {
+            if SKIPPED.iter().any(|part| line.contains(part)) {
+                continue;
+            }
             let words: Vec<&str> = line.split_whitespace().collect();
             let [method @ ("GET" | "POST" | "PUT" | "DELETE"), path, rest @ ..] = words.as_slice() else {
                 continue;
@@ -90,7 +118,7 @@ fn recorded_exchanges_are_answered_alike() {
             compared += 1;
             match ended {
                 Ok(_) if status != "200" => found.push(format!("{place}: it should be {status}")),
-                Ok(ours) if *method == "GET" && (path.contains("network") || path.ends_with("/config")) => {
+                Ok(ours) if *method == "GET" && COMPARED.iter().any(|part| path.contains(part)) => {
                     differences(&place, &theirs["data"], &ours["data"], &mut found);
                     if theirs.get("changes").is_some() != ours.get("changes").is_some() {
                         found.push(format!("{place}: `changes`"));
