@@ -124,7 +124,10 @@ impl Session {
     pub fn answer(&mut self, request: Request) -> Option<Response> {
         match request {
             Request::Secrets(secrets) => self.veil.learn(secrets),
-            Request::Recall => self.witness.recall(),
+            Request::Recall => {
+                self.witness.recall();
+                self.plan.forget();
+            }
             Request::Forget => {
                 self.witness.forget();
                 self.plan.forget();
@@ -494,6 +497,21 @@ mod tests {
     }
 
     const COMMAND: (&str, &[(&str, &str)]) = ("command", &[("cmd", "make install")]);
+
+    #[test]
+    fn a_check_after_the_plan_sees_the_machine_and_not_the_plan() {
+        let mut session = Session::new(Arc::new(Fake::new()), Stop::default());
+        let args = [("dest", "/etc/new"), ("content", "x")];
+        for (id, status) in [(1, Status::Changed), (2, Status::Same), (3, Status::Changed)] {
+            let Reply::Outcome(outcome) = reply(&mut session, task(id, "copy", &args, Pass::Plan)) else {
+                panic!("a copy is planned");
+            };
+            assert_eq!(outcome.status, status, "{id}");
+            if id == 2 {
+                assert!(session.answer(Request::Recall).is_none());
+            }
+        }
+    }
 
     #[test]
     fn behind_an_unknown_command_what_somebody_else_changed_is_refused() {

@@ -28,7 +28,8 @@ pub enum Request {
     /// What another session predicted for this machine; a plan goes on from there.
     Assume(Vec<Recorded>),
     /// The plan is at its end: what it saw of files is looked at again before anything is applied, and a step that looks
-    /// at a file that somebody has changed since touches nothing.
+    /// at a file that somebody has changed since touches nothing. What is planned from now on is planned on the machine as
+    /// it is.
     Recall,
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,

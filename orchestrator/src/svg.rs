@@ -230,7 +230,7 @@ mod tests {
         let whole = svg.finish("t", 10.0, 10.0, "", "");
         assert!(whole.contains("<text x=\"1\" y=\"2.5\" class=\"a\">a &lt;b&gt; &amp; &quot;c&quot;</text>"));
         assert!(
-            whole.contains("<title>a name that is far too long</title>a name…</text>"),
+            whole.contains("<title>a name that is far too long</title>a name t…</text>"),
             "{whole}"
         );
     }

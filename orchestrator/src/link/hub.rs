@@ -208,7 +208,9 @@ impl Links for Hub {
     }
 
     fn recall(&mut self, host: &str) {
-        for (_, open) in self.sessions.iter().filter(|(address, _)| address.host == host) {
+        lock(&self.shared.predictions).remove(host);
+        for (_, open) in self.sessions.iter_mut().filter(|(address, _)| address.host == host) {
+            open.told = 0;
             let _ = open.requests.send(Job::Say(Request::Recall));
         }
     }

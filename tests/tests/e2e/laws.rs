@@ -13,6 +13,7 @@ const ANYWHERE: &str = r#"
     - user: {name: keeper, uid: 4242, group: keepers, groups: [keepers], shell: /bin/sh, comment: Keeper, password: "$6$salt$hash"}
     - authorized_key: {user: keeper, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn ops", comment: operator}
     - hostname: {name: laws.example.org}
+    - known_hosts: {path: /etc/ssh/ssh_known_hosts, name: laws, key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn}
     - openssh_keypair: {path: /root/laws_key, type: ed25519, comment: laws}
     - timezone: {name: Europe/Berlin}
     - sysctl: {name: net.ipv4.ip_forward, value: "1", sysctl_set: true, sysctl_file: /etc/sysctl.d/90-laws.conf}
@@ -79,7 +80,7 @@ const ANYWHERE: &str = r#"
     - firewalld: {service: http, permanent: true, state: enabled, offline: true}
     - firewall:
         zones:
-          - {name: public, services: [ssh], ports: [8080/tcp]}
+          - {name: public, interfaces: [eth0], services: [ssh], ports: [8080/tcp]}
           - {name: internal, interfaces: [eth1], services: [dns, dhcp]}
         forward: [{from: internal, to: public}]
     - bridge: {name: br9, addresses: [10.19.0.1/24], mtu: 1450}
