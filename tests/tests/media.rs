@@ -287,7 +287,7 @@ fn a_playbook_makes_one_of_an_image_that_an_earlier_step_brings() {
         command
             .arg("run")
             .arg(bench.path("play.yaml"))
-            .args(["--output", "json"])
+            .args(["-i", "localhost,", "--output", "json"])
             .args(words);
         let output = command
             .env("HOME", bench.folder.path())

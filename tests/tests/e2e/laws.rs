@@ -13,6 +13,7 @@ const ANYWHERE: &str = r#"
     - user: {name: keeper, uid: 4242, group: keepers, groups: [keepers], shell: /bin/sh, comment: Keeper, password: "$6$salt$hash"}
     - authorized_key: {user: keeper, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn ops", comment: operator}
     - hostname: {name: laws.example.org}
+    - known_hosts: {path: /etc/ssh/ssh_known_hosts, name: laws, key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn}
     - openssh_keypair: {path: /root/laws_key, type: ed25519, comment: laws}
     - known_hosts: {name: other.example.org, key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3qBXLHCuUZOsIcLX5nCyUtTxSbPmLaxdLuyvwN5sLn"}
     - timezone: {name: Europe/Berlin}

@@ -112,8 +112,8 @@ fn silent(transport: &str) {
     let run = play.run(&[&words[..], &["--yes"]].concat()).ended(0);
     let outputs = [
         run.words(),
-        play.run(&[&words[..], &["--check", "-o", "text"]].concat()).words(),
-        play.run(&[&words[..], &["--check", "-o", "junit"]].concat()).words(),
+        play.run(&[&words[..], &["--check", "--output", "text"]].concat()).words(),
+        play.run(&[&words[..], &["--check", "--output", "junit"]].concat()).words(),
         host.sh("systemctl stop watch; cat /run/seen-arguments; journalctl --no-pager; cat /var/log/syslog /var/log/auth.log 2>/dev/null || true"),
     ];
     for output in &outputs {
