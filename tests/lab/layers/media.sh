@@ -1,7 +1,7 @@
 #!/bin/bash
 # media.sh TREE OUT TOOL : what guests boot, from the unpacked kernel and the programs of the guests' tree (all lower
 # directories as one). OUT: vmlinuz, initrd.img, rootfs.img (as CoreOS's PXE files), installed.img (what an installed disk
-# boots), live.iso (laid out as CoreOS's, with an area for kernel arguments and one for an Ignition config).
+# boots), boot.ipxe (for a web server: leads each machine to the script of its MAC beside it), live.iso (laid out as CoreOS's, with an area for kernel arguments and one for an Ignition config).
 set -euo pipefail
 TREE=$1 OUT=$2 TOOL=$3 HERE=$(dirname "$(readlink -f "$0")"); WORK=$OUT/work
 GUEST=$HERE/../guest
@@ -36,6 +36,7 @@ chroot "$TREE" ldd /usr/bin/openssl | grep -o '/lib[^ ]*' | while read -r lib; d
 pack "$root" > "$OUT/rootfs.img"
 cp "$kernel/boot/vmlinuz-$version" "$OUT/vmlinuz"
 cat "$OUT/initrd.img" "$OUT/rootfs.img" > "$OUT/installed.img"
+printf '#!ipxe\nchain ${net0/mac:hexhyp}.ipxe\n' > "$OUT/boot.ipxe"
 
 # The live ISO. Each boot loader's file has the area at the same place of its kernel line: arguments, a newline, and "#".
 iso=$WORK/iso size=1139 label=okd-lab-coreos

@@ -48,14 +48,13 @@ host wrong { hardware ethernet 52:54:00:00:10:03; fixed-address 10.77.1.63; opti
 "#;
 const BALANCER: &str = "defaults\n  mode tcp\n  timeout connect 2s\n  timeout client 1m\n  timeout server 1m\nlisten mcs\n  bind :22623\n  \
     server bootstrap 10.77.1.61:22623 check inter 1s\n";
-const BY_MAC: &str = "#!ipxe\nchain http://10.77.1.10:8080/${net0/mac:hexhyp}.ipxe\n";
 
 /// A services host with what the machines need, by files that are as short as can be.
 fn services(lab: &Lab) -> Host<'_> {
     let host = lab.host("services", SERVICES, okd_tests::Flavour::El);
     let media = PathBuf::from(lab.verb(&["media"]).trim());
     host.sh("dnf install -q -y bind dhcp-server nginx haproxy && mkdir -p /srv/www");
-    for name in ["vmlinuz", "initrd.img", "rootfs.img"] {
+    for name in ["vmlinuz", "initrd.img", "rootfs.img", "boot.ipxe"] {
         host.put(&format!("/srv/www/{name}"), &std::fs::read(media.join(name)).unwrap());
     }
     let ipxe = format!(
@@ -70,7 +69,6 @@ fn services(lab: &Lab) -> Host<'_> {
         ("/etc/nginx/conf.d/web.conf", "server { listen 8080; root /srv/www; }\n"),
         ("/srv/cluster.py", CLUSTER),
         ("/srv/www/bootstrap.ign", BOOTSTRAP),
-        ("/srv/www/boot.ipxe", BY_MAC),
         ("/srv/www/52-54-00-00-10-02.ipxe", &ipxe),
     ];
     for (path, text) in files {
@@ -155,19 +153,19 @@ fn machines_boot_by_their_media_and_become_nodes() {
     let master = Guest::start(&lab, "master", "52:54:00:00:10:02", &by_net);
     let wrong = Guest::start(&lab, "wrong", "52:54:00:00:10:03", &["--cdrom", other]);
 
-    bootstrap.says("ready: bootstrap", 60);
+    bootstrap.says("ready: bootstrap", 120);
     bootstrap.says("lease: ip=10.77.1.61 mtu=1450 hostname=bootstrap dns=10.77.1.10", 0);
     bootstrap.says("ignition: http://10.77.1.10:8080/bootstrap.ign: sha512 verified", 0);
     bootstrap.says("resolves api-int.lab.test: 10.77.1.10", 0);
     bootstrap.says("joined as bootstrap", 10);
 
-    let refused = wrong.says("refused", 60);
+    let refused = wrong.says("refused", 120);
     let said = [sha512(BOOTSTRAP), sha512("something else")];
     assert!(said.iter().all(|sum| refused.contains(sum)), "{refused}");
     assert_eq!(wrong.times("ready: "), 0);
     wrong.verb("guest-stop");
 
-    master.says("ready: master", 60);
+    master.says("ready: master", 120);
     master.says("rootfs: fetched http://10.77.1.10:8080/rootfs.img", 0);
     master.says("installer: fetched http://10.77.1.10:8080/master.ign", 0);
     master.says("ignition: fetched https://api-int.lab.test:22623/config/master", 0);
@@ -190,7 +188,7 @@ fn machines_boot_by_their_media_and_become_nodes() {
             .then_some(())
     });
     master.verb("start");
-    until("the master is a node again", 60, || {
+    until("the master is a node again", 120, || {
         (master.times("ready: master") == 2).then_some(())
     });
     assert_eq!(
