@@ -1,5 +1,6 @@
 //! What orchestrator and agent say to each other. Both are the same build, or the agent is replaced: there is no
-//! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body.
+//! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
+//! in which a kind is as [`crate::pack`] lays it out.
 
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
