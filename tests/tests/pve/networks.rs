@@ -3,7 +3,7 @@
 use super::{Wish, boot1, changed, json, laws, made, vm, wish};
 use okd_agent::diff::Change;
 use okd_agent::resource::Status;
-use okd_play::control::api::{Api, Call, Method};
+use okd_play::control::api::{Call, Method};
 use okd_play::control::overlay::Overlay;
 use okd_tests::pve::StandIn;
 

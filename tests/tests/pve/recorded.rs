@@ -1,7 +1,7 @@
 //! Recorded exchanges with the real server, replayed against the stand-in.
 
 use super::boot1;
-use okd_play::control::api::{Api, Call, Method};
+use okd_play::control::api::{Call, Method};
 use okd_tests::pve::{Guest, StandIn};
 
 /// What differs between a recorded value and ours: keys and types everywhere, values where they do not follow from time
