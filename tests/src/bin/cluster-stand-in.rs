@@ -2,7 +2,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit, clippy::unwrap_used)]
 
 use okd_tests::cluster::{Keys, Options, StandIn, write_private};
-use std::io::Read;
+use okd_tests::installer::Serving;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ const USAGE: &str =
   --ca FILE --ca-key FILE   the authority (PEM); made new without
   --cert FILE --key FILE    the server's certificate and key (PEM); made new without
   --client-ca FILE          let in whoever has a certificate of this authority too
+  --ignition URL            wait for the bootstrap machine's Ignition file there (http://ADDRESS:PORT/PATH), and be the
+                            cluster that it describes: with its keys, for its administrator
   --forever                 do not end when the input does
   --api-after-bootstrap     the API does not answer before the bootstrap machine has joined
   --late-workers            /config/worker answers 500 until the bootstrap is complete
@@ -38,6 +42,7 @@ struct Files {
     cert: Option<String>,
     key: Option<String>,
     client_ca: Option<String>,
+    ignition: Option<String>,
     forever: bool,
 }
 
@@ -48,6 +53,31 @@ fn refuse(what: &str) -> ! {
 
 fn text(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| refuse(&format!("{path}: {error}")))
+}
+
+/// The page at an address, once it is there.
+fn page(url: &str) -> String {
+    let (place, path) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .unwrap_or_else(|| refuse(&format!("{url} is not http://ADDRESS:PORT/PATH")));
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(place)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {place}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    loop {
+        if let Ok(answer) = ask()
+            && let Some((head, body)) = answer.split_once("\r\n\r\n")
+            && head.split_whitespace().nth(1) == Some("200")
+        {
+            return body.to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn arguments() -> (Options, Files) {
@@ -75,6 +105,7 @@ fn arguments() -> (Options, Files) {
             "--cert" => files.cert = Some(value()),
             "--key" => files.key = Some(value()),
             "--client-ca" => files.client_ca = Some(value()),
+            "--ignition" => files.ignition = Some(value()),
             "--forever" => files.forever = true,
             "--api-after-bootstrap" => options.api_after_bootstrap = true,
             "--late-workers" => options.late_workers = true,
@@ -105,6 +136,13 @@ fn main() {
     }
     if let Some(authority) = &files.client_ca {
         keys = keys.admitting(&text(authority));
+    }
+    if let Some(url) = &files.ignition {
+        let found = Serving::from_ignition(&page(url));
+        keys = keys
+            .serving(&found.certificate, &found.key)
+            .configuring(found.machine_config)
+            .admitting(&found.client_ca);
     }
     let stand_in = StandIn::start_with(options, keys);
     if let Some(path) = &files.kubeconfig {

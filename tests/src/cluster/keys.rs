@@ -21,6 +21,8 @@ pub struct Keys {
     ca_key: String,
     server: String,
     server_key: String,
+    /// What the Machine Config Server shows, and its key.
+    machine_config: (String, String),
     /// Who may show a client's certificate: one or several authorities.
     client_ca: String,
     admin: String,
@@ -66,12 +68,14 @@ impl Keys {
         let mut params = named("system:admin", "system:masters");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let admin_key = KeyPair::generate().unwrap();
+        let server_key = server_key.serialize_pem();
         let admin = params.signed_by(&admin_key, &issuer).unwrap().pem();
         Keys {
             ca: ca.to_owned(),
             ca_key: ca_key.to_owned(),
+            machine_config: (server.clone(), server_key.clone()),
             server,
-            server_key: server_key.serialize_pem(),
+            server_key,
             client_ca: ca.to_owned(),
             admin,
             admin_key: admin_key.serialize_pem(),
@@ -84,8 +88,15 @@ impl Keys {
         Keys {
             server: certificate.to_owned(),
             server_key: key.to_owned(),
+            machine_config: (certificate.to_owned(), key.to_owned()),
             ..self
         }
+    }
+
+    /// With another pair for the Machine Config Server.
+    #[must_use]
+    pub fn configuring(self, machine_config: (String, String)) -> Keys {
+        Keys { machine_config, ..self }
     }
 
     /// Letting in who shows a certificate of this authority too.
@@ -119,8 +130,18 @@ impl Keys {
         )
     }
 
-    /// Its side of TLS: clients may show a certificate, and need not.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    /// The API's side of TLS.
+    pub(super) fn api(&self) -> TlsAcceptor {
+        self.acceptor(&self.server, &self.server_key)
+    }
+
+    /// The Machine Config Server's side of TLS.
+    pub(super) fn config(&self) -> TlsAcceptor {
+        self.acceptor(&self.machine_config.0, &self.machine_config.1)
+    }
+
+    /// Clients may show a certificate, and need not.
+    fn acceptor(&self, certificate: &str, key: &str) -> TlsAcceptor {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.client_ca.as_bytes()) {
@@ -130,17 +151,14 @@ impl Keys {
             .allow_unauthenticated()
             .build()
             .unwrap();
-        let chain = CertificateDer::pem_slice_iter(self.server.as_bytes())
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
             .map(Result::unwrap)
             .collect();
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_client_cert_verifier(clients)
-            .with_single_cert(
-                chain,
-                PrivateKeyDer::from_pem_slice(self.server_key.as_bytes()).unwrap(),
-            )
+            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
     }
