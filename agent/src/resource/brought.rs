@@ -305,7 +305,7 @@ pub fn folder(folder: &AbsPath, world: &dyn System) -> Result<Folder, ResourceEr
 }
 
 /// Where each program keeps what it has in a folder that is called as its package is.
-const STATES: &[&str] = &["/var/cache", "/var/lib", "/var/log", "/var/spool"];
+const STATES: &[&str] = &["/var/cache", "/var/lib", "/var/log", "/var/spool", "/var/www"];
 /// Where packages put nothing (FHS 3.0).
 const NEVER: &[&str] = &["/home", "/root", "/srv", "/usr/local"];
 

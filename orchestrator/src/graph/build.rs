@@ -485,12 +485,13 @@ impl Graph {
             }
             let mut nodes: Vec<NodeId> = found.iter().map(|named| named.node).collect();
             if nodes.is_empty() {
-                let plays = site
-                    .plays
-                    .iter()
-                    .zip(play_ends)
-                    .filter(|(play, _)| play.play.name == name);
-                nodes.extend(plays.map(|(_, end)| *end));
+                let plays = site.plays.iter().zip(play_ends);
+                for (play, end) in plays.filter(|(play, _)| play.play.name == name) {
+                    nodes.push(*end);
+                    // A play's end is reached either way; what needs the play needs it to end well on each host.
+                    let hosts = play.batches.iter().flatten();
+                    nodes.extend(hosts.filter_map(|host| self.host_ends.get(&(play.index, host.clone()))));
+                }
             }
             if nodes.is_empty() {
                 errors.push(unknown_need(&self.names, site, &wish.need));
