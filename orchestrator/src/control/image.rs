@@ -42,8 +42,8 @@ proxmox_params! {
         checksum: Option<String>,
         /// Let the node check the certificate of `url`.
         verify_certificates: bool = "yes",
-        /// A file of the control node that is uploaded; one of another size there is replaced. It may be made by an earlier
-        /// step: a plan then promises the upload.
+        /// A file of the control node that is uploaded, looked for as `src` of `copy`; one of another size there is replaced. It
+        /// may be made by an earlier step: a plan then promises the upload.
         src: Option<String>,
         /// Whether it should be there.
         state: Presence = "present",

@@ -72,7 +72,8 @@ macro_rules! proxmox_params {
                 api_token_secret: String,
                 /// SHA-256 fingerprint of the server's certificate, hexadecimal; colons may stand between.
                 fingerprint: Option<String>,
-                /// A file of certificates (PEM) that the server's certificate is checked against; the system's without it.
+                /// A file of certificates (PEM) that the server's certificate is checked against, looked for as `src` of `copy`; the
+                /// system's without it.
                 ca_path: Option<String>,
                 /// The server's certificate is always checked; `no` is refused.
                 validate_certs: bool = "yes",

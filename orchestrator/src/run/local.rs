@@ -6,6 +6,7 @@ use super::deed::Deed;
 use super::origin;
 use super::prepare::{Context, Stop, rendered};
 use crate::actions;
+use crate::control::API_KINDS;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::role::Entry;
 use crate::playbook::{Keywords, Role, RoleUse, Vars, keywords};
@@ -526,8 +527,30 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
         "unarchive" => unarchive(context, given.clone(), scoped, scope),
         "script" => script(context, given, scoped, scope),
         "openshift_install" => openshift_install(context, given.clone(), scope),
+        name if API_KINDS.iter().any(|kind| kind.names.contains(&name)) => {
+            kind(context, name, &beside(given.clone(), scoped), scope)
+        }
         name => kind(context, name, given, scope),
     }
+}
+
+/// Files of the control node that are named for an interface: those of the role or the playbook where there are such, as for
+/// `copy`.
+fn beside(mut given: Map, scoped: &Scoped) -> Map {
+    for name in ["src", "ca_path"] {
+        let Some(Value::Str(text)) = given.get_mut(name) else {
+            continue;
+        };
+        let folders = scoped.search().files;
+        let found = folders
+            .iter()
+            .map(|folder| folder.join(&*text))
+            .find(|path| path.is_file());
+        if let Some(path) = found {
+            *text = path.display().to_string();
+        }
+    }
+    given
 }
 
 fn kind(context: &Context, name: &str, given: &Map, scope: &Arc<dyn Scope>) -> Result<Deed, Stop> {

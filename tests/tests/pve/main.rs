@@ -765,12 +765,14 @@ fn a_playbook_makes_a_disc_uploads_it_and_boots_from_it() {
     let disc = folder.path().join("site-1.iso");
     let (user, id, secret) = TOKEN;
     let play = format!(
-        "- hosts: localhost\n  gather_facts: false\n  vars:\n    pve: &pve\n      api_host: {}\n      api_port: {}\n      api_user: {user}\n      api_token_id: {id}\n      api_token_secret: {secret}\n      fingerprint: {}\n      node: pve\n  module_defaults:\n    proxmox_image: *pve\n    proxmox_vm: *pve\n  tasks:\n    - copy:\n        content: a disc\n        dest: {disc}\n    - proxmox_image:\n        src: {disc}\n    - proxmox_vm:\n        name: m\n        memory: 64\n        ide:\n          ide2: local:iso/site-1.iso,media=cdrom\n        boot: order=ide2\n        state: started\n",
+        "- hosts: localhost\n  gather_facts: false\n  vars:\n    pve: &pve\n      api_host: {}\n      api_port: {}\n      api_user: {user}\n      api_token_id: {id}\n      api_token_secret: {secret}\n      ca_path: stand-in.pem\n      node: pve\n  module_defaults:\n    proxmox_image: *pve\n    proxmox_vm: *pve\n  tasks:\n    - copy:\n        content: a disc\n        dest: {disc}\n    - proxmox_image:\n        src: {disc}\n    - proxmox_vm:\n        name: m\n        memory: 64\n        ide:\n          ide2: local:iso/site-1.iso,media=cdrom\n        boot: order=ide2\n        state: started\n",
         server.address.ip(),
         server.address.port(),
-        server.fingerprint,
         disc = disc.display()
     );
+    // Beside the playbook, as files of `copy` are.
+    std::fs::create_dir(folder.path().join("files")).unwrap();
+    std::fs::copy(server.ca(), folder.path().join("files/stand-in.pem")).unwrap();
     std::fs::write(folder.path().join("play.yaml"), play).unwrap();
     let text = |output: &Output| {
         format!(
