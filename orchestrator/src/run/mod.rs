@@ -543,26 +543,7 @@ impl Runner<'_, '_> {
             .items
             .iter()
             .any(|item| matches!(item.work, ItemWork::Send(..)));
-        let deeds = || {
-            prepared.items.iter().filter_map(|item| match &item.work {
-                ItemWork::Send(deed, _) => Some(deed.as_ref()),
-                _ => None,
-            })
-        };
-        let reached = if deeds().any(|deed| matches!(deed, Deed::Api(_))) {
-            Ok((reach::api(&context), None))
-        } else if deeds().any(|deed| matches!(deed, Deed::Media(_))) {
-            Ok((reach::here(&context, &self.options.defaults, &Map::new()), None))
-        } else if sends {
-            let first = prepared
-                .items
-                .iter()
-                .find(|item| matches!(item.work, ItemWork::Send(..)));
-            let locals = first.map(|item| item.locals.clone()).unwrap_or_default();
-            reach::reach(&context, &self.options.defaults, &locals)
-        } else {
-            Err(Stop::Unknown(String::new()))
-        };
+        let reached = reach::of(&context, &self.options.defaults, &prepared.items);
         let (reach, delegated) = match reached {
             Ok((reach, delegated)) => (Some(reach), delegated),
             Err(_) if !sends => (None, None),
