@@ -321,3 +321,34 @@ fn it_can_be_stopped_half_way() {
     assert!(IGNITION.iter().all(|file| !folder.has(file)));
     assert!(folder.has("install-config.yaml"));
 }
+
+/// A pull secret that was given in plain text is as secret as any: refused without a word of it, and made use of without one.
+#[test]
+fn a_pull_secret_is_never_repeated() {
+    let folder = Folder::new("");
+    let play = |auth: &str| {
+        let text = format!(
+            "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - openshift_install:\n        directory: {}\n        installer: {PROGRAM}\n        install_config: {{baseDomain: example.org, metadata: {{name: okd}}, platform: {{none: {{}}}}}}\n        pull_secret: '{{\"auths\": {{\"fake\": {{\"auth\": \"{auth}\"}}}}}}'\n",
+            folder.path("okd").display()
+        );
+        folder.put("play.yaml", &text);
+        let mut command = Command::new(okd_tests::play::program());
+        command
+            .arg("run")
+            .arg(folder.path("play.yaml"))
+            .args(["-i", "localhost,", "--yes", "-vvv"]);
+        let output = command.env("HOME", folder.folder.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    for (auth, code, words) in [
+        ("p0is0nbar", 1, "not `id:pass` in base64"),
+        (AUTH, 0, "pullSecret: ‹hidden›"),
+    ] {
+        let (found, said) = play(auth);
+        assert!(found == Some(code) && said.contains(words), "{said}");
+        assert!(!said.contains("p0is0n") && !said.contains(AUTH), "{said}");
+    }
+    let ignition = folder.read("okd/current/bootstrap.ign");
+    assert!(file_of(&ignition, "/root/.docker/config.json").unwrap().contains(AUTH));
+}
