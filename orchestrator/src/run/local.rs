@@ -735,8 +735,8 @@ fn openshift_install(context: &Context, mut given: Map, scope: &Arc<dyn Scope>) 
             other => serde_json::Value::to_string(&crate::report::json::value(other)),
         };
         let text = keeper.reveal(&text).unwrap_or(text);
-        let task = &context.node.step.task;
-        let span = task.args.get("pull_secret").map_or(task.args.span, |node| node.span);
+        // Its own place would show it.
+        let span = context.node.step.task.module_span;
         let quoted = crate::pull_secret::quoted(&text).map_err(|problem| {
             Diagnostic::new("wrong-value", format!("the pull secret {problem}"))
                 .at(span, "")

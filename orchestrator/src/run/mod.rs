@@ -17,14 +17,13 @@ mod waiting;
 pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 
-use crate::control::desk::Errand;
 use crate::error::Diagnostics;
 use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::scope::run_facts;
-use crate::site::{Site, SitePlay, Slot, Step, World};
+use crate::site::{Site, SitePlay, Step, World};
 use deed::Deed;
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
@@ -32,7 +31,7 @@ use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::value::Map;
-use okd_agent::wire::{self, Task};
+use okd_agent::wire;
 use origin::Origin;
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -545,26 +544,7 @@ impl Runner<'_, '_> {
             .items
             .iter()
             .any(|item| matches!(item.work, ItemWork::Send(..)));
-        let deeds = || {
-            prepared.items.iter().filter_map(|item| match &item.work {
-                ItemWork::Send(deed, _) => Some(deed.as_ref()),
-                _ => None,
-            })
-        };
-        let reached = if let Some(interface) = deeds().find_map(Deed::interface) {
-            Ok((reach::api(&context, interface), None))
-        } else if deeds().any(|deed| matches!(deed, Deed::Media(_))) {
-            Ok((reach::here(&context, &self.options.defaults, &Map::new()), None))
-        } else if sends {
-            let first = prepared
-                .items
-                .iter()
-                .find(|item| matches!(item.work, ItemWork::Send(..)));
-            let locals = first.map(|item| item.locals.clone()).unwrap_or_default();
-            reach::reach(&context, &self.options.defaults, &locals)
-        } else {
-            Err(Stop::Unknown(String::new()))
-        };
+        let reached = reach::of(&context, &self.options.defaults, &prepared.items);
         let (reach, delegated) = match reached {
             Ok((reach, delegated)) => (Some(reach), delegated),
             Err(_) if !sends => (None, None),

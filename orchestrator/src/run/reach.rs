@@ -1,7 +1,8 @@
 //! From variables and keywords to how a host is reached: Ansible's connection variables, with the command line as their
 //! default.
 
-use super::prepare::{Context, Stop};
+use super::deed::Deed;
+use super::prepare::{Context, Item, ItemWork, Stop};
 use crate::error::Diagnostic;
 use crate::link::reach::{Reach, Way};
 use crate::link::target::{SshOptions, Target};
@@ -111,6 +112,25 @@ pub fn reach(
         }),
         delegate,
     ))
+}
+
+/// How what the items of a step bring about is reached; an empty reason where none of them is sent anywhere.
+///
+/// # Errors
+/// As [`reach`].
+pub(super) fn of(context: &Context, defaults: &Defaults, items: &[Item]) -> Result<(Arc<Reach>, Option<String>), Stop> {
+    let sent = items.iter().filter_map(|item| match &item.work {
+        ItemWork::Send(deed, _) => Some((item, deed.as_ref())),
+        _ => None,
+    });
+    let (first, _) = sent.clone().next().ok_or_else(|| Stop::Unknown(String::new()))?;
+    if let Some(interface) = sent.clone().find_map(|(_, deed)| deed.interface()) {
+        Ok((api(context, interface), None))
+    } else if sent.clone().any(|(_, deed)| matches!(deed, Deed::Media(_))) {
+        Ok((here(context, defaults, &first.locals), None))
+    } else {
+        reach(context, defaults, &first.locals)
+    }
 }
 
 /// What is brought about through an interface is done on the control node, whatever its host.

@@ -2,11 +2,13 @@
 
 use super::deed::Deed;
 use super::finish;
+use super::local::Effect;
 use super::{ItemEnd, Live, Runner, Timer, limit, waiting};
 use crate::control::desk::Errand;
 use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
 use crate::report::{Event, Pass, StepStatus};
+use crate::site::Slot;
 use okd_agent::wire::{self, Task};
 use std::time::Instant;
 
@@ -30,7 +32,14 @@ impl Runner<'_, '_> {
         Some(all)
     }
 
-    pub(super) fn start(&mut self, id: NodeId, firm: bool, mut live: Live, before: Vec<u64>, effects: Vec<(usize, Effect)>) {
+    pub(super) fn start(
+        &mut self,
+        id: NodeId,
+        firm: bool,
+        mut live: Live,
+        before: Vec<u64>,
+        effects: Vec<(usize, Effect)>,
+    ) {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
         for index in 0..live.items.len() {

@@ -2,6 +2,7 @@
 //! cluster is there, and published without what nobody may have.
 
 use okd_tests::installer::{Serving, file_of};
+use okd_tests::live_iso::LiveIso;
 use okd_tests::{Flavour, Host, Lab, Play, Run, until};
 
 /// What stands in for the installer.
@@ -55,6 +56,13 @@ const PLAY: &str = r#"- hosts: all
     - name: Serve
       nginx:
         sites: [{name: okd4, listen: 8080, root: /srv/okd4}]
+    - name: Medium
+      coreos_iso:
+        src: "{{ playbook_dir }}/live.iso"
+        dest: "{{ playbook_dir }}/master.iso"
+        dest_device: /dev/sda
+        ignition_url: http://10.0.0.1:8080/master.ign
+        ignition_hash: sha512-{{ install.ignition.master.sha512 }}
 "#;
 
 /// What differs between the runs.
@@ -86,6 +94,7 @@ impl<'lab> Site<'lab> {
             host,
         };
         site.with(FIRST);
+        LiveIso::default().write(&site.play.folder().join("live.iso"));
         site
     }
 
@@ -141,7 +150,9 @@ fn ignition_files_are_made_once_and_published_without_their_secrets() {
     let plan = site.play.run(&["--check", "--exit-code"]).ended(10);
     silent(&plan);
     assert_eq!(plan.status("plan", "services", "Ignition"), "changed", "{plan}");
-    assert_eq!(plan.status("plan", "services", "Publish"), "unknown", "{plan}");
+    for task in ["Publish", "Medium"] {
+        assert_eq!(plan.status("plan", "services", task), "unknown", "{plan}");
+    }
     let shown = site.play.run(&["--check", "--output", "text"]).ended(0);
     silent(&shown);
     shown.says("`openshift-install` is not there yet");
@@ -159,6 +170,7 @@ fn ignition_files_are_made_once_and_published_without_their_secrets() {
     );
     made(&site);
     published(&site);
+    pinned(&site);
     site.play.converged(&["--transport", "ssh"]);
     site.host.sh("test \"$(ls -d /root/okd/[0-9]*)\" = /root/okd/1");
 }
@@ -177,6 +189,22 @@ fn made(site: &Site<'_>) {
         .sh("stat -c %a /root/okd /root/okd/1 /root/okd/1/okd-play.inputs");
     assert_eq!(modes.split_whitespace().collect::<Vec<_>>(), ["700", "700", "600"]);
     assert!(!site.host.has("/root/okd/1/install-config.yaml"), "it is consumed");
+}
+
+/// The medium, made on the control node, points to the file that was published and to no other.
+fn pinned(site: &Site<'_>) {
+    let image = std::fs::read(site.play.folder().join("master.iso")).unwrap();
+    let area = &image[LiveIso::default().bytes().1.ignition..];
+    let start = area.iter().position(|byte| *byte == b'{').unwrap();
+    let end = area[start..].iter().position(|byte| *byte == 0).unwrap();
+    let config = std::str::from_utf8(&area[start..start + end]).unwrap();
+    let pointer = file_of(config, "/etc/coreos/dest.ign").unwrap();
+    let sum = site.host.sh("sha512sum < /srv/okd4/master.ign");
+    let sum = sum.split(' ').next().unwrap();
+    assert!(
+        pointer.contains("http://10.0.0.1:8080/master.ign") && pointer.contains(&format!("sha512-{sum}")),
+        "{pointer}"
+    );
 }
 
 fn published(site: &Site<'_>) {

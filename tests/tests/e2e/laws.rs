@@ -83,7 +83,7 @@ const ANYWHERE: &str = r#"
     - firewalld: {service: http, permanent: true, state: enabled, offline: true}
     - firewall:
         zones:
-          - {name: public, interfaces: [eth0], services: [ssh], ports: [8080/tcp]}
+          - {name: public, interfaces: [eth0], services: [ssh, http], ports: [8080/tcp]}
           - {name: internal, interfaces: [eth1], services: [dns, dhcp]}
         forward: [{from: internal, to: public}]
     - bridge: {name: br9, addresses: [10.19.0.1/24], mtu: 1450}
@@ -128,7 +128,7 @@ fn hold(flavour: Flavour, packages: &str) {
             "/usr/local/bin/openshift-install",
             &std::fs::read(super::installer::PROGRAM).unwrap(),
         );
-        host.sh("chmod 755 /usr/local/bin/openshift-install");
+        host.sh("chmod 755 /usr/local/bin/openshift-install; systemctl start systemd-networkd");
         host.sh("mkdir -p /usr/share/zoneinfo/Europe; touch /usr/share/zoneinfo/Europe/Berlin");
         let play = Play::tasks(&lab, &tasks(packages));
         play.put("list.j2", "{% for n in range(3) %}\nline {{ n }}\n{% endfor %}\n");

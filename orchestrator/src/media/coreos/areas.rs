@@ -40,6 +40,17 @@ struct Ignition {
     length: Option<u64>,
 }
 
+/// Images before 2022 do not say it.
+impl Default for Ignition {
+    fn default() -> Self {
+        Ignition {
+            file: "images/ignition.img".to_owned(),
+            offset: None,
+            length: None,
+        }
+    }
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "kebab-case")]
 struct Features {
@@ -165,7 +176,7 @@ impl Image {
             return Err("it is incomplete: it says of itself that it is larger".to_owned());
         }
         let kargs: Kargs = json(&file, root, "kargs")?.ok_or_else(strange)?;
-        let ignition: Ignition = json(&file, root, "igninfo")?.ok_or_else(strange)?;
+        let ignition: Ignition = json(&file, root, "igninfo")?.unwrap_or_default();
         let features: Features = json(&file, root, "features")?.unwrap_or_default();
         let mut areas = Vec::new();
         for place in &kargs.files {

@@ -67,13 +67,19 @@ pub(super) fn shown(config: &str) -> Vec<(String, String)> {
         Some(serde_json::from_str::<Json>(&text).map_or(text, |json| pretty(&json)))
     };
     let mut texts = Vec::new();
-    for file in value["storage"]["files"].as_array_mut().into_iter().flatten() {
+    for file in value
+        .pointer_mut("/storage/files")
+        .and_then(Json::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         let Some(text) = open(&file["contents"]) else { continue };
         texts.push((file["path"].as_str().unwrap_or_default().to_owned(), text));
         file["contents"] = "shown by itself".into();
     }
-    for (number, merged) in value["ignition"]["config"]["merge"]
-        .as_array_mut()
+    for (number, merged) in value
+        .pointer_mut("/ignition/config/merge")
+        .and_then(Json::as_array_mut)
         .into_iter()
         .flatten()
         .enumerate()
@@ -173,6 +179,7 @@ mod tests {
         );
         let shown = shown(&config);
         let names: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(!shown[0].1.contains("null"), "{}", shown[0].1);
         assert_eq!(names, [CONFIG, DEST, INSTALLER, "merged-1.ign"]);
         assert!(shown[1].1.contains("\"hash\": \"sha512-00\""), "{}", shown[1].1);
         assert_eq!(
