@@ -640,7 +640,10 @@ async fn the_openssh_configuration_is_honoured() {
         sshd.port
     );
     let config = config.replace("DIR", &sshd.dir.path().to_string_lossy());
-    let proxy = config.replace("nc %h %p", "bash -c 'exec 3<>/dev/tcp/%h/%p; timeout 20 cat <&3 & cat >&3'");
+    let proxy = config.replace(
+        "nc %h %p",
+        "bash -c 'exec 3<>/dev/tcp/%h/%p; timeout 20 cat <&3 & cat >&3'",
+    );
     for text in [config.replace("ProxyCommand nc %h %p", ""), proxy] {
         std::fs::write(sshd.path("config"), text).unwrap();
         let mut target = Target::new("shortcut");

@@ -13,4 +13,5 @@ mod secrets;
 mod selection;
 mod services;
 mod transports;
+mod verify;
 mod waits;
