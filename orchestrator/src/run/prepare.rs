@@ -75,6 +75,17 @@ pub struct Item {
     pub work: ItemWork,
 }
 
+impl Item {
+    /// The interface that it goes through.
+    #[must_use]
+    pub fn interface(&self) -> Option<&'static str> {
+        match &self.work {
+            ItemWork::Send(deed, _) => deed.interface(),
+            _ => None,
+        }
+    }
+}
+
 /// What an item comes to.
 pub enum ItemWork {
     /// Its condition does not hold; says which.
