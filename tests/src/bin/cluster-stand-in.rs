@@ -18,6 +18,7 @@ const USAGE: &str =
   --kubeconfig FILE         write the administrator's kubeconfig there
   --ca FILE --ca-key FILE   the authority (PEM); made new without
   --cert FILE --key FILE    the server's certificate and key (PEM); made new without
+  --mcs-cert FILE --mcs-key FILE   those of the Machine Config Server; the same without
   --client-ca FILE          let in whoever has a certificate of this authority too
   --forever                 do not end when the input does
   --api-after-bootstrap     the API does not answer before the bootstrap machine has joined
@@ -37,6 +38,8 @@ struct Files {
     ca_key: Option<String>,
     cert: Option<String>,
     key: Option<String>,
+    mcs_cert: Option<String>,
+    mcs_key: Option<String>,
     client_ca: Option<String>,
     forever: bool,
 }
@@ -74,6 +77,8 @@ fn arguments() -> (Options, Files) {
             "--ca-key" => files.ca_key = Some(value()),
             "--cert" => files.cert = Some(value()),
             "--key" => files.key = Some(value()),
+            "--mcs-cert" => files.mcs_cert = Some(value()),
+            "--mcs-key" => files.mcs_key = Some(value()),
             "--client-ca" => files.client_ca = Some(value()),
             "--forever" => files.forever = true,
             "--api-after-bootstrap" => options.api_after_bootstrap = true,
@@ -102,6 +107,11 @@ fn main() {
         (Some(cert), Some(key)) => keys = keys.serving(&text(cert), &text(key)),
         (None, None) => {}
         _ => refuse("--cert and --key go together"),
+    }
+    match (&files.mcs_cert, &files.mcs_key) {
+        (Some(cert), Some(key)) => keys = keys.configuring(&text(cert), &text(key)),
+        (None, None) => {}
+        _ => refuse("--mcs-cert and --mcs-key go together"),
     }
     if let Some(authority) = &files.client_ca {
         keys = keys.admitting(&text(authority));

@@ -98,10 +98,15 @@ impl StandIn {
     pub fn start_with(options: Options, keys: Keys) -> StandIn {
         let kubeconfig = keys.kubeconfig(&options.domain);
         let (api, config, plain) = (options.api, options.config, options.plain_config);
-        let tls = keys.acceptor();
+        let (tls, config_tls) = (keys.api(), keys.config());
         let world = Arc::new(Mutex::new(World::new(options, keys)));
-        let api = serve::start(api, Some(tls.clone()), serve::Side::Api, Arc::clone(&world));
-        let config = serve::start(config, (!plain).then_some(tls), serve::Side::Config, Arc::clone(&world));
+        let api = serve::start(api, Some(tls), serve::Side::Api, Arc::clone(&world));
+        let config = serve::start(
+            config,
+            (!plain).then_some(config_tls),
+            serve::Side::Config,
+            Arc::clone(&world),
+        );
         StandIn {
             api,
             config,
