@@ -704,3 +704,21 @@ fn a_run_lets_workers_in_and_a_second_one_changes_nothing() {
     assert!(second.status.success());
     assert_eq!(server.writes(), before, "{}", String::from_utf8_lossy(&second.stdout));
 }
+
+/// An authority such as the installer makes: RSA, its key in PKCS#1.
+#[test]
+fn the_stand_in_serves_under_an_authority_that_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out ca -days 2 -subj /CN=root-ca 2>/dev/null
+        openssl rsa -in key -out rsa -traditional 2>/dev/null || openssl rsa -in key -out rsa 2>/dev/null";
+    let made = Command::new("sh").args(["-c", script]).current_dir(dir.path()).status();
+    assert!(made.unwrap().success());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    assert!(read("rsa").starts_with("-----BEGIN RSA PRIVATE KEY-----"));
+    let keys = Keys::under("okd.example.org", &read("ca"), &read("rsa"));
+    let server = StandIn::start_with(options(1, 1), keys);
+    server.join("bootstrap", "bootstrap", &["10.0.0.7"]);
+    server.join("master-1", "master", &["10.0.0.2"]);
+    let wait = wish("okd_wait", r#"{"for": "bootstrap-complete", "deadline": 30}"#);
+    assert_eq!(wait.apply(&server).unwrap().status, Status::Same);
+}

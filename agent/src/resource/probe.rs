@@ -291,12 +291,13 @@ impl Resource for Probe {
     }
 
     fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
-        let unknown = || SystemError::Unknown(format!("asks {}", self.asked()));
         if world.predicted() {
-            return match self.dhcp.is_none() && self.look(world).is_ok_and(|(met, _)| met) {
-                true => Ok(State { came: self.wanted() }),
-                false => Err(unknown().into()),
+            let came = match self.dhcp {
+                None => self.look(world).ok().filter(|(met, _)| *met).map(|(_, came)| came),
+                Some(_) => None,
             };
+            let came = came.ok_or_else(|| SystemError::Unknown(format!("asks {}", self.asked())))?;
+            return Ok(State { came });
         }
         let mut left = self.retries;
         loop {

@@ -1,6 +1,6 @@
 //! The API of a cluster, by its kubeconfig: JSON as it is there, without envelopes, and secrets readable as `stringData`.
 
-use super::api::{Api, ApiError, Call, Json, Method};
+use super::api::{Api, ApiError, Call, Json, Method, Seen, Wait};
 use super::http::{Cause, Request, Source, Wire};
 use super::kubeconfig::{Kubeconfig, host_port};
 use base64ct::{Base64, Encoding};
@@ -281,6 +281,29 @@ pub(super) fn get(world: &dyn Api, path: &str) -> Result<Json, ApiError> {
         Err(ApiError::Lost(reason)) if world.predicted() => Err(ApiError::Unknown(reason)),
         other => other,
     }
+}
+
+/// Looks at what is there before something is changed: an API whose balancer has just lost a server may need a moment.
+///
+/// # Errors
+/// Those of the look; [`ApiError::Late`] where the API does not answer for two minutes. A plan does not wait.
+pub(super) fn patiently<T>(world: &dyn Api, look: impl Fn() -> Result<T, ApiError>) -> Result<T, ApiError> {
+    if world.predicted() {
+        return look();
+    }
+    let wait = Wait {
+        what: "the cluster's API to answer".to_owned(),
+        deadline: Duration::from_secs(120),
+        pause: Duration::from_secs(2),
+        advice: "HAProxy's port 6443 and its servers".to_owned(),
+        predicts: Vec::new(),
+    };
+    let mut found = None;
+    world.wait(&wait, &mut || {
+        found = Some(look()?);
+        Ok(Seen::Done)
+    })?;
+    found.ok_or_else(|| wait.late("nothing".to_owned()))
 }
 
 /// A list's items.

@@ -3,7 +3,7 @@
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, Seen, Wait};
 use super::judge::{Machine, Round, Rules, approved, pending};
-use super::kube::{at, cluster_params, condition, get, items, name};
+use super::kube::{at, cluster_params, condition, get, items, name, patiently};
 use super::okd_wait::{lacking, node_of};
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -271,7 +271,7 @@ impl Resource for OkdCsr {
     }
 
     fn inspect(&self, world: &Self::World) -> Result<Joining, ResourceError> {
-        Ok(self.look(world)?)
+        Ok(patiently(world, || self.look(world))?)
     }
 
     fn desire(&self, now: &Joining) -> Result<Joining, ResourceError> {

@@ -1,7 +1,7 @@
 //! An object of the cluster's API, by the keys that are given: what else the server holds of it is left alone.
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, Seen, Wait};
-use super::kube::{at, cluster_params, get, json};
+use super::kube::{at, cluster_params, get, json, patiently};
 use super::pve::encoded;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
@@ -279,13 +279,14 @@ impl Resource for OkdObject {
 
     fn inspect(&self, world: &Self::World) -> Result<Object, ResourceError> {
         let given = json(&self.definition);
+        patiently(world, || get(world, "/version"))?;
         let collection = self.collection(world, &given)?;
         let path = format!("{collection}/{}", encoded(at(&given, &["metadata", "name"])));
-        let whole = match get(world, &path) {
-            Ok(whole) => Some(whole),
-            Err(error) if error.is_missing() => None,
-            Err(error) => return Err(error.into()),
-        };
+        let whole = patiently(world, || match get(world, &path) {
+            Ok(whole) => Ok(Some(whole)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        })?;
         let read = world.as_read(&given);
         let (mut keys, mut wanted) = (BTreeMap::new(), BTreeMap::new());
         flat("", &read, None, &mut wanted);

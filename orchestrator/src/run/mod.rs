@@ -743,19 +743,7 @@ impl Runner<'_, '_> {
                     });
                 }
             }
-            LinkEvent::Waits { id, text, limit } => {
-                let live = self.requests.get(&id).and_then(|(node, _)| self.live.get(node));
-                if let Some(live) = live {
-                    let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
-                    let limit = Some(limit);
-                    let _ = self.channels.events.send(Event::Waiting {
-                        host,
-                        task,
-                        text,
-                        limit,
-                    });
-                }
-            }
+            LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
                     self.reply(node, index, reply);

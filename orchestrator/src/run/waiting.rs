@@ -140,6 +140,19 @@ fn told(module: &str, reply: Reply, elapsed: Value) -> Reply {
 }
 
 impl Runner<'_, '_> {
+    /// A step of an interface waits for something.
+    pub(super) fn waits(&self, request: u64, text: String, limit: Duration) {
+        let live = self.requests.get(&request).and_then(|(node, _)| self.live.get(node));
+        if let Some(live) = live {
+            let _ = self.channels.events.send(Event::Waiting {
+                host: live.context.node.host.as_str().to_owned(),
+                task: live.name.clone(),
+                text,
+                limit: Some(limit),
+            });
+        }
+    }
+
     /// What an answer means to a step that waits: the reply that ends it, or `None` where it tries again.
     pub(super) fn waited(&mut self, id: NodeId, live: &mut Live, index: usize, reply: Reply) -> Option<Reply> {
         let module = live.context.node.step.task.short_module().to_owned();

@@ -20,6 +20,7 @@ const USAGE: &str =
   --kubeconfig FILE         write the administrator's kubeconfig there
   --ca FILE --ca-key FILE   the authority (PEM); made new without
   --cert FILE --key FILE    the server's certificate and key (PEM); made new without
+  --mcs-cert FILE --mcs-key FILE   those of the Machine Config Server; the same without
   --client-ca FILE          let in whoever has a certificate of this authority too
   --ignition URL            wait for the bootstrap machine's Ignition file there (http://ADDRESS:PORT/PATH), and be the
                             cluster that it describes: with its keys, for its administrator
@@ -41,6 +42,8 @@ struct Files {
     ca_key: Option<String>,
     cert: Option<String>,
     key: Option<String>,
+    mcs_cert: Option<String>,
+    mcs_key: Option<String>,
     client_ca: Option<String>,
     ignition: Option<String>,
     forever: bool,
@@ -104,6 +107,8 @@ fn arguments() -> (Options, Files) {
             "--ca-key" => files.ca_key = Some(value()),
             "--cert" => files.cert = Some(value()),
             "--key" => files.key = Some(value()),
+            "--mcs-cert" => files.mcs_cert = Some(value()),
+            "--mcs-key" => files.mcs_key = Some(value()),
             "--client-ca" => files.client_ca = Some(value()),
             "--ignition" => files.ignition = Some(value()),
             "--forever" => files.forever = true,
@@ -134,6 +139,11 @@ fn main() {
         (None, None) => {}
         _ => refuse("--cert and --key go together"),
     }
+    match (&files.mcs_cert, &files.mcs_key) {
+        (Some(cert), Some(key)) => keys = keys.configuring(&text(cert), &text(key)),
+        (None, None) => {}
+        _ => refuse("--mcs-cert and --mcs-key go together"),
+    }
     if let Some(authority) = &files.client_ca {
         keys = keys.admitting(&text(authority));
     }
@@ -141,7 +151,7 @@ fn main() {
         let found = Serving::from_ignition(&page(url));
         keys = keys
             .serving(&found.certificate, &found.key)
-            .configuring(found.machine_config)
+            .configuring(&found.machine_config.0, &found.machine_config.1)
             .admitting(&found.client_ca);
     }
     let stand_in = StandIn::start_with(options, keys);

@@ -21,8 +21,8 @@ pub struct Keys {
     ca_key: String,
     server: String,
     server_key: String,
-    /// What the Machine Config Server shows, and its key.
-    machine_config: (String, String),
+    /// Certificate and key of the Machine Config Server, where it has its own.
+    config: Option<(String, String)>,
     /// Who may show a client's certificate: one or several authorities.
     client_ca: String,
     admin: String,
@@ -54,7 +54,7 @@ impl Keys {
     /// New ones for a cluster under an authority that is given.
     #[must_use]
     pub fn under(domain: &str, ca: &str, ca_key: &str) -> Keys {
-        let issuer = Issuer::from_ca_cert_pem(ca, KeyPair::from_pem(ca_key).unwrap()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(ca, pair(ca_key)).unwrap();
         let mut params = named(&format!("api.{domain}"), "");
         params.subject_alt_names = ["api", "api-int"]
             .iter()
@@ -68,14 +68,13 @@ impl Keys {
         let mut params = named("system:admin", "system:masters");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let admin_key = KeyPair::generate().unwrap();
-        let server_key = server_key.serialize_pem();
         let admin = params.signed_by(&admin_key, &issuer).unwrap().pem();
         Keys {
             ca: ca.to_owned(),
             ca_key: ca_key.to_owned(),
-            machine_config: (server.clone(), server_key.clone()),
             server,
-            server_key,
+            server_key: server_key.serialize_pem(),
+            config: None,
             client_ca: ca.to_owned(),
             admin,
             admin_key: admin_key.serialize_pem(),
@@ -88,15 +87,17 @@ impl Keys {
         Keys {
             server: certificate.to_owned(),
             server_key: key.to_owned(),
-            machine_config: (certificate.to_owned(), key.to_owned()),
             ..self
         }
     }
 
-    /// With another pair for the Machine Config Server.
+    /// With another certificate and key for the Machine Config Server.
     #[must_use]
-    pub fn configuring(self, machine_config: (String, String)) -> Keys {
-        Keys { machine_config, ..self }
+    pub fn configuring(self, certificate: &str, key: &str) -> Keys {
+        Keys {
+            config: Some((certificate.to_owned(), key.to_owned())),
+            ..self
+        }
     }
 
     /// Letting in who shows a certificate of this authority too.
@@ -130,17 +131,19 @@ impl Keys {
         )
     }
 
-    /// The API's side of TLS.
+    /// The API's side of TLS: clients may show a certificate, and need not.
     pub(super) fn api(&self) -> TlsAcceptor {
         self.acceptor(&self.server, &self.server_key)
     }
 
     /// The Machine Config Server's side of TLS.
     pub(super) fn config(&self) -> TlsAcceptor {
-        self.acceptor(&self.machine_config.0, &self.machine_config.1)
+        match &self.config {
+            Some((certificate, key)) => self.acceptor(certificate, key),
+            None => self.api(),
+        }
     }
 
-    /// Clients may show a certificate, and need not.
     fn acceptor(&self, certificate: &str, key: &str) -> TlsAcceptor {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -195,10 +198,34 @@ impl Keys {
         {
             return Err("usages did not match");
         }
-        let issuer = Issuer::from_ca_cert_pem(&self.ca, KeyPair::from_pem(&self.ca_key).unwrap()).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&self.ca, pair(&self.ca_key)).unwrap();
         let certificate = csr.signed_by(&issuer).map_err(|_| bad)?;
         Ok(Base64::encode_string(certificate.pem().as_bytes()))
     }
+}
+
+/// A key from PEM, also in the form (PKCS#1) that the installer writes.
+fn pair(pem: &str) -> KeyPair {
+    let PrivateKeyDer::Pkcs1(key) = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap() else {
+        return KeyPair::from_pem(pem).unwrap();
+    };
+    let inner = key.secret_pkcs1_der();
+    // PrivateKeyInfo (RFC 5208): version 0, rsaEncryption without parameters, the key as an octet string.
+    let head = [
+        0x02, 0x01, 0x00, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
+    let long = |tag: u8, length: usize| {
+        let length = u16::try_from(length).unwrap().to_be_bytes();
+        [tag, 0x82, length[0], length[1]]
+    };
+    let whole = [
+        &long(0x30, head.len() + 4 + inner.len())[..],
+        &head,
+        &long(0x04, inner.len()),
+        inner,
+    ]
+    .concat();
+    KeyPair::try_from(whole).unwrap()
 }
 
 /// A request for a certificate (PKCS#10) in base64, with a key of its own.

@@ -16,4 +16,5 @@ mod secrets;
 mod selection;
 mod services;
 mod transports;
+mod verify;
 mod waits;
