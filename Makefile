@@ -10,12 +10,12 @@ AGENT_FLAGS := -C llvm-args=-enable-machine-outliner=always --cfg sha2_backend_s
                -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
-SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
+SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/demo-site tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
            tests/lab/layers/build $(wildcard tests/lab/layers/*.sh) $(addprefix tests/lab/guest/,init live node lease)
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 
-.PHONY: help build agent demo test unit e2e lint bench lab clean install tools test-tools
+.PHONY: help build agent demo demo-site stand-ins test unit e2e lint bench lab clean install tools test-tools
 
 help:                 ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,16 +37,22 @@ build: agent          ## okd-play with the agent in it
 demo: build           ## take two blank lab hosts to services hosts, prove it from a third, run again
 	@tests/demo
 
+stand-ins:
+	@$(CARGO) build -q --locked -p okd-tests --bins
+
+demo-site: build stand-ins ## the whole site: a bare hypervisor (a stand-in) becomes a finished cluster (a stand-in), and is taken away
+	@tests/demo-site
+
 lab: tools            ## prepare what lab hosts stand on (once per machine)
 	@tests/lab/lab prepare
 
-test: build lab test-tools ## all tests
+test: build stand-ins lab test-tools ## all tests
 	@tests/run unit e2e
 
 unit: agent test-tools ## the tests that need no lab
 	@tests/run unit
 
-e2e: build lab        ## the tests on lab hosts
+e2e: build stand-ins lab        ## the tests on lab hosts
 	@tests/run e2e
 
 lint: agent           ## formatting, clippy, shell scripts
