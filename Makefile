@@ -40,7 +40,7 @@ demo: build           ## take two blank lab hosts to services hosts, prove it fr
 stand-ins:
 	@$(CARGO) build -q --locked -p okd-tests --bins
 
-demo-site: build stand-ins ## the whole site: a bare hypervisor (a stand-in) becomes a finished cluster (a stand-in), and is taken away
+demo-site: build stand-ins test-tools ## the whole site: a bare hypervisor (a stand-in) becomes a finished cluster (a stand-in), and is taken away
 	@tests/demo-site
 
 lab: tools            ## prepare what lab hosts stand on (once per machine)
