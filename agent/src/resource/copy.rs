@@ -151,7 +151,7 @@ impl Copy {
         let now = Content::inspect(&source.path, &asked, world)?;
         let through_link = now.path != source.path;
         if through_link && !self.follow && now.bytes.as_ref() != Some(&source.bytes) {
-            return Ok(Content { note: format!("a link to {}", now.path), ..Content::absent(source.path.clone()) });
+            return Ok(Content { note: format!("replaces a link to {}", now.path), ..Content::absent(source.path.clone()) });
         }
         Ok(now)
     }
@@ -161,9 +161,7 @@ impl Copy {
         if matches!(self.mode, Some(FileMode::Preserve)) {
             want.mode = source.mode;
         }
-        if !now.note.is_empty() {
-            want.note = format!("replaces {}", now.note);
-        }
+        want.note.clone_from(&now.note);
         want
     }
 

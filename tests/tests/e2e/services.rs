@@ -138,12 +138,13 @@ fn differs(planned: &Value, run: &Run) -> Option<String> {
     }
 }
 
-/// Whether a change came as it was planned. Nobody had seen a file that a package brings, but what it was replaced by.
+/// Whether a change came as it was planned. Nobody had seen a file or folder that a package brings, but what is in its place
+/// afterwards.
 fn is_as_planned(planned: &Value, applied: &Value) -> bool {
-    let replaces = planned["note"]
+    let brought = planned["note"]
         .as_str()
-        .is_some_and(|note| note.contains("replaces what the package brings"));
-    if replaces {
+        .is_some_and(|note| note.contains("replaces what the package brings") || note.contains("will have brought"));
+    if brought {
         return ["type", "path", "after_sha256"]
             .iter()
             .all(|key| planned[key] == applied[key]);
