@@ -8,7 +8,6 @@ use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
-use crate::value::Map;
 use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -196,16 +195,10 @@ impl Session {
         let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
         self.witness.watch(false);
         match (end, self.plan.unforeseen()) {
-            (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome {
-                status: Status::Unknown(format!(
-                    "{}; an earlier step may change that: it {reason}",
-                    failure.message
-                )),
-                diff: Vec::new(),
-                result: Map::new(),
-                notes: Vec::new(),
-                fingerprint: None,
-            }),
+            (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
+                "{}; an earlier step may change that: it {reason}",
+                failure.message
+            ))),
             (end, _) => end,
         }
     }

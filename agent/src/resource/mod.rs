@@ -102,6 +102,20 @@ pub struct Outcome {
     pub fingerprint: Option<u64>,
 }
 
+impl Outcome {
+    /// Of a step that is not known until it is applied, and why.
+    #[must_use]
+    pub fn unknown(reason: String) -> Outcome {
+        Outcome {
+            status: Status::Unknown(reason),
+            diff: Vec::new(),
+            result: Map::new(),
+            notes: Vec::new(),
+            fingerprint: None,
+        }
+    }
+}
+
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
@@ -254,13 +268,7 @@ fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
         Ok(outcome) => Ok(outcome),
         Err(ResourceError::Failed(failure)) => Err(failure),
         Err(ResourceError::System(error)) => match *error {
-            SystemError::Unknown(reason) => Ok(Outcome {
-                status: Status::Unknown(reason),
-                diff: Vec::new(),
-                result: Map::new(),
-                notes: Vec::new(),
-                fingerprint: None,
-            }),
+            SystemError::Unknown(reason) => Ok(Outcome::unknown(reason)),
             error => Err(Box::new(error.into())),
         },
     }

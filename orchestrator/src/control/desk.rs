@@ -187,13 +187,7 @@ impl Worker {
         let world = match self.world(errand.kind.endpoint()) {
             Ok(world) => world,
             Err(ApiError::Unknown(reason)) if errand.pass == Pass::Plan => {
-                return Ok(Outcome {
-                    status: Status::Unknown(reason),
-                    diff: Vec::new(),
-                    result: okd_agent::value::Map::new(),
-                    notes: Vec::new(),
-                    fingerprint: None,
-                });
+                return Ok(Outcome::unknown(reason));
             }
             Err(ApiError::Unknown(message)) => return Err(refused(message)),
             Err(error) => return Err(refused(error.to_string())),

@@ -43,15 +43,11 @@ impl Runner<'_, '_> {
             let at = Instant::now() + Duration::from_secs_f64(pause);
             self.timers.insert((at, u64::from(id.0)), Timer::Over(id));
             if let Some(live) = self.live.get(&id) {
-                let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
-                let limit = Duration::try_from_secs_f64(pause).ok();
-                let text = format!("pauses {pause:.0} s");
-                let _ = self.channels.events.send(Event::Waiting {
-                    host,
-                    task,
-                    text,
-                    limit,
-                });
+                self.say_waits(
+                    live,
+                    format!("pauses {pause:.0} s"),
+                    Duration::try_from_secs_f64(pause).ok(),
+                );
             }
             return self.graph.ready.start(id);
         }

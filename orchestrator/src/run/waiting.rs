@@ -144,13 +144,19 @@ impl Runner<'_, '_> {
     pub(super) fn waits(&self, request: u64, text: String, limit: Duration) {
         let live = self.requests.get(&request).and_then(|(node, _)| self.live.get(node));
         if let Some(live) = live {
-            let _ = self.channels.events.send(Event::Waiting {
-                host: live.context.node.host.as_str().to_owned(),
-                task: live.name.clone(),
-                text,
-                limit: Some(limit),
-            });
+            self.say_waits(live, text, Some(limit));
         }
+    }
+
+    /// Tells people that a step waits: for what, and how long at most.
+    pub(super) fn say_waits(&self, live: &Live, text: String, limit: Option<Duration>) {
+        let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
+        let _ = self.channels.events.send(Event::Waiting {
+            host,
+            task,
+            text,
+            limit,
+        });
     }
 
     /// What an answer means to a step that waits: the reply that ends it, or `None` where it tries again.
@@ -207,13 +213,7 @@ impl Runner<'_, '_> {
             waiting.last.lines().next().unwrap_or_default()
         );
         let limit = Some(waiting.limit);
-        let (host, task) = (live.context.node.host.as_str().to_owned(), live.name.clone());
-        let _ = self.channels.events.send(Event::Waiting {
-            host,
-            task,
-            text,
-            limit,
-        });
+        self.say_waits(live, text, limit);
         if let Some(reach) = live.reach_of(index) {
             self.channels.links.hang_up(&reach.host);
             self.down.retain(|address, _| address.host != reach.host);
