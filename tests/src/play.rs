@@ -151,6 +151,11 @@ impl Running {
         assert!(done.unwrap().success());
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Whether it goes on.
     pub fn goes_on(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
