@@ -534,8 +534,9 @@ async fn in_thread(
     connection: Option<Connection>,
     mut requests: UnboundedReceiver<Job>,
 ) {
-    let (shared, own) = (Arc::clone(shared), address.clone());
+    let (own, told) = (address.clone(), Arc::clone(shared));
     let worker = tokio::task::spawn_blocking(move || {
+        let shared = told;
         let mut session = Session::new(machine, shared.stop.clone());
         while let Some(request) = requests.blocking_recv() {
             let response = match request {
@@ -569,5 +570,11 @@ async fn in_thread(
             }
         }
     });
-    let _ = worker.await;
+    if let Err(panic) = worker.await {
+        let _ = shared.events.send(LinkEvent::Down {
+            address: address.clone(),
+            reason: format!("a defect of okd-play's: {panic}"),
+            unreachable: true,
+        });
+    }
 }
