@@ -11,6 +11,7 @@ mod hook;
 mod installer;
 mod interrupt;
 mod laws;
+mod overlay;
 mod plan;
 mod refused;
 mod secrets;
