@@ -220,17 +220,21 @@ impl Probe {
             }
             [.., Some(host)] => {
                 let size = self.size.unwrap_or(56).to_string();
-                let mut argv = vec!["ping", "-nq", "-c", "1", "-W", "3", "-s", &size];
+                let mut argv = vec!["ping", "-n", "-c", "1", "-W", "3", "-s", &size];
                 if self.df {
                     argv.extend(["-M", "do"]);
                 }
                 argv.push(host);
                 let answer = self.ask(world, &argv, Vec::new())?;
+                let told = text(&answer);
+                // What a router says on the way comes as an answer from somebody else.
+                let router = told.lines().find(|line| line.starts_with("From ")).unwrap_or_default();
                 let said = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-                Ok(match (answer.success(), said.is_empty()) {
-                    (true, _) => (true, "an answer".to_owned()),
-                    (false, true) => (false, "no answer".to_owned()),
-                    (false, false) => (false, said),
+                Ok(match (answer.success(), said.as_str(), router) {
+                    (true, ..) => (true, "an answer".to_owned()),
+                    (false, "", "") => (false, "no answer".to_owned()),
+                    (false, "", router) => (false, router.to_owned()),
+                    (false, said, _) => (false, said.to_owned()),
                 })
             }
             _ => Ok((false, String::new())),
@@ -400,6 +404,17 @@ pub(crate) mod tests {
             failure.message,
             "asked DHCP eth1 as 52:54:00:00:10:02: wanted an answer, routers 10.0.0.1, came 10.0.0.2, routers 10.0.0.9"
         );
+    }
+
+    #[test]
+    fn whoever_drops_a_packet_is_quoted() {
+        let router = "PING 10.0.0.2\nFrom 10.0.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)\n";
+        let ping = [("ping", "10.0.0.2"), ("size", "1422"), ("df", "yes")];
+        let said = asked(&ping, &says("ping", 1, router)).unwrap_err();
+        assert!(said.ends_with("came From 10.0.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)"), "{said}");
+        let own = Answer { stderr: "ping: local error: message too long, mtu=1450\n".into(), ..Answer::status(1) };
+        let said = asked(&ping, &Fake::new().command(&["ping"], own)).unwrap_err();
+        assert!(said.ends_with("came ping: local error: message too long, mtu=1450"), "{said}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod networks;
 mod proxmoxer;
 mod recorded;
 mod refused;
+mod tables;
 
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};

@@ -107,6 +107,7 @@ fn places(topology: &Topology, all: &mut Map) {
                 ("vtep", shown(stand.vtep)),
                 ("peers", ips(&stand.peers)),
                 ("underlay_mtu", Value::Int(stand.underlay_mtu.into())),
+                ("api_host", shown(stand.api_host.clone())),
             ]))
         })
         .collect();
