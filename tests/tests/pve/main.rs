@@ -14,6 +14,7 @@ mod networks;
 mod proxmoxer;
 mod recorded;
 mod refused;
+mod sendkey;
 
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};
@@ -72,6 +73,12 @@ fn image(args: serde_json::Value) -> Wish {
 
 impl Wish {
     fn at(&self, server: &StandIn, more: &[(&str, &str)]) -> ApiKind {
+        let kind = self.unchecked(server, more);
+        kind.check().unwrap();
+        kind
+    }
+
+    fn unchecked(&self, server: &StandIn, more: &[(&str, &str)]) -> ApiKind {
         let (user, id, secret) = TOKEN;
         let mut args = map([
             ("node", "pve".into()),
@@ -87,9 +94,7 @@ impl Wish {
             args.insert((*name).to_owned(), (*value).into());
         }
         args.retain(|_, value| value.as_str() != Some("-"));
-        let kind = ApiKind::decode(self.name, &args).unwrap().unwrap();
-        kind.check().unwrap();
-        kind
+        ApiKind::decode(self.name, &args).unwrap().unwrap()
     }
 
     fn apply(&self, server: &StandIn) -> End {
