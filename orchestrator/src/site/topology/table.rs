@@ -50,7 +50,7 @@ pub(super) fn facts(topology: &Topology) -> Vec<(&'static str, String)> {
         ),
         ("machines", machines),
     ];
-    facts.extend(netbooted(topology).map(|who| ("by network", who)));
+    facts.extend(netbooted(topology).map(|who| ("netboot", who)));
     facts.extend([
         ("names", names),
         (
