@@ -3,7 +3,7 @@
 //! The host's own programs ask: `dig`, `bash`, `openssl`, `curl`, `ping`, `dhclient`; in another network namespace by `ip netns exec`.
 
 use super::checksum::Algorithm;
-use super::{Failure, Resource, ResourceError, View};
+use super::{Failure, Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::system::{Answer, Probe as Question, Staged, System, SystemError};
@@ -297,6 +297,7 @@ impl Resource for Probe {
     const NAMES: &'static [&'static str] = &["probe"];
     const EXAMPLE: &'static str = "- name: The API's name leads to the load balancer\n  probe:\n    dns: api.okd.example.org\n    server: 10.0.0.1\n    want: 10.0.0.1\n";
     const PREDICTS: &'static str = "what is as wanted already; what is not yet is unknown until applied, and DHCP is not asked in a plan";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

@@ -3,10 +3,60 @@
 
 /// Keys that are pressed by names of more than a letter or digit (QEMU's `QKeyCode`).
 const NAMES: &[&str] = &[
-    "ret", "tab", "esc", "spc", "backspace", "delete", "insert", "home", "end", "pgup", "pgdn", "up", "down", "left", "right", "f1",
-    "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "minus", "equal", "bracket_left", "bracket_right",
-    "semicolon", "apostrophe", "grave_accent", "backslash", "comma", "dot", "slash", "shift", "shift_r", "ctrl", "ctrl_r", "alt",
-    "alt_r", "altgr", "meta_l", "meta_r", "menu", "caps_lock", "num_lock", "scroll_lock", "sysrq", "print", "pause",
+    "ret",
+    "tab",
+    "esc",
+    "spc",
+    "backspace",
+    "delete",
+    "insert",
+    "home",
+    "end",
+    "pgup",
+    "pgdn",
+    "up",
+    "down",
+    "left",
+    "right",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "f6",
+    "f7",
+    "f8",
+    "f9",
+    "f10",
+    "f11",
+    "f12",
+    "minus",
+    "equal",
+    "bracket_left",
+    "bracket_right",
+    "semicolon",
+    "apostrophe",
+    "grave_accent",
+    "backslash",
+    "comma",
+    "dot",
+    "slash",
+    "shift",
+    "shift_r",
+    "ctrl",
+    "ctrl_r",
+    "alt",
+    "alt_r",
+    "altgr",
+    "meta_l",
+    "meta_r",
+    "menu",
+    "caps_lock",
+    "num_lock",
+    "scroll_lock",
+    "sysrq",
+    "print",
+    "pause",
 ];
 
 /// What stands on the keys of a US keyboard beside letters, without and with shift.
@@ -77,10 +127,20 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), 95);
-        for (character, name) in [('k', "k"), ('K', "shift-k"), ('_', "shift-minus"), ('/', "slash"), ('7', "7"), ('&', "shift-7")] {
+        for (character, name) in [
+            ('k', "k"),
+            ('K', "shift-k"),
+            ('_', "shift-minus"),
+            ('/', "slash"),
+            ('7', "7"),
+            ('&', "shift-7"),
+        ] {
             assert_eq!(key(character).as_deref(), Some(name));
         }
-        assert_eq!((key('\n').as_deref(), key('é'), key('\u{7f}')), (Some("ret"), None, None));
+        assert_eq!(
+            (key('\n').as_deref(), key('é'), key('\u{7f}')),
+            (Some("ret"), None, None)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Typing on a machine's console, where nothing else leads into it. It is an act: nobody sees what the screen shows, so it is done
 //! each time that its task runs, and what it came to has to be looked for elsewhere.
 
-use super::api::{Api, Call, Method, Typed, number, text};
+use super::api::{Api, ApiError, Call, Method, Typed, number, text};
 use super::rights::{Need, Store, Zones};
 use super::{keyboard, proxmox_params, vm};
 use crate::error::nearest;
@@ -54,14 +54,24 @@ impl View for Console {
 impl ProxmoxSendkey {
     /// What is done, in words; a secret stays a placeholder.
     fn acts(&self, label: &str) -> Vec<String> {
-        let pressed = |keys: &[String]| (!keys.is_empty()).then(|| format!("press {} on the console of {label}", keys.join(", ")));
-        let typed = self.text.as_ref().map(|text| format!("type {text:?} on the console of {label}"));
-        [pressed(&self.keys), typed, pressed(&self.then)].into_iter().flatten().collect()
+        let pressed = |keys: &[String]| {
+            (!keys.is_empty()).then(|| format!("press {} on the console of {label}", keys.join(", ")))
+        };
+        let typed = self
+            .text
+            .as_ref()
+            .map(|text| format!("type {text:?} on the console of {label}"));
+        [pressed(&self.keys), typed, pressed(&self.then)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// The privileges that it needs.
     fn rights(&self, _: &Zones) -> Vec<Need> {
-        let place = self.vmid.map_or_else(|| "/vms".to_owned(), |vmid| format!("/vms/{vmid}"));
+        let place = self
+            .vmid
+            .map_or_else(|| "/vms".to_owned(), |vmid| format!("/vms/{vmid}"));
         vec![
             Need::one(&place, "VM.Audit", "to see the machine"),
             Need::one(&place, "VM.Console", "to type on its console"),
@@ -74,6 +84,14 @@ impl ProxmoxSendkey {
 
     fn stores(&self) -> Vec<Store> {
         Vec::new()
+    }
+}
+
+/// Nobody is there to be typed to; in a plan an earlier step may start the machine in a way that is not known yet.
+fn absent(world: &dyn Api, message: String) -> ResourceError {
+    match world.predicted() {
+        true => ApiError::Unknown(format!("{message}; a step before this one has to see to it")).into(),
+        false => ResourceError::message(message),
     }
 }
 
@@ -92,7 +110,12 @@ impl Resource for ProxmoxSendkey {
         if self.keys.is_empty() && self.then.is_empty() && self.text.as_ref().is_none_or(String::is_empty) {
             wrong.push("it needs `keys`, `text` or `then`".to_owned());
         }
-        for name in self.keys.iter().chain(&self.then).filter(|name| !keyboard::is_key(name)) {
+        for name in self
+            .keys
+            .iter()
+            .chain(&self.then)
+            .filter(|name| !keyboard::is_key(name))
+        {
             let near = nearest(name, keyboard::names()).map(|near| format!("; did you mean `{near}`?"));
             wrong.push(format!("`{name}` is not a key{}", near.unwrap_or_default()));
         }
@@ -113,18 +136,37 @@ impl Resource for ProxmoxSendkey {
         };
         let all = vm::everyone(world)?;
         let row = vm::meant(world, &all, self.vmid, self.name.as_deref())?;
-        let row = row.ok_or_else(|| ResourceError::message(format!("there is no virtual machine {label}")))?;
-        let (vmid, node) = (number(&row, "vmid").unwrap_or_default(), text(&row, "node").unwrap_or_default());
+        let Some(row) = row else {
+            return Err(absent(world, format!("there is no virtual machine {label}")));
+        };
+        let (vmid, node) = (
+            number(&row, "vmid").unwrap_or_default(),
+            text(&row, "node").unwrap_or_default(),
+        );
         let current = world.get(&format!("/nodes/{node}/qemu/{vmid}/status/current"))?;
-        let status = current.get("data").and_then(|data| text(data, "status")).unwrap_or_default();
+        let status = current
+            .get("data")
+            .and_then(|data| text(data, "status"))
+            .unwrap_or_default();
         if status != "running" {
-            return Err(ResourceError::message(format!("{label} does not run: nobody would read what is typed")));
+            return Err(absent(
+                world,
+                format!("{label} does not run: nobody would read what is typed"),
+            ));
         }
-        Ok(Console { label, vmid, node, acts: Vec::new() })
+        Ok(Console {
+            label,
+            vmid,
+            node,
+            acts: Vec::new(),
+        })
     }
 
     fn desire(&self, now: &Console) -> Result<Console, ResourceError> {
-        Ok(Console { acts: self.acts(&now.label), ..now.clone() })
+        Ok(Console {
+            acts: self.acts(&now.label),
+            ..now.clone()
+        })
     }
 
     fn apply(&self, now: &Console, _: &Console, world: &Self::World) -> Result<Map, ResourceError> {
@@ -138,7 +180,10 @@ impl Resource for ProxmoxSendkey {
             let mut call = Call::new(Method::Put, path.as_str());
             call.typed = Some((typed, Duration::from_millis(self.pause)));
             world.send(&call).map_err(|error| {
-                ResourceError::message(format!("{error}; what was typed until then stays on the console of {}", now.label))
+                ResourceError::message(format!(
+                    "{error}; what was typed until then stays on the console of {}",
+                    now.label
+                ))
             })?;
         }
         Ok(Map::new())

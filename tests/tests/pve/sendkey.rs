@@ -7,7 +7,8 @@ use okd_tests::pve::{ROLE, StandIn, TOKEN};
 
 fn sendkey(args: &str) -> Wish {
     let mut wish = wish("proxmox_sendkey", json(args));
-    wish.args.extend([("node".to_owned(), "-".into()), ("pause".to_owned(), 0.into())]);
+    wish.args
+        .extend([("node".to_owned(), "-".into()), ("pause".to_owned(), 0.into())]);
     wish
 }
 
@@ -33,7 +34,11 @@ fn what_is_typed_is_planned_and_arrives_key_by_key_each_time() {
     let wish = sendkey(r#"{"name": "boot1", "keys": ["tab"], "text": " a=/Dev_1", "then": ["ret", "ctrl-x"]}"#);
     let writes = server.writes();
     let planned = wish.plan(&server).unwrap();
-    assert_eq!((server.writes(), typed(&server)), (writes, String::new()), "a plan types nothing");
+    assert_eq!(
+        (server.writes(), typed(&server)),
+        (writes, String::new()),
+        "a plan types nothing"
+    );
     let acts = [
         "press tab on the console of boot1",
         "type \" a=/Dev_1\" on the console of boot1",
@@ -55,22 +60,40 @@ fn what_is_typed_is_planned_and_arrives_key_by_key_each_time() {
 #[test]
 fn what_cannot_be_typed_is_refused() {
     let server = running();
-    server.world().rights.token("few", "some-secret-0", true, &ROLE.map(|one| if one == "VM.Console" { "VM.Audit" } else { one }));
+    server.world().rights.token(
+        "few",
+        "some-secret-0",
+        true,
+        &ROLE.map(|one| if one == "VM.Console" { "VM.Audit" } else { one }),
+    );
     let wish = sendkey(r#"{"name": "boot1", "text": "x"}"#);
-    let told = refused(wish.apply_with(&server, &[("api_token_id", "few"), ("api_token_secret", "some-secret-0")]));
-    assert!(told.contains("VM.Console on /vms/100") && told.contains("stays on the console"), "{told}");
-    let told = refused(sendkey(r#"{"name": "nobody", "text": "x"}"#).plan(&server));
-    assert!(told.contains("there is no virtual machine nobody"), "{told}");
+    let told = refused(wish.apply_with(
+        &server,
+        &[("api_token_id", "few"), ("api_token_secret", "some-secret-0")],
+    ));
+    assert!(
+        told.contains("VM.Console on /vms/100") && told.contains("stays on the console"),
+        "{told}"
+    );
+    let nobody = sendkey(r#"{"name": "nobody", "text": "x"}"#);
+    assert!(refused(nobody.apply(&server)).contains("there is no virtual machine nobody"));
+    let unknown = |end: End| match end.unwrap().status {
+        Status::Unknown(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(unknown(nobody.plan(&server)).contains("there is no virtual machine nobody"));
     let stopped = running();
     stopped.world().guests.get_mut(&100).unwrap().running = false;
-    for end in [wish.plan(&stopped), wish.apply(&stopped)] {
-        assert!(refused(end).contains("boot1 does not run"));
-    }
+    assert!(unknown(wish.plan(&stopped)).contains("boot1 does not run"));
+    assert!(refused(wish.apply(&stopped)).contains("boot1 does not run"));
     let args = |text: &str| sendkey(text).unchecked(&server, &[]).check().unwrap_err().join("\n");
     for (text, word) in [
         (r#"{"name": "boot1", "keys": ["entr"]}"#, "`entr` is not a key"),
         (r#"{"name": "boot1", "keys": ["dlete"]}"#, "did you mean `delete`?"),
-        (r#"{"name": "boot1", "text": "naïve"}"#, "'ï' in `text` is not on a US keyboard"),
+        (
+            r#"{"name": "boot1", "text": "naïve"}"#,
+            "'ï' in `text` is not on a US keyboard",
+        ),
         (r#"{"name": "boot1"}"#, "needs `keys`, `text` or `then`"),
         (r#"{"text": "x"}"#, "needs `name` or `vmid`"),
     ] {
@@ -98,11 +121,16 @@ fn a_secret_is_typed_and_not_shown() {
     std::fs::write(folder.path().join("play.yaml"), play).unwrap();
     std::fs::write(
         folder.path().join("hosts.yaml"),
-        format!("all:\n  hosts:\n    localhost:\n      ansible_connection: local\n      ansible_become_password: {SECRET}\n"),
+        format!(
+            "all:\n  hosts:\n    localhost:\n      ansible_connection: local\n      ansible_become_password: {SECRET}\n"
+        ),
     )
     .unwrap();
     let run = |words: &[&str]| {
-        let output = okd_play(folder.path(), &[&["run", "-i", "hosts.yaml", "play.yaml"], words].concat());
+        let output = okd_play(
+            folder.path(),
+            &[&["run", "-i", "hosts.yaml", "play.yaml"], words].concat(),
+        );
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(!text.contains("w0rd-of"), "{text}");
         (output.status.code(), text)

@@ -399,7 +399,11 @@ impl Topology {
     /// How a machine boots first: given, for its role or for all, or [`Boot::Iso`].
     #[must_use]
     pub fn boot(&self, machine: &Machine) -> Boot {
-        machine.hardware.boot.or(self.boot).map_or(Boot::default(), |at| at.value)
+        machine
+            .hardware
+            .boot
+            .or(self.boot)
+            .map_or(Boot::default(), |at| at.value)
     }
 
     /// A machine's hardware address: given, or chosen.

@@ -1,8 +1,8 @@
 //! From YAML to a [`Topology`]: each part by name and type; what is wrong is said at its place, what hangs on facts is left out.
 
 use super::scalar::{
-    address, any_address, boolean, boot, domain, hardware_address, interface, label, memory, mtu, network, network_type,
-    number, pod_mtu, release, variable, word,
+    address, any_address, boolean, boot, domain, hardware_address, interface, label, memory, mtu, network,
+    network_type, number, pod_mtu, release, variable, word,
 };
 use super::{At, Hardware, INNER, Inner, Location, Machine, Node as PveNode, Role, Topology, Vips, Vxlan};
 use crate::error::{Diagnostic, Diagnostics};

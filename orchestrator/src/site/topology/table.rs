@@ -71,7 +71,12 @@ fn netbooted(topology: &Topology) -> Option<String> {
     match own.len() {
         0 => None,
         count if count == topology.machines.len() => Some("all machines boot from the services host".to_owned()),
-        _ => Some(own.iter().filter_map(|machine| machine.host_name()).collect::<Vec<_>>().join(", ")),
+        _ => Some(
+            own.iter()
+                .filter_map(|machine| machine.host_name())
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
     }
 }
 
