@@ -63,14 +63,14 @@ fn what_an_action_predicts_is_what_a_probe_answers() {
 fn what_a_step_that_is_not_known_may_make_or_take_is_not_known() {
     let machine = || {
         Fake::new()
-            .dir("/srv/d")
-            .file("/srv/d/old", "old\n")
-            .file("/srv/file", "x\n")
+            .dir("/srv/s/d")
+            .file("/srv/s/d/old", "old\n")
+            .file("/srv/s/file", "x\n")
     };
     let (_, plan) = plan(machine());
-    plan.doubt(&at("/srv/new"), "why");
-    plan.doubt(&at("/srv/file"), "why");
-    plan.doubt(&at("/srv/d"), "why");
+    plan.doubt(&at("/srv/s/new"), "why");
+    plan.doubt(&at("/srv/s/file"), "why");
+    plan.doubt(&at("/srv/s/d"), "why");
     let other = Overlay::new(Arc::new(machine()));
     other.assume(&plan.since(0)).unwrap();
     for plan in [&plan, &other] {
@@ -78,7 +78,13 @@ fn what_a_step_that_is_not_known_may_make_or_take_is_not_known() {
             Err(SystemError::Unknown(reason)) => assert!(reason.ends_with("is unknown itself: why"), "{reason}"),
             other => panic!("{other:?}"),
         };
-        for path in ["/srv/new", "/srv/new/below", "/srv/file", "/srv/d/old", "/srv/d/young"] {
+        for path in [
+            "/srv/s/new",
+            "/srv/s/new/below",
+            "/srv/s/file",
+            "/srv/s/d/old",
+            "/srv/s/d/young",
+        ] {
             unknown(plan.stat(&at(path)).map(|meta| format!("{path}: {meta:?}")));
             unknown(plan.read(&at(path), 100).map(|bytes| format!("{path}: {bytes:?}")));
             unknown(
@@ -86,16 +92,16 @@ fn what_a_step_that_is_not_known_may_make_or_take_is_not_known() {
                     .map(|()| path.to_owned()),
             );
         }
-        for folder in ["/srv", "/srv/d"] {
+        for folder in ["/srv/s", "/srv/s/d"] {
             assert_eq!(plan.stat(&at(folder)).unwrap().unwrap().kind, FileKind::Directory);
             unknown(plan.list(&at(folder)).map(|entries| format!("{entries:?}")));
         }
-        assert_eq!(plan.stat(&at("/srv/none")).unwrap(), None);
-        plan.write(&FileWrite::new(at("/srv/sure"), b"y".to_vec())).unwrap();
-        assert_eq!(plan.read(&at("/srv/sure"), 100).unwrap().unwrap(), b"y");
+        assert_eq!(plan.stat(&at("/srv/s/none")).unwrap(), None);
+        plan.write(&FileWrite::new(at("/srv/s/sure"), b"y".to_vec())).unwrap();
+        assert_eq!(plan.read(&at("/srv/s/sure"), 100).unwrap().unwrap(), b"y");
         // What goes with its folder is gone, whatever it was.
-        plan.remove(&at("/srv"), Removal::Tree).unwrap();
-        assert_eq!(plan.stat(&at("/srv/new")).unwrap(), None);
+        plan.remove(&at("/srv/s"), Removal::Tree).unwrap();
+        assert_eq!(plan.stat(&at("/srv/s/new")).unwrap(), None);
     }
 }
 

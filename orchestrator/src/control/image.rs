@@ -147,7 +147,10 @@ impl ProxmoxImage {
     /// A file that a machine has in a drive is not removed: the machine would not start any more.
     fn unused(&self, world: &dyn Api) -> Result<(), ResourceError> {
         let volume = self.volume();
-        for guest in vm::everyone(world)?.iter().filter(|row| text(row, "type").as_deref() == Some("qemu")) {
+        for guest in vm::everyone(world)?
+            .iter()
+            .filter(|row| text(row, "type").as_deref() == Some("qemu"))
+        {
             let (Some(node), Some(vmid)) = (text(guest, "node"), number(guest, "vmid")) else {
                 continue;
             };
@@ -156,7 +159,8 @@ impl ProxmoxImage {
                 config => config?,
             };
             let options = config.get("data").and_then(Json::as_object).into_iter().flatten();
-            let mut drives = options.filter(|(_, value)| value.as_str().and_then(|text| text.split(',').next()) == Some(&volume));
+            let mut drives =
+                options.filter(|(_, value)| value.as_str().and_then(|text| text.split(',').next()) == Some(&volume));
             if let Some((drive, _)) = drives.next() {
                 let name = text(guest, "name").unwrap_or_else(|| vmid.to_string());
                 return Err(ResourceError::message(format!(
@@ -357,7 +361,11 @@ impl ProxmoxImage {
         match (self.state, &self.url) {
             (Presence::Absent, _) => {
                 all.push(Need::one(&storage, "Datastore.Allocate", "to remove a file"));
-                all.push(Need::one("/vms", "VM.Audit", "to see whether a machine has it in a drive"));
+                all.push(Need::one(
+                    "/vms",
+                    "VM.Audit",
+                    "to see whether a machine has it in a drive",
+                ));
             }
             (Presence::Present, url) => {
                 all.push(Need::one(&storage, "Datastore.AllocateTemplate", "to put a file there"));

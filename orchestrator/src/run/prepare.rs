@@ -210,7 +210,18 @@ impl Context {
         let over = match self.over(repeat, &scoped, &scope) {
             Ok(over) => over,
             Err(Stop::Failed(found)) => match self.conditions(&scope) {
-                Ok(Some(skip)) => vec![Value::Str(skip)],
+                Ok(Some(skip)) => {
+                    let skipped = Item {
+                        label: None,
+                        locals: Map::new(),
+                        work: ItemWork::Skip(skip),
+                    };
+                    return Ok(Prepared {
+                        name,
+                        items: vec![skipped],
+                        looped: false,
+                    });
+                }
                 _ => return Err(Stop::Failed(found)),
             },
             Err(other) => return Err(other),

@@ -24,7 +24,10 @@ fn published(host: &Host<'_>, program: &str, release: &str) -> String {
     assert!(made.unwrap().success());
     let bytes = std::fs::read(folder.path().join("archive")).unwrap();
     host.put(&format!("/srv/{program}.tar.gz"), &bytes);
-    let sum = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let sum = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
     format!("  - {{program: {program}, url: \"http://127.0.0.1:8000/{program}.tar.gz\", checksum: \"sha256:{sum}\"}}\n")
 }
 
@@ -33,7 +36,9 @@ fn a_program_of_another_release_is_refused() {
     let lab = Lab::up();
     let host = lab.host("services-el", "10.77.1.21", Flavour::El);
     host.sh("systemd-run -q --unit mirror python3 -m http.server -d /srv -b 127.0.0.1 8000");
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().unwrap();
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .canonicalize()
+        .unwrap();
     let play = Play::of(&lab, root.join("playbooks/install.yaml"), root.join("inventory/lab"));
     let vars = format!("@{}", play.folder().join("vars.yaml").display());
     let words = ["--limit", "services-el", "--tags", "tools", "-e", &vars];
@@ -46,11 +51,17 @@ fn a_program_of_another_release_is_refused() {
         let run = play.run(&[&["--yes"], &words[..]].concat()).ended(1);
         let told = run.words();
         let asked = format!("asked program /var/lib/okd/tools/{RELEASE}/{program} version");
-        assert!(told.contains(&asked) && told.contains(&format!("wanted {RELEASE}, came")), "{told}");
+        assert!(
+            told.contains(&asked) && told.contains(&format!("wanted {RELEASE}, came")),
+            "{told}"
+        );
         assert!(told.contains(OTHER), "{told}");
     }
     publish(RELEASE, RELEASE);
     play.apply(&words);
     play.converged(&words);
-    assert_eq!(host.sh(&format!("ls /var/lib/okd/tools/{RELEASE}")).trim(), "oc\nopenshift-install");
+    assert_eq!(
+        host.sh(&format!("ls /var/lib/okd/tools/{RELEASE}")).trim(),
+        "oc\nopenshift-install"
+    );
 }
