@@ -194,13 +194,21 @@ impl Session {
         self.witness.watch(true);
         let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
         self.witness.watch(false);
-        match (end, self.plan.unforeseen()) {
+        let end = match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
                 "{}; an earlier step may change that: it {reason}",
                 failure.message
             ))),
             (end, _) => end,
+        };
+        if let Ok(Outcome {
+            status: Status::Unknown(reason),
+            ..
+        }) = &end
+        {
+            task.touches.iter().for_each(|path| self.plan.doubt(path, reason));
         }
+        end
     }
 
     fn apply<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
@@ -445,6 +453,7 @@ mod tests {
                 expect: None,
                 env: Vec::new(),
                 verify,
+                touches: Vec::new(),
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -479,6 +488,7 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            touches: Vec::new(),
         }))
     }
 
@@ -548,6 +558,40 @@ mod tests {
             machine.read(&AbsPath::new("/etc/x").unwrap(), 100).unwrap().unwrap(),
             b"theirs\n"
         );
+    }
+
+    #[test]
+    fn what_an_unknown_step_may_touch_is_unknown_to_later_ones() {
+        let mut session = Session::new(Arc::new(Fake::new().dir("/srv")), Stop::default());
+        let made = crate::system::Declared {
+            creates: vec![AbsPath::new("/srv/made").unwrap()],
+            ..crate::system::Declared::default()
+        };
+        let recorded = vec![crate::system::overlay::Recorded::Act(vec!["make".to_owned()], made)];
+        assert!(session.answer(Request::Assume(recorded)).is_none());
+        let args = [("src", "/srv/made"), ("dest", "/srv/copy"), ("remote_src", "yes")];
+        let Request::Task(mut copy) = task(1, "copy", &args, Pass::Plan) else {
+            panic!()
+        };
+        copy.touches = vec![AbsPath::new("/srv/copy").unwrap()];
+        let Some(Response::Done {
+            reply: Reply::Outcome(outcome),
+            recorded,
+            ..
+        }) = session.answer(Request::Task(copy))
+        else {
+            panic!()
+        };
+        assert!(
+            matches!(outcome.status, Status::Unknown(_)) && recorded.len() == 1,
+            "{recorded:?}"
+        );
+        let mut status = |path: &str| match reply(&mut session, task(2, "stat", &[("path", path)], Pass::Plan)) {
+            Reply::Outcome(outcome) => outcome.status,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status("/srv/other"), Status::Same);
+        assert!(matches!(status("/srv/copy"), Status::Unknown(_)));
     }
 
     #[test]

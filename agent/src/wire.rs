@@ -2,6 +2,7 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
+use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
 use crate::system::overlay::Recorded;
@@ -53,6 +54,8 @@ pub struct Task<K = Kind> {
     pub env: Vec<(String, String)>,
     /// Inspect again after applying, and fail when something still differs.
     pub verify: bool,
+    /// What it may change: of that a plan which cannot foresee it knows nothing any more.
+    pub touches: Vec<AbsPath>,
 }
 
 /// In which world a step acts.

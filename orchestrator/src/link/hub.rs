@@ -44,7 +44,8 @@ struct Shared {
     connections: Mutex<HashMap<String, Connecting>>,
     stop: Stop,
     waits: Mutex<BTreeMap<Address, u64>>,
-    predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
+    /// What sessions predicted of their hosts, and what the run itself says of them.
+    predictions: Mutex<HashMap<String, Vec<(Option<Address>, Recorded)>>>,
 }
 
 /// What a session is handed.
@@ -133,7 +134,7 @@ impl Hub {
                 .get(open.told..)
                 .unwrap_or_default()
                 .iter()
-                .filter(|(from, _)| *from != address);
+                .filter(|(from, _)| from.as_ref() != Some(&address));
             let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
             open.told = all.len();
             if !news.is_empty() {
@@ -210,6 +211,14 @@ impl Links for Hub {
         self.desk.call(&reach.address(), errand);
     }
 
+    fn doubt(&mut self, host: &str, doubts: Vec<Recorded>) {
+        let changes = doubts.into_iter().map(|doubt| (None, doubt));
+        lock(&self.shared.predictions)
+            .entry(host.to_owned())
+            .or_default()
+            .extend(changes);
+    }
+
     fn recall(&mut self, host: &str) {
         lock(&self.shared.predictions).remove(host);
         for (_, open) in self.sessions.iter_mut().filter(|(address, _)| address.host == host) {
@@ -260,7 +269,7 @@ impl Shared {
         {
             self.keeper.hide(&mut reply);
             if !recorded.is_empty() {
-                let changes = recorded.into_iter().map(|change| (address.clone(), change));
+                let changes = recorded.into_iter().map(|change| (Some(address.clone()), change));
                 lock(&self.predictions)
                     .entry(address.host.clone())
                     .or_default()

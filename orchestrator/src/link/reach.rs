@@ -6,6 +6,7 @@ use crate::media::MediaKind;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
 use okd_agent::system::blank::Blank;
+use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{Reply, Task};
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +135,9 @@ pub trait Links: Send {
 
     /// Hands a step of the other world to the thread that works on the host's. The reply comes as a [`LinkEvent`].
     fn call(&mut self, reach: &Arc<Reach>, errand: Errand);
+
+    /// Tells a host's sessions, before the next step of a plan, what nobody knows any more of the machine.
+    fn doubt(&mut self, host: &str, doubts: Vec<Recorded>);
 
     /// Tells a host's sessions that the plan is at its end; see [`okd_agent::wire::Request::Recall`].
     fn recall(&mut self, host: &str);

@@ -29,7 +29,9 @@ use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
+use okd_agent::path::AbsPath;
 use okd_agent::resource::{Failure, Kind};
+use okd_agent::system::overlay::Recorded;
 use okd_agent::value::Map;
 use okd_agent::wire;
 use origin::Origin;
@@ -183,6 +185,10 @@ struct LiveItem {
     locals: Map,
     deed: Option<Box<Deed>>,
     env: Vec<(String, String)>,
+    /// Paths that it may change.
+    touches: Vec<AbsPath>,
+    /// What nobody knows any more on its machine, where it is not known itself.
+    doubts: Vec<Recorded>,
     sent: Option<u64>,
     /// Whether it has been asked for.
     begun: bool,
@@ -486,7 +492,10 @@ impl Runner<'_, '_> {
                 let failure = Box::new(context.failure(&found));
                 self.launch(id, firm, context, single(ItemWork::Fail(failure)));
             }
-            Err(Stop::Unknown(reason)) => self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
+            Err(Stop::Unknown(reason)) => {
+                let work = context.unknown(reason, &context.scoped().shared());
+                self.launch(id, firm, context, single(work));
+            }
             Ok(prepared) => self.launch(id, firm, context, prepared),
         }
     }
@@ -549,7 +558,9 @@ impl Runner<'_, '_> {
             Ok((reach, delegated)) => (Some(reach), delegated),
             Err(_) if !sends => (None, None),
             Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
-            Err(Stop::Unknown(reason)) => return self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
+            Err(Stop::Unknown(reason)) => {
+                return self.launch(id, firm, context, single(ItemWork::Unknown(reason, Vec::new())));
+            }
             Err(Stop::Failed(found)) => {
                 let failure = Box::new(context.failure(&found));
                 return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
@@ -625,19 +636,25 @@ impl Runner<'_, '_> {
             locals: item.locals,
             deed: None,
             env: Vec::new(),
+            touches: Vec::new(),
+            doubts: Vec::new(),
             sent: None,
             begun: false,
             end: None,
             reach: None,
         };
         match item.work {
-            ItemWork::Send(deed, env) => {
+            ItemWork::Send(deed, env, touches) => {
                 live.sent = Some(hash(&deed, &env));
                 live.deed = Some(deed);
                 live.env = env;
+                live.touches = touches;
             }
             ItemWork::Skip(condition) => live.end = Some(finish::skipped(&condition)),
-            ItemWork::Unknown(reason) => live.end = Some(finish::unknown(context, &reason)),
+            ItemWork::Unknown(reason, doubts) => {
+                live.end = Some(finish::unknown(context, &reason));
+                live.doubts = doubts;
+            }
             ItemWork::Fail(failure) => live.end = Some(finish::failed(*failure, false)),
             ItemWork::Local(end) => {
                 let LocalEnd {

@@ -1,12 +1,12 @@
 //! Hands steps in: what of them the plan knows already, what they wait for at the far end, and in which world they are done.
 
 use super::deed::Deed;
-use super::finish;
 use super::local::Effect;
-use super::{ItemEnd, Live, Runner, Timer, limit, waiting};
+use super::{ItemEnd, Live, Runner, Timer, args, finish, limit, reach, waiting};
 use crate::control::desk::Errand;
 use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
+use crate::media::MEDIA_KINDS;
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
 use okd_agent::wire::{self, Task};
@@ -43,6 +43,13 @@ impl Runner<'_, '_> {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
         for index in 0..live.items.len() {
+            let doubts = std::mem::take(&mut live.items[index].doubts);
+            if self.pass == Pass::Plan
+                && !doubts.is_empty()
+                && let Some(machine) = self.machine(&live, index)
+            {
+                self.channels.links.doubt(&machine, doubts);
+            }
             if self.known_from_plan(&mut live, index)
                 || live.items[index].end.is_some()
                 || (live.in_turn() && !ids.is_empty())
@@ -89,6 +96,18 @@ impl Runner<'_, '_> {
             }
             _ => self.graph.ready.start(id),
         }
+    }
+
+    /// The machine that a step would act on, though it is not known what it does.
+    fn machine(&self, live: &Live, index: usize) -> Option<String> {
+        let (context, locals) = (&live.context, &live.items[index].locals);
+        let module = &context.node.step.task.module;
+        if args::kind_info(module).is_some_and(|kind| MEDIA_KINDS.iter().any(|own| own.names == kind.names)) {
+            return Some(reach::here(context, &self.options.defaults, locals).host.clone());
+        }
+        let scope = context.scoped().with(locals.clone()).shared();
+        let delegate = context.delegate(&scope).ok()?;
+        Some(delegate.unwrap_or_else(|| context.host.name.as_str().to_owned()))
     }
 
     /// What this step will give to variables: until it has ended, whoever asks for it has to wait.
@@ -196,6 +215,7 @@ impl Runner<'_, '_> {
                                 expect,
                                 env,
                                 verify,
+                                touches: item.touches.clone(),
                             },
                         );
                     }
@@ -209,6 +229,7 @@ impl Runner<'_, '_> {
                             expect,
                             env: item.env.clone(),
                             verify,
+                            touches: item.touches.clone(),
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(

@@ -15,6 +15,7 @@ mod proxmoxer;
 mod recorded;
 mod refused;
 mod tables;
+mod sendkey;
 
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};
@@ -73,6 +74,12 @@ fn image(args: serde_json::Value) -> Wish {
 
 impl Wish {
     fn at(&self, server: &StandIn, more: &[(&str, &str)]) -> ApiKind {
+        let kind = self.unchecked(server, more);
+        kind.check().unwrap();
+        kind
+    }
+
+    fn unchecked(&self, server: &StandIn, more: &[(&str, &str)]) -> ApiKind {
         let (user, id, secret) = TOKEN;
         let mut args = map([
             ("node", "pve".into()),
@@ -88,9 +95,7 @@ impl Wish {
             args.insert((*name).to_owned(), (*value).into());
         }
         args.retain(|_, value| value.as_str() != Some("-"));
-        let kind = ApiKind::decode(self.name, &args).unwrap().unwrap();
-        kind.check().unwrap();
-        kind
+        ApiKind::decode(self.name, &args).unwrap().unwrap()
     }
 
     fn apply(&self, server: &StandIn) -> End {
