@@ -188,7 +188,10 @@ impl Blank {
         let programs = release.programs.iter().chain(&["systemctl", "rpm", "dpkg"]);
         tree = programs.fold(tree, |tree, program| tree.file(&format!("/usr/bin/{program}"), ""));
         let files = [("/etc/os-release", release.os)];
-        tree = files.iter().chain(release.presets).fold(tree, |tree, (path, text)| tree.file(path, *text));
+        tree = files
+            .iter()
+            .chain(release.presets)
+            .fold(tree, |tree, (path, text)| tree.file(path, *text));
         Some(Blank {
             host: host.to_owned(),
             release,

@@ -191,8 +191,10 @@ fn stream() -> std::io::Result<serde_json::Value> {
         _ => ("https://images.invalid/live.iso", "0".repeat(64)),
     };
     let iso = serde_json::json!({ "disk": { "location": location, "sha256": sum } });
-    Ok(serde_json::json!({ "stream": "stand-in", "architectures": { "x86_64": { "artifacts": {
-        "metal": { "release": "stand-in", "formats": { "iso": iso } } } } } }))
+    Ok(
+        serde_json::json!({ "stream": "stand-in", "architectures": { "x86_64": { "artifacts": {
+        "metal": { "release": "stand-in", "formats": { "iso": iso } } } } } }),
+    )
 }
 
 fn create(what: &str, folder: &Path, settings: &Settings, log: &mut Log) -> Result<(), Ended> {
