@@ -206,6 +206,8 @@ fn e08_the_machines_reach_the_outside() {
     assert!(plan.opened("external").contains(&"interface eth0".to_owned()));
     let masquerade = plan.step("Machines reach the outside under the services host's address");
     assert_eq!(masquerade["msg"], "masquerade enabled");
+    // The zone has it from the start: nothing may take it away.
+    assert_eq!(masquerade["diff"], Value::Array(Vec::new()), "{masquerade}");
     assert_eq!(
         values(&plan.file("/etc/dhcp/dhcpd.conf"), "option routers"),
         ["10.0.0.1"]
@@ -215,7 +217,12 @@ fn e08_the_machines_reach_the_outside() {
 #[test]
 fn e09_the_firewall_runs_with_the_ports_open() {
     let plan = Site::new().plan();
-    assert_eq!(plan.field("firewalld", "state"), "started");
+    let runs = plan.step("Firewall runs");
+    assert_eq!(
+        (&runs["diff"][0]["after"], &runs["result"]["enabled"]),
+        (&"started".into(), &true.into()),
+        "{runs}"
+    );
     let inner = plan.opened("internal");
     for what in ["service dns", "service dhcp", "port 8080/tcp"] {
         assert!(inner.contains(&what.to_owned()), "{what}: {inner:?}");
