@@ -22,6 +22,8 @@ struct Release {
     packages: &'static [&'static str],
     /// Units that run and start at boot.
     units: &'static [&'static str],
+    /// Its files that say which units of packages to come start at boot, systemd.preset(5).
+    presets: &'static [(&'static str, &'static str)],
 }
 
 const EL_FOLDERS: &[&str] = &["/etc/yum.repos.d", "/etc/sysconfig", "/etc/NetworkManager/conf.d"];
@@ -37,6 +39,18 @@ const EL_PACKAGES: &[&str] = &[
     "systemd",
 ];
 const EL_UNITS: &[&str] = &["sshd.service", "NetworkManager.service", "systemd-journald.service"];
+/// centos-stream-release's, as far as it is about what servers have.
+const EL_PRESETS: &[(&str, &str)] = &[
+    (
+        "/usr/lib/systemd/system-preset/90-default.preset",
+        "enable auditd.service\nenable chronyd.service\nenable crond.service\nenable firewalld.service\n\
+         enable irqbalance.service\nenable NetworkManager.service\nenable rsyslog.*\nenable sshd.service\n",
+    ),
+    (
+        "/usr/lib/systemd/system-preset/99-default-disable.preset",
+        "disable *\n",
+    ),
+];
 const DEBIAN_FOLDERS: &[&str] = &["/etc/apt/sources.list.d", "/etc/apt/keyrings", "/etc/default"];
 const DEBIAN_PACKAGES: &[&str] = &["apt", "bash", "coreutils", "dpkg", "openssh-server", "systemd"];
 const DEBIAN_UNITS: &[&str] = &["ssh.service", "systemd-journald.service"];
@@ -50,6 +64,7 @@ const RELEASES: &[Release] = &[
         folders: EL_FOLDERS,
         packages: EL_PACKAGES,
         units: EL_UNITS,
+        presets: EL_PRESETS,
     },
     Release {
         name: "el10",
@@ -59,6 +74,7 @@ const RELEASES: &[Release] = &[
         folders: EL_FOLDERS,
         packages: EL_PACKAGES,
         units: EL_UNITS,
+        presets: EL_PRESETS,
     },
     Release {
         name: "debian12",
@@ -68,6 +84,7 @@ const RELEASES: &[Release] = &[
         folders: DEBIAN_FOLDERS,
         packages: DEBIAN_PACKAGES,
         units: DEBIAN_UNITS,
+        presets: &[],
     },
     Release {
         name: "debian13",
@@ -77,6 +94,7 @@ const RELEASES: &[Release] = &[
         folders: DEBIAN_FOLDERS,
         packages: DEBIAN_PACKAGES,
         units: DEBIAN_UNITS,
+        presets: &[],
     },
 ];
 
@@ -169,7 +187,11 @@ impl Blank {
         let mut tree = folders.fold(Fake::new(), |tree, folder| tree.dir(folder));
         let programs = release.programs.iter().chain(&["systemctl", "rpm", "dpkg"]);
         tree = programs.fold(tree, |tree, program| tree.file(&format!("/usr/bin/{program}"), ""));
-        tree = tree.file("/etc/os-release", release.os);
+        let files = [("/etc/os-release", release.os)];
+        tree = files
+            .iter()
+            .chain(release.presets)
+            .fold(tree, |tree, (path, text)| tree.file(path, *text));
         Some(Blank {
             host: host.to_owned(),
             release,

@@ -306,15 +306,23 @@ struct Down {
     unreachable: bool,
 }
 
+/// Whether this process is of a user already; root is known without being looked up.
+fn is_already(user: &str) -> bool {
+    user == "root" && rustix::process::geteuid().is_root()
+}
+
 async fn serve(shared: Arc<Shared>, reach: Arc<Reach>, requests: UnboundedReceiver<Job>, assumed: Arc<AtomicBool>) {
     let address = reach.address();
     let end = match (&reach.way, &reach.become_user) {
-        (Way::Local, None) => {
+        (Way::Local, user) if user.as_deref().is_none_or(is_already) => {
             in_thread(&shared, &address, Arc::new(Local::new()), None, requests).await;
             Ok(())
         }
-        (Way::Local, Some(user)) => Err(Down {
-            reason: format!("becoming {user} on the control node is not supported; run okd-play as that user"),
+        (Way::Local, user) => Err(Down {
+            reason: format!(
+                "becoming {} on the control node is not supported; run okd-play as that user",
+                user.as_deref().unwrap_or_default()
+            ),
             unreachable: false,
         }),
         (Way::Ssh(_), _) => match (shared.connection(&reach).await, blank(&reach)) {

@@ -266,3 +266,22 @@ fn what_is_missing_is_said_exactly_while_it_is() {
     let said = read("README.md").contains("no password can be given to `okd-play`");
     assert_ne!(said, vault, "README.md and the vault options disagree");
 }
+
+#[test]
+fn the_guide_s_errors_are_those_that_are_tested() {
+    let source = read("tests/tests/guide/main.rs");
+    let tested: Vec<String> = source
+        .split("#[test]\nfn ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('(').map(|(name, _)| name.to_owned()))
+        .collect();
+    let guide = read("docs/guide.md");
+    let rows = rows(section(&guide, "## The guide's errors"));
+    let told: Vec<String> = rows.iter().flat_map(|row| code(&row[3])).collect();
+    assert_eq!(told, tested);
+    let numbers: Vec<String> = (1..=22).map(|number| number.to_string()).collect();
+    assert_eq!(rows.iter().map(|row| row[0].clone()).collect::<Vec<_>>(), numbers);
+    for (number, name) in numbers.iter().zip(&told) {
+        assert!(name.starts_with(&format!("e{number:0>2}_")), "{name} is not of error {number}");
+    }
+}

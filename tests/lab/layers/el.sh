@@ -13,6 +13,11 @@ install -m 644 /tmp/sshd.service /usr/lib/systemd/system/sshd.service
 ln -s /usr/lib/systemd/system/sshd.service /etc/systemd/system/multi-user.target.wants/sshd.service
 rm -rf /etc/systemd/system/chrony.service.d
 
+# What a package brings starts at boot only where EL says so.
+mkdir -p /usr/lib/systemd/system-preset
+printf 'enable %s\n' chronyd.service crond.service firewalld.service NetworkManager.service sshd.service > /usr/lib/systemd/system-preset/90-default.preset
+printf 'disable *\n' > /usr/lib/systemd/system-preset/99-default-disable.preset
+
 rm -f /etc/os-release /usr/lib/os-release /etc/debian_version
 mkdir -p /etc/dnf /etc/sysconfig
 printf '[main]\ngpgcheck=0\ninstallonly_limit=3\nbest=True\nskip_if_unavailable=True\nmetadata_expire=-1\n' > /etc/dnf/dnf.conf

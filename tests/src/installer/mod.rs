@@ -3,7 +3,8 @@
 //!
 //! The environment sets it: `OKD_STAND_IN_LIKE` (`4.16` or `4.19`: how it takes expired certificates, and other differences),
 //! `OKD_STAND_IN_RELEASE` (what `version` says), `OKD_STAND_IN_LIFE` (seconds that a day's certificates live) and `OKD_STAND_IN_SLOW`
-//! (seconds before the first Ignition file).
+//! (seconds before the first Ignition file). As the release is written into the real one's program, the live image of the release
+//! is written behind the stand-in's: a last line `live: LOCATION SHA256`.
 
 mod assets;
 mod config;
@@ -155,6 +156,13 @@ pub fn run(words: impl Iterator<Item = String>) -> u8 {
             );
             return 0;
         }
+        ["coreos", "print-stream-json"] => match stream() {
+            Ok(json) => {
+                let _ = writeln!(std::io::stdout(), "{json:#}");
+                return 0;
+            }
+            Err(error) => Err(error.into()),
+        },
         ["create", what @ ("manifests" | "ignition-configs" | "cluster")] => {
             create(what, &asked.folder, &settings, &mut log)
         }
@@ -170,6 +178,23 @@ pub fn run(words: impl Iterator<Item = String>) -> u8 {
             ended.code
         }
     }
+}
+
+/// The images that nodes of the release boot from, as far as anybody asks for them.
+fn stream() -> std::io::Result<serde_json::Value> {
+    let program = std::fs::read(std::env::current_exe()?)?;
+    let last = program.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+    let last = String::from_utf8_lossy(last.unwrap_or_default()).into_owned();
+    let words: Vec<&str> = last.split(' ').collect();
+    let (location, sum) = match words.as_slice() {
+        ["live:", location, sum] => (*location, (*sum).to_owned()),
+        _ => ("https://images.invalid/live.iso", "0".repeat(64)),
+    };
+    let iso = serde_json::json!({ "disk": { "location": location, "sha256": sum } });
+    Ok(
+        serde_json::json!({ "stream": "stand-in", "architectures": { "x86_64": { "artifacts": {
+        "metal": { "release": "stand-in", "formats": { "iso": iso } } } } } }),
+    )
 }
 
 fn create(what: &str, folder: &Path, settings: &Settings, log: &mut Log) -> Result<(), Ended> {
