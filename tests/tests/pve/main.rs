@@ -14,8 +14,8 @@ mod networks;
 mod proxmoxer;
 mod recorded;
 mod refused;
-mod tables;
 mod sendkey;
+mod tables;
 
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};
