@@ -9,7 +9,7 @@ use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
-use okd_agent::wire::{self, Task};
+use okd_agent::wire::{self, Note, Task};
 use std::time::Instant;
 
 impl Runner<'_, '_> {
@@ -42,6 +42,7 @@ impl Runner<'_, '_> {
     ) {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
+        live.owes = self.owes(&live);
         for index in 0..live.items.len() {
             if self.known_from_plan(&mut live, index)
                 || live.items[index].end.is_some()
@@ -161,8 +162,12 @@ impl Runner<'_, '_> {
             .filter(|_| !self.dirty.contains(host) && live.waiting.is_none())
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
-        let (Some(deed), Some(reach)) = (&item.deed, live.reach_of(index)) else {
+        let (Some(deed), Some(reach)) = (item.deed.as_deref().cloned(), live.reach_of(index)) else {
             return number;
+        };
+        let note = match deed {
+            Deed::Api(_) => Note::default(),
+            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
         let machine = reach.address().host;
@@ -183,7 +188,7 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                match Deed::clone(deed) {
+                match deed {
                     Deed::Machine(kind) => {
                         let env = item.env.clone();
                         self.channels.links.send(
@@ -196,6 +201,7 @@ impl Runner<'_, '_> {
                                 expect,
                                 env,
                                 verify,
+                                note,
                             },
                         );
                     }
@@ -209,6 +215,7 @@ impl Runner<'_, '_> {
                             expect,
                             env: item.env.clone(),
                             verify,
+                            note,
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(

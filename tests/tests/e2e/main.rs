@@ -10,6 +10,7 @@ mod hook;
 mod installer;
 mod interrupt;
 mod laws;
+mod ledger;
 mod plan;
 mod refused;
 mod secrets;
