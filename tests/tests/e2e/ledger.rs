@@ -10,12 +10,12 @@ const UNIT: &str =
 fn tasks(content: &str, between: &str) -> String {
     format!(
         "    - name: Config\n      copy: {{dest: /etc/toy.conf, content: \"{content}\\n\"}}\n      notify: Restart toy\n    \
-         - name: Between\n      shell: {between}\n      changed_when: false\n  \
+         - name: Between\n      {between}\n      changed_when: false\n  \
          handlers:\n    - name: Restart toy\n      service: {{name: toy, state: restarted}}\n"
     )
 }
 
-const WAITS: &str = "touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.1; done";
+const WAITS: &str = "shell: touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.1; done";
 
 fn toy(lab: &Lab) -> Host<'_> {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
@@ -50,11 +50,12 @@ fn made_good(host: &Host<'_>, play: &Play<'_>, transport: &str) {
 fn killed(transport: &str) {
     let lab = Lab::up();
     let host = toy(&lab);
-    let run = play(&lab, "new", WAITS).start(&["--yes", "--transport", transport]);
+    let cut = play(&lab, "new", WAITS);
+    let run = cut.start(&["--yes", "--transport", transport]);
     until("the step between runs", 60, || host.has("/srv/began").then_some(()));
     run.kill();
     host.sh("pkill -KILL -f 'okd-play/[a]gent-' || true; touch /srv/go");
-    made_good(&host, &play(&lab, "new", "true"), transport);
+    made_good(&host, &play(&lab, "new", "ping:"), transport);
 }
 
 #[test]
@@ -71,9 +72,9 @@ fn the_handler_of_a_run_that_was_killed_runs_in_the_next_by_plain_ssh() {
 fn the_handler_of_a_run_that_failed_runs_in_the_next_that_gets_so_far() {
     let lab = Lab::up();
     let host = toy(&lab);
-    let broken = play(&lab, "new", "exit 1");
+    let broken = play(&lab, "new", "command: /bin/false");
     broken.run(&["--yes"]).ended(1);
     // It fails before the handler again, and owes it still.
     broken.run(&["--yes"]).ended(1);
-    made_good(&host, &play(&lab, "new", "true"), "agent");
+    made_good(&host, &play(&lab, "new", "ping:"), "agent");
 }
