@@ -115,6 +115,7 @@ mod tests {
             env: Vec::new(),
             verify: false,
             touches: Vec::new(),
+            note: crate::wire::Note::default(),
         }))
     }
 

@@ -1,6 +1,7 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
 use crate::inbox::{Inbox, Stop};
+use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
@@ -12,7 +13,7 @@ use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished and no other is begun.
@@ -25,16 +26,19 @@ pub fn serve(
     reader: impl Read + Send + 'static,
     writer: &mut impl Write,
 ) -> io::Result<()> {
+    let stop = Stop::default();
+    let mut session = Session::new(machine, stop.clone());
+    let (debts, complaints) = session.owed();
     wire::send(
         writer,
         &Response::Hello {
             build: BUILD.to_owned(),
             uid,
+            debts,
+            complaints,
         },
     )?;
-    let stop = Stop::default();
-    let inbox = Inbox::fill(reader, stop.clone())?;
-    let mut session = Session::new(machine, stop);
+    let inbox = Inbox::fill(reader, stop)?;
     while let Some(request) = inbox.take()? {
         let Some(response) = session.answer(request) else {
             continue;
@@ -95,6 +99,7 @@ pub struct Session {
     witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
+    ledger: Arc<Mutex<Ledger>>,
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
@@ -106,6 +111,7 @@ impl Session {
     /// A session on a machine, which begins no step once `stop` is set.
     #[must_use]
     pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
+        let ledger = Arc::new(Mutex::new(Ledger::new(machine.clone())));
         let witness = Arc::new(Witness::new(machine));
         let veil = Arc::new(Veil::new(Arc::new(Cached::new(witness.clone()))));
         let plan = Arc::new(Overlay::new(veil.clone()));
@@ -113,10 +119,18 @@ impl Session {
             witness,
             veil,
             plan,
+            ledger,
             failed: HashSet::new(),
             stop,
             unfit: None,
         }
+    }
+
+    /// What the machine's ledger says is owed there, and what is wrong with it.
+    #[must_use]
+    pub fn owed(&self) -> (Vec<Debt>, Vec<String>) {
+        let mut ledger = lock(&self.ledger);
+        (ledger.debts().to_vec(), ledger.complaints())
     }
 
     /// Does what a request says; a step gives an answer.
@@ -136,6 +150,8 @@ impl Session {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
             Request::Stop => self.stop.set(),
+            // What cannot be forgotten is paid once more.
+            Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
             Request::Task(task) => return Some(self.step(*task)),
         }
         None
@@ -216,8 +232,18 @@ impl Session {
             under: with_env(self.veil.clone(), &task.env),
             witness: self.witness.clone(),
             moved: Mutex::default(),
+            owing: Owing::new(self.ledger.clone(), task.note.owes.clone()),
         };
-        let outcome = task.kind.converge(&world, task.expect)?;
+        let outcome = task.kind.converge(&world, task.expect);
+        let outcome = world
+            .owing
+            .ended(outcome)
+            .and_then(|outcome| self.verified(task, outcome))?;
+        drop(lock(&self.ledger).settle(&task.note.settles));
+        Ok(outcome)
+    }
+
+    fn verified<K: Work>(&self, task: &Task<K>, outcome: Outcome) -> Result<Outcome, Box<Failure>> {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
@@ -321,20 +347,22 @@ struct Watchful {
     under: WithEnv,
     witness: Arc<Witness>,
     moved: Mutex<Option<AbsPath>>,
+    owing: Owing,
 }
 
 impl Watchful {
     fn sees(&self, path: &AbsPath) {
         if self.witness.has_moved(path) {
-            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.clone());
+            *lock(&self.moved) = Some(path.clone());
         }
     }
 
-    fn may(&self) -> Result<&WithEnv, SystemError> {
-        match &*self.moved.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(path) => Err(SystemError::Moved(path.to_string())),
-            None => Ok(&self.under),
+    fn change<T>(&self, verb: impl FnOnce(&WithEnv) -> Result<T, SystemError>) -> Result<T, SystemError> {
+        if let Some(path) = &*lock(&self.moved) {
+            return Err(SystemError::Moved(path.to_string()));
         }
+        self.owing.begin();
+        self.owing.tried(verb(&self.under))
     }
 }
 
@@ -359,23 +387,23 @@ impl System for Watchful {
     }
 
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
-        self.may()?.write(file)
+        self.change(|under| under.write(file))
     }
 
     fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
-        self.may()?.make(path, kind)
+        self.change(|under| under.make(path, kind))
     }
 
     fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
-        self.may()?.alter(path, change)
+        self.change(|under| under.alter(path, change))
     }
 
     fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
-        self.may()?.remove(path, how)
+        self.change(|under| under.remove(path, how))
     }
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
-        self.may()?.act(action)
+        self.change(|under| under.act(action))
     }
 
     fn promised(&self) -> Vec<String> {
@@ -395,6 +423,7 @@ mod tests {
     use crate::system::FileKind;
     use crate::system::fake::Fake;
     use crate::value::map;
+    use crate::wire::Note;
 
     /// A machine whose folders lose their mode at once, as on a file system that has none.
     struct Forgetful(Fake);
@@ -454,6 +483,7 @@ mod tests {
                 env: Vec::new(),
                 verify,
                 touches: Vec::new(),
+                note: Note::default(),
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -489,6 +519,7 @@ mod tests {
             env: Vec::new(),
             verify: false,
             touches: Vec::new(),
+            note: Note::default(),
         }))
     }
 

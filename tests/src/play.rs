@@ -151,9 +151,10 @@ impl Running {
         assert!(done.unwrap().success());
     }
 
-    /// SIGKILL.
-    pub fn kill(&mut self) {
+    /// `kill -9`.
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Whether it goes on.

@@ -163,7 +163,7 @@ impl Chaos<'_> {
         std::thread::sleep(std::time::Duration::from_millis(self.chance.below(120) as u64));
         let late = !run.goes_on();
         match blow {
-            Blow::Program => run.kill(),
+            Blow::Program => {}
             Blow::Agent => {
                 let victim = if transport == "agent" {
                     "okd-play/[a]gent-"
@@ -175,7 +175,10 @@ impl Chaos<'_> {
             Blow::Power => self.tried.verb("kill"),
             Blow::Link => self.tried.verb("cut"),
         }
-        drop(run.wait());
+        match blow {
+            Blow::Program => run.kill(),
+            _ => drop(run.wait()),
+        }
         match blow {
             Blow::Power => self.tried.verb("start"),
             Blow::Link => self.tried.verb("heal"),

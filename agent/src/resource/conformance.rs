@@ -517,6 +517,7 @@ impl Trial<'_> {
             env: Vec::new(),
             verify: false,
             touches: Vec::new(),
+            note: crate::wire::Note::default(),
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

@@ -10,6 +10,7 @@ use crate::media::MediaKind;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
+use okd_agent::ledger::Debt;
 use okd_agent::resource::Failure;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
@@ -219,6 +220,12 @@ impl Links for Hub {
             .extend(changes);
     }
 
+    fn say(&mut self, address: &Address, request: Request) {
+        if let Some(open) = self.sessions.get(address) {
+            let _ = open.requests.send(Job::Say(request));
+        }
+    }
+
     fn recall(&mut self, host: &str) {
         lock(&self.shared.predictions).remove(host);
         for (_, open) in self.sessions.iter_mut().filter(|(address, _)| address.host == host) {
@@ -257,6 +264,17 @@ impl Shared {
             text: text.into(),
             notable,
         });
+    }
+
+    /// What the ledger of a session's machine says as the session begins.
+    fn owed(&self, address: &Address, debts: Vec<Debt>, complaints: Vec<String>) {
+        complaints
+            .into_iter()
+            .for_each(|text| self.state(&address.host, text, true));
+        if !debts.is_empty() {
+            let address = address.clone();
+            let _ = self.events.send(LinkEvent::Owed { address, debts });
+        }
     }
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
@@ -490,7 +508,7 @@ async fn by_agent(
                         "the agent there is build {build}, not {BUILD}"
                     )));
                 }
-                Response::Hello { .. } => {}
+                Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
                 done @ Response::Done { .. } => {
                     open.fetch_sub(1, Ordering::Relaxed);
                     shared.answer(&address, done);
@@ -555,6 +573,8 @@ async fn in_thread(
     let worker = tokio::task::spawn_blocking(move || {
         let shared = told;
         let mut session = Session::new(machine, shared.stop.clone());
+        let (debts, complaints) = session.owed();
+        shared.owed(&own, debts, complaints);
         while let Some(request) = requests.blocking_recv() {
             let response = match request {
                 Job::Say(request) => session.answer(request),

@@ -22,6 +22,7 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
         "status": result.status.word(),
         "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
         "msg": result.msg,
+        "notes": result.notes,
         "result": json::value(&result.result),
     });
     if let (Some(failure), Some(object)) = (&result.failure, line.as_object_mut()) {

@@ -8,6 +8,7 @@ pub mod foresee;
 mod grow;
 mod local;
 pub mod origin;
+pub mod owed;
 mod prepare;
 pub mod reach;
 pub mod record;
@@ -30,11 +31,13 @@ use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::path::AbsPath;
+use okd_agent::ledger::Debt;
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::system::overlay::Recorded;
 use okd_agent::value::Map;
 use okd_agent::wire;
 use origin::Origin;
+use owed::Owed;
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -56,6 +59,8 @@ pub struct Options {
     pub diff: bool,
     /// What the command line says of connections.
     pub defaults: reach::Defaults,
+    /// When the run began, in microseconds since 1970: its name in the ledgers of hosts.
+    pub run: u64,
 }
 
 /// What a person asked for by Ctrl-C.
@@ -109,6 +114,9 @@ pub async fn pass(
         notified: HashMap::new(),
         maybe: HashMap::new(),
         fired_by: HashMap::new(),
+        owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
+        pays: HashMap::new(),
+        notes: HashMap::new(),
         expansions: HashMap::new(),
         cursors: HashMap::new(),
         timers: BTreeMap::new(),
@@ -123,7 +131,10 @@ pub async fn pass(
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
         recalled: HashSet::new(),
-        outcome: Outcome::default(),
+        outcome: Outcome {
+            owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
+            ..Outcome::default()
+        },
     };
     Ok(runner.run().await)
 }
@@ -178,6 +189,8 @@ struct Live {
     timeout: Option<Duration>,
     /// Between the items of a loop.
     pause: Duration,
+    /// What it owes once it changes something.
+    owes: Vec<Debt>,
 }
 
 struct LiveItem {
@@ -258,6 +271,8 @@ impl ItemEnd {
 struct Fired {
     /// Steps that changed.
     by: Vec<String>,
+    /// Why an earlier run owes it.
+    owed: Vec<String>,
     /// Only a step whose change is unknown notified it; why.
     maybe: Option<String>,
 }
@@ -290,6 +305,12 @@ struct Runner<'a, 'c> {
     /// Handlers that only may run, with the reason.
     maybe: HashMap<NodeId, String>,
     fired_by: HashMap<NodeId, Vec<String>>,
+    /// Handlers that are owed on hosts.
+    owed: Vec<Owed>,
+    /// The debts that a handler pays, or the handler that a flush runs.
+    pays: HashMap<NodeId, Vec<Owed>>,
+    /// Why a handler runs though nothing has notified it in this run.
+    notes: HashMap<NodeId, Vec<String>>,
     expansions: HashMap<NodeId, NodeId>,
     /// Where in the list of handlers a flush stands.
     cursors: HashMap<NodeId, usize>,
@@ -606,6 +627,7 @@ impl Runner<'_, '_> {
             waiting,
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
+            owes: Vec::new(),
             items: Vec::new(),
             context,
         };
@@ -760,6 +782,7 @@ impl Runner<'_, '_> {
                     });
                 }
             }
+            LinkEvent::Owed { address, debts } => self.told_debts(&address, debts),
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {

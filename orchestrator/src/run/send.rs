@@ -9,7 +9,7 @@ use crate::link::reach::{LinkEvent, Reach};
 use crate::media::MEDIA_KINDS;
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
-use okd_agent::wire::{self, Task};
+use okd_agent::wire::{self, Note, Task};
 use std::time::Instant;
 
 impl Runner<'_, '_> {
@@ -42,6 +42,7 @@ impl Runner<'_, '_> {
     ) {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
+        live.owes = self.owes(&live);
         for index in 0..live.items.len() {
             let doubts = std::mem::take(&mut live.items[index].doubts);
             if self.pass == Pass::Plan
@@ -180,8 +181,12 @@ impl Runner<'_, '_> {
             .filter(|_| !self.dirty.contains(host) && live.waiting.is_none())
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
-        let (Some(deed), Some(reach)) = (&item.deed, live.reach_of(index)) else {
+        let (Some(deed), Some(reach)) = (item.deed.as_deref().cloned(), live.reach_of(index)) else {
             return number;
+        };
+        let note = match deed {
+            Deed::Api(_) => Note::default(),
+            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
         let machine = reach.address().host;
@@ -202,7 +207,7 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                match Deed::clone(deed) {
+                match deed {
                     Deed::Machine(kind) => {
                         let env = item.env.clone();
                         self.channels.links.send(
@@ -216,6 +221,7 @@ impl Runner<'_, '_> {
                                 env,
                                 verify,
                                 touches: item.touches.clone(),
+                                note,
                             },
                         );
                     }
@@ -230,6 +236,7 @@ impl Runner<'_, '_> {
                             env: item.env.clone(),
                             verify,
                             touches: item.touches.clone(),
+                            note,
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(

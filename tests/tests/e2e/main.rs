@@ -13,6 +13,7 @@ mod interrupt;
 mod laws;
 mod netboot;
 mod overlay;
+mod ledger;
 mod plan;
 mod refused;
 mod release;
