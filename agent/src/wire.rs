@@ -2,8 +2,8 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
-use crate::path::AbsPath;
 use crate::ledger::Debt;
+use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
 use crate::system::overlay::Recorded;

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     missing_docs,
+    unreachable_pub,
     reason = "a panic is what is looked for"
 )]
 
