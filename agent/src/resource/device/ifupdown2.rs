@@ -90,11 +90,13 @@ fn stanza(device: &Device) -> File {
         }
     };
     device.mtu.iter().for_each(|mtu| say(format!("mtu {mtu}")));
-    device
-        .bridge
-        .iter()
-        .for_each(|bridge| say(format!("post-up ip link set dev {name} master {bridge}")));
-    // Read in the order of their names: a bridge is there before what joins it.
+    // At boot either may come up first: a bridge that is not there yet is made, and its own stanza takes it as it is.
+    if let Some(bridge) = &device.bridge {
+        say(format!(
+            "pre-up ip link show dev {bridge} >/dev/null 2>&1 || ip link add name {bridge} type bridge"
+        ));
+        say(format!("post-up ip link set dev {name} master {bridge}"));
+    }
     File::new(
         path(&format!("/etc/network/interfaces.d/okd-{kind}-{name}")),
         0o644,
