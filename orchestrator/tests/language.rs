@@ -92,6 +92,27 @@ fn a_second_run_changes_nothing_and_a_plan_tells_what_a_run_does() {
     );
 }
 
+/// A step that was handed in behind one that fails gives nothing, and nobody waits for it for ever.
+#[test]
+fn what_a_step_that_never_began_would_have_given_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let play = "- {name: One, hosts: h1, gather_facts: false, tasks: [
+    {shell: sleep 1; exit 1, changed_when: false},
+    {stat: {path: /}, register: x}]}
+- {name: Two, hosts: h2, gather_facts: false, needs: [], tasks: [
+    {copy: {dest: '{{ playbook_dir }}/two', content: '{{ hostvars.h1.x is defined }}'}}]}\n";
+    std::fs::write(dir.path().join("play.yml"), play).unwrap();
+    std::fs::write(
+        dir.path().join("inventory"),
+        "[all]\nh1\nh2\n[all:vars]\nansible_connection=local\n",
+    )
+    .unwrap();
+    let args = ["run", "play.yml", "-i", "inventory", "--yes"].map(str::to_owned);
+    let output = okd_play(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(dir.path().join("two")).unwrap(), "False");
+}
+
 /// What a step whose arguments are not known yet may make is not taken for missing, and nothing else is doubted.
 #[test]
 fn behind_a_step_that_a_plan_does_not_know_nothing_false_is_said() {

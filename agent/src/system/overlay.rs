@@ -263,7 +263,10 @@ impl State {
 
     fn doubt(&mut self, under: &dyn System, path: &AbsPath, reason: &str) {
         let path = self.real(under, path, true).unwrap_or_else(|_| path.clone());
-        let found = self.tree.find(under, &path).ok().and_then(Found::meta);
+        let found = match self.tree.find(under, &path) {
+            Err(SystemError::Unknown(_)) => return,
+            found => found.ok().and_then(Found::meta),
+        };
         let stays = found.is_some_and(|meta| meta.kind == FileKind::Directory);
         self.tree.doubt(path, stays, reason.to_owned());
         self.folders.clear();

@@ -23,8 +23,8 @@ use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
-use crate::site::scope::run_facts;
-use crate::site::{Site, SitePlay, Step, World};
+use crate::site::scope::{HostVars, run_facts};
+use crate::site::{Site, SitePlay, Slot, Step, World};
 use deed::Deed;
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
@@ -109,6 +109,7 @@ pub async fn pass(
         live: HashMap::new(),
         requests: HashMap::new(),
         next_request: if pass == Pass::Plan { 1 } else { 1 << 40 },
+        promises: HashMap::new(),
         parked: BTreeSet::new(),
         waiting_for_fork: BTreeSet::new(),
         notified: HashMap::new(),
@@ -266,6 +267,33 @@ impl ItemEnd {
     }
 }
 
+/// What a step will give once it has ended.
+#[derive(Default)]
+struct Promise {
+    /// A variable of a host, and what it was before.
+    variable: Option<(Arc<HostVars>, String, Option<Slot>)>,
+    /// Hosts whose facts it gathers.
+    facts: Vec<Arc<HostVars>>,
+}
+
+/// A step that was handed in and never begun gives nothing: who asks finds what was there before.
+fn take_back(id: NodeId, promise: Promise) {
+    let own = u64::from(id.0);
+    if let Some((host, name, before)) = promise.variable {
+        let mut state = host.state_mut();
+        if matches!(state.set.get(&name), Some(Slot::Pending(step)) if *step == own) {
+            match before {
+                Some(known @ Slot::Known(_)) => drop(state.set.insert(name, known)),
+                _ => drop(state.set.remove(&name)),
+            }
+        }
+    }
+    for host in promise.facts {
+        let mut state = host.state_mut();
+        state.facts_pending = state.facts_pending.filter(|step| *step != own);
+    }
+}
+
 /// Why a handler runs.
 #[derive(Debug, Clone, Default)]
 struct Fired {
@@ -298,6 +326,8 @@ struct Runner<'a, 'c> {
     live: HashMap<NodeId, Live>,
     requests: HashMap<u64, (NodeId, usize)>,
     next_request: u64,
+    /// What steps that are under way will give.
+    promises: HashMap<NodeId, Promise>,
     /// Steps that ended without being sent while something before them is still open.
     parked: BTreeSet<NodeId>,
     waiting_for_fork: BTreeSet<NodeId>,
@@ -923,6 +953,9 @@ impl Runner<'_, '_> {
     /// What settling brings with it: blocked steps are told, parked ones end, includes end.
     fn after(&mut self, settled: Vec<(NodeId, End)>) {
         for (id, end) in settled {
+            if let (Some(promise), End::Blocked(_)) = (self.promises.remove(&id), end) {
+                take_back(id, promise);
+            }
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);
                 self.parked.remove(&id);

@@ -2,7 +2,7 @@
 
 use super::deed::Deed;
 use super::local::Effect;
-use super::{ItemEnd, Live, Runner, Timer, args, finish, limit, reach, waiting};
+use super::{ItemEnd, Live, Promise, Runner, Timer, args, finish, limit, reach, waiting};
 use crate::control::desk::Errand;
 use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
@@ -10,6 +10,7 @@ use crate::media::MEDIA_KINDS;
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
 use okd_agent::wire::{self, Note, Task};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Runner<'_, '_> {
@@ -112,16 +113,25 @@ impl Runner<'_, '_> {
     }
 
     /// What this step will give to variables: until it has ended, whoever asks for it has to wait.
-    pub(super) fn promise(&self, id: NodeId, live: &Live) {
+    pub(super) fn promise(&mut self, id: NodeId, live: &Live) {
         let task = &live.context.node.step.task;
+        let mut promise = Promise::default();
         if let Some(name) = &task.register {
-            let mut state = live.context.host.state_mut();
-            state.set.insert(name.clone(), Slot::Pending(u64::from(id.0)));
+            let host = Arc::clone(&live.context.host);
+            let before = host
+                .state_mut()
+                .set
+                .insert(name.clone(), Slot::Pending(u64::from(id.0)));
+            promise.variable = Some((host, name.clone(), before));
         }
         if finish::gathers(&live.context.node.step) {
-            let hosts = (0..live.items.len()).flat_map(|index| self.receivers(live, index));
-            hosts.for_each(|host| host.state_mut().facts_pending = Some(u64::from(id.0)));
+            promise.facts = (0..live.items.len())
+                .flat_map(|index| self.receivers(live, index))
+                .collect();
+            let facts = promise.facts.iter();
+            facts.for_each(|host| host.state_mut().facts_pending = Some(u64::from(id.0)));
         }
+        self.promises.insert(id, promise);
     }
 
     /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again; a
