@@ -145,7 +145,7 @@ impl Report {
                 self.beside(&format!("{host}  {text}\n"));
             }
             Event::Started { host, task, .. } if self.settings.verbose > 2 => {
-                self.beside(&format!("{host}  begins \"{task}\"\n"));
+                self.beside(&format!("{host}  begins \"{task}\" ({})\n", self.pass.word()));
             }
             Event::Waiting { host, task, text, .. } if self.text() && !self.writer.live() => {
                 self.writer.err(&format!("{host}  {task}: {text}\n"));
