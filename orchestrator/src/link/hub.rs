@@ -45,9 +45,11 @@ struct Shared {
     connections: Mutex<HashMap<String, Connecting>>,
     stop: Stop,
     waits: Mutex<BTreeMap<Address, u64>>,
-    /// What sessions predicted of their hosts, and what the run itself says of them.
-    predictions: Mutex<HashMap<String, Vec<(Option<Address>, Recorded)>>>,
+    predictions: Mutex<HashMap<String, Vec<Said>>>,
 }
+
+/// What a session predicted of its host; without a session, what the run itself says of it.
+type Said = (Option<Address>, Recorded);
 
 /// What a session is handed.
 enum Job {
