@@ -1,5 +1,6 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
+use crate::Turn;
 use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
@@ -15,13 +16,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
-/// ends, the step that runs is finished and no other is begun.
+/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`.
 ///
 /// # Errors
 /// A frame that cannot be one, and those of `reader` and `writer`.
 pub fn serve(
     machine: Arc<dyn System>,
     uid: u32,
+    turn: Turn,
     reader: impl Read + Send + 'static,
     writer: &mut impl Write,
 ) -> io::Result<()> {
@@ -34,7 +36,11 @@ pub fn serve(
     )?;
     let stop = Stop::default();
     let inbox = Inbox::fill(reader, stop.clone())?;
+    let mut told = Ok(());
+    turn.others_end(|| told = wire::send(writer, &Response::Waits));
+    told?;
     let mut session = Session::new(machine, stop);
+    session.turn = turn;
     while let Some(request) = inbox.take()? {
         let Some(response) = session.answer(request) else {
             continue;
@@ -98,6 +104,7 @@ pub struct Session {
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
+    turn: Turn,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
 }
@@ -115,6 +122,7 @@ impl Session {
             plan,
             failed: HashSet::new(),
             stop,
+            turn: Turn::default(),
             unfit: None,
         }
     }
@@ -207,9 +215,12 @@ impl Session {
         let world = Watchful {
             under: with_env(self.veil.clone(), &task.env),
             witness: self.witness.clone(),
+            turn: self.turn.clone(),
             moved: Mutex::default(),
         };
-        let outcome = task.kind.converge(&world, task.expect)?;
+        let outcome = task.kind.converge(&world, task.expect);
+        self.turn.give();
+        let outcome = outcome?;
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
@@ -308,10 +319,12 @@ impl System for WithEnv {
     }
 }
 
-/// A machine on which a step that has looked at something that moved since the plan changes nothing.
+/// A machine on which a step that has looked at something that moved since the plan changes nothing, and on which it is a
+/// step's turn from its first change on.
 struct Watchful {
     under: WithEnv,
     witness: Arc<Witness>,
+    turn: Turn,
     moved: Mutex<Option<AbsPath>>,
 }
 
@@ -325,7 +338,10 @@ impl Watchful {
     fn may(&self) -> Result<&WithEnv, SystemError> {
         match &*self.moved.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(path) => Err(SystemError::Moved(path.to_string())),
-            None => Ok(&self.under),
+            None => {
+                self.turn.take();
+                Ok(&self.under)
+            }
         }
     }
 }

@@ -74,6 +74,8 @@ pub enum Response {
         /// The user that it runs as.
         uid: u32,
     },
+    /// Another agent is in the middle of a step; this one begins when that has ended.
+    Waits,
     /// A step's end.
     Done {
         /// Which.

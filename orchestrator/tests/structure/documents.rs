@@ -282,6 +282,9 @@ fn the_guide_s_errors_are_those_that_are_tested() {
     let numbers: Vec<String> = (1..=22).map(|number| number.to_string()).collect();
     assert_eq!(rows.iter().map(|row| row[0].clone()).collect::<Vec<_>>(), numbers);
     for (number, name) in numbers.iter().zip(&told) {
-        assert!(name.starts_with(&format!("e{number:0>2}_")), "{name} is not of error {number}");
+        assert!(
+            name.starts_with(&format!("e{number:0>2}_")),
+            "{name} is not of error {number}"
+        );
     }
 }
