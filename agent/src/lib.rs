@@ -11,8 +11,10 @@ pub mod resource;
 pub mod secret;
 pub mod serve;
 pub mod system;
+mod turn;
 pub mod value;
 pub mod wire;
 
 pub use inbox::Stop;
+pub use turn::Turn;
 pub use value::Value;

@@ -1,10 +1,13 @@
 //! The pushed agent: serves one session on standard input and output, then is gone.
 #![allow(clippy::disallowed_methods)]
 
+use okd_agent::Turn;
 use okd_agent::serve::serve;
 use okd_agent::system::local::Local;
 use okd_agent::wire::BUILD;
+use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,7 +38,15 @@ fn session() -> io::Result<()> {
     serve(
         Arc::new(Local::new()),
         uid,
+        turn(uid),
         BufReader::new(io::stdin()),
         &mut io::stdout().lock(),
     )
+}
+
+/// Root's agents take turns, by the folder that they lie in; what others can change is done in a moment.
+fn turn(uid: u32) -> Turn {
+    let program = std::env::current_exe().ok().filter(|_| uid == 0);
+    let folder = program.as_deref().and_then(Path::parent).map(File::open);
+    folder.and_then(Result::ok).map(Turn::by).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
+use crate::Turn;
 use crate::inbox::{Inbox, Stop};
 use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
@@ -16,13 +17,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
-/// ends, the step that runs is finished and no other is begun.
+/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`.
 ///
 /// # Errors
 /// A frame that cannot be one, and those of `reader` and `writer`.
 pub fn serve(
     machine: Arc<dyn System>,
     uid: u32,
+    turn: Turn,
     reader: impl Read + Send + 'static,
     writer: &mut impl Write,
 ) -> io::Result<()> {
@@ -39,6 +41,10 @@ pub fn serve(
         },
     )?;
     let inbox = Inbox::fill(reader, stop)?;
+    let mut told = Ok(());
+    turn.others_end(|| told = wire::send(writer, &Response::Waits));
+    told?;
+    session.turn = turn;
     while let Some(request) = inbox.take()? {
         let Some(response) = session.answer(request) else {
             continue;
@@ -103,6 +109,7 @@ pub struct Session {
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
+    turn: Turn,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
 }
@@ -122,6 +129,7 @@ impl Session {
             ledger,
             failed: HashSet::new(),
             stop,
+            turn: Turn::default(),
             unfit: None,
         }
     }
@@ -231,10 +239,12 @@ impl Session {
         let world = Watchful {
             under: with_env(self.veil.clone(), &task.env),
             witness: self.witness.clone(),
+            turn: self.turn.clone(),
             moved: Mutex::default(),
             owing: Owing::new(self.ledger.clone(), task.note.owes.clone()),
         };
         let outcome = task.kind.converge(&world, task.expect);
+        self.turn.give();
         let outcome = world
             .owing
             .ended(outcome)
@@ -342,10 +352,12 @@ impl System for WithEnv {
     }
 }
 
-/// A machine on which a step that has looked at something that moved since the plan changes nothing.
+/// A machine on which a step that has looked at something that moved since the plan changes nothing, and on which it is a
+/// step's turn from its first change on.
 struct Watchful {
     under: WithEnv,
     witness: Arc<Witness>,
+    turn: Turn,
     moved: Mutex<Option<AbsPath>>,
     owing: Owing,
 }
@@ -361,6 +373,7 @@ impl Watchful {
         if let Some(path) = &*lock(&self.moved) {
             return Err(SystemError::Moved(path.to_string()));
         }
+        self.turn.take();
         self.owing.begin();
         self.owing.tried(verb(&self.under))
     }

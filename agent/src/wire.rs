@@ -95,6 +95,8 @@ pub enum Response {
         /// What is wrong with that ledger, in sentences.
         complaints: Vec<String>,
     },
+    /// Another agent is in the middle of a step; this one begins when that has ended.
+    Waits,
     /// A step's end.
     Done {
         /// Which.

@@ -70,7 +70,12 @@ fn hold_through_an_agents_pipe() {
     let mut say = |request: Request| {
         let asks = matches!(request, Request::Task(_));
         send(&mut input, &request).unwrap();
-        asks.then(|| receive(&mut output).unwrap().expect("an answer"))
+        let mut answer = || receive(&mut output).unwrap().expect("an answer");
+        asks.then(|| match answer() {
+            // Another test's agent is in the middle of a step.
+            Response::Waits => answer(),
+            answer => answer,
+        })
     };
     hold(&laws(&mut say, &Local::new(), &path, true));
     drop(input);

@@ -168,6 +168,12 @@ impl Running {
         std::fs::read_to_string(self.out.path()).unwrap()
     }
 
+    /// What it has said beside that so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.err.path()).unwrap()
+    }
+
     /// Its end.
     #[must_use]
     pub fn wait(mut self) -> Run {

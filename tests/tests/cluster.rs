@@ -505,6 +505,12 @@ fn an_object_that_cannot_be_is_refused_with_what_can() {
     assert!(place.contains("metadata.namespace"), "{place}");
     let missing = refused(SECRET, r#", "state": "patched""#);
     assert!(missing.contains("does not make it"), "{missing}");
+    // A plan is made before operators have made what they make.
+    let planned = object(SECRET, r#", "state": "patched""#).plan(&server).unwrap().status;
+    assert!(
+        matches!(&planned, Status::Unknown(reason) if reason.contains("another makes it")),
+        "{planned:?}"
+    );
     let namespace = refused(&SECRET.replace("openshift-config", "nowhere"), "");
     assert!(namespace.contains("namespaces \"nowhere\" not found"), "{namespace}");
 }

@@ -262,7 +262,8 @@ fn merged(there: Json, patch: &Json) -> Json {
 impl Resource for OkdObject {
     const NAMES: &'static [&'static str] = &["okd_object"];
     const EXAMPLE: &'static str = "- name: The image registry keeps its images in an empty directory\n  okd_object:\n    kubeconfig: \"{{ kubeconfig.content | b64decode }}\"\n    state: patched\n    definition:\n      apiVersion: imageregistry.operator.openshift.io/v1\n      kind: Config\n      metadata: {name: cluster}\n      spec: {managementState: Managed, storage: {emptyDir: {}}}\n";
-    const PREDICTS: &'static str = "the object's keys that are given";
+    const PREDICTS: &'static str =
+        "the object's keys that are given; with `state: patched` nothing while it is not there";
     type World = dyn Api;
     type State = Object;
 
@@ -287,6 +288,10 @@ impl Resource for OkdObject {
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         })?;
+        if whole.is_none() && self.state == Standing::Patched && world.predicted() {
+            let title = format!("{} {}", at(&given, &["kind"]), at(&given, &["metadata", "name"]));
+            return Err(ApiError::Unknown(format!("{title} is not there yet, and another makes it")).into());
+        }
         let read = world.as_read(&given);
         let (mut keys, mut wanted) = (BTreeMap::new(), BTreeMap::new());
         flat("", &read, None, &mut wanted);

@@ -511,6 +511,11 @@ async fn by_agent(
                     )));
                 }
                 Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
+                Response::Waits => shared.state(
+                    &reach.host,
+                    "waits: a step of another run is still being done there",
+                    true,
+                ),
                 done @ Response::Done { .. } => {
                     open.fetch_sub(1, Ordering::Relaxed);
                     shared.answer(&address, done);

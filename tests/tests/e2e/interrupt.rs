@@ -60,3 +60,28 @@ fn ctrl_c_twice_drops_everything() {
     assert!(host.has("/srv/done"), "what ran was torn");
     assert!(!host.has("/srv/never"), "a new step began");
 }
+
+#[test]
+fn a_run_after_one_that_was_killed_waits_for_the_step_that_goes_on() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - shell: touch /srv/began; while [ ! -e /srv/go ]; do sleep 0.1; done; sleep 1; touch /srv/done\n      \
+                 args: {creates: /srv/done}\n    - copy: {dest: /srv/after, content: after}\n";
+    let play = Play::tasks(&lab, tasks);
+    let run = play.start(&["--yes", "--transport", "agent"]);
+    until("the step runs", 30, || host.has("/srv/began").then_some(()));
+    drop(run);
+    let again = play.start(&["--yes", "--transport", "agent"]);
+    until("the next run waits", 30, || {
+        again
+            .said()
+            .contains("a step of another run is still being done there")
+            .then_some(())
+    });
+    assert!(!host.has("/srv/done"));
+    host.sh("rm /srv/began; touch /srv/go");
+    let again = again.wait().ended(0);
+    assert!(!host.has("/srv/began"), "the step was done twice\n{again}");
+    assert_eq!(again.count("host", "changed"), 1, "{again}");
+    assert_eq!(host.read("/srv/after"), "after");
+}

@@ -1,0 +1,75 @@
+//! Who may look at a machine, and when: a run that was cut off leaves the step that it had begun, which the agent finishes. The
+//! next run would plan from what is half done, so it waits for that step, and for no other.
+
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::sync::Arc;
+
+/// A lock that all agents of one user have in common; none where they have none.
+#[derive(Debug, Clone, Default)]
+pub struct Turn(Option<Arc<File>>);
+
+impl Turn {
+    /// By a file, or folder, that the others have open too; flock(2).
+    #[must_use]
+    pub fn by(file: File) -> Turn {
+        Turn(Some(Arc::new(file)))
+    }
+
+    /// Waits until no step of another agent is changing the machine; `waits` is called where that takes time.
+    pub(crate) fn others_end(&self, waits: impl FnOnce()) {
+        if self.lock(FlockOperation::NonBlockingLockExclusive).is_err() {
+            waits();
+            let _ = self.lock(FlockOperation::LockExclusive);
+        }
+        self.give();
+    }
+
+    /// From now on this agent changes the machine. Others may do so as well.
+    pub(crate) fn take(&self) {
+        let _ = self.lock(FlockOperation::LockShared);
+    }
+
+    /// It does no longer.
+    pub(crate) fn give(&self) {
+        let _ = self.lock(FlockOperation::Unlock);
+    }
+
+    /// Where locks are not to be had, nobody waits.
+    fn lock(&self, how: FlockOperation) -> rustix::io::Result<()> {
+        match &self.0 {
+            Some(file) => rustix::io::retry_on_intr(|| flock(file, how)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn a_session_begins_when_the_steps_of_others_have_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = || Turn::by(File::open(folder.path()).unwrap());
+        let (one, other, late) = (agent(), agent(), agent());
+        one.take();
+        other.take();
+        let (tell, told) = channel();
+        let waiting = std::thread::spawn(move || {
+            late.others_end(|| tell.send("waits").unwrap());
+            tell.send("begins").unwrap();
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok("waits"));
+        one.give();
+        assert!(told.recv_timeout(Duration::from_millis(200)).is_err());
+        other.give();
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok("begins"));
+        waiting.join().unwrap();
+        agent().others_end(|| unreachable!());
+        Turn::default().others_end(|| unreachable!());
+    }
+}
