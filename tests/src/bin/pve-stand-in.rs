@@ -19,6 +19,7 @@
 //! `DIR` holds the certificate and its key (`ca.pem`, `key.pem`; remove both to have others made), the storage `local`
 //! (`local/template/iso`, `local/import`, `local/images/VMID`), all that is known (`state.json`, taken up at the next
 //! start) and `vars.yaml`: the variables `api_host api_port api_user api_token_id api_token_secret fingerprint ca_path node`.
+//! Where somebody puts a file `hold` there, a task of the KIND:ID that it says stays under way until it is gone.
 //! `vars.yaml` is written anew when the server listens, and only its owner can read it.
 //!
 //! # The hook

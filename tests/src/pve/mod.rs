@@ -244,6 +244,12 @@ impl World {
         self.counter = kept["counter"].as_u64().unwrap_or(100);
     }
 
+    /// The task, as `KIND:ID`, that somebody wants to stay under way: what the file `hold` in its folder says.
+    pub(crate) fn held(&self) -> String {
+        let said = self.keep.then(|| std::fs::read_to_string(self.state.join("hold")));
+        said.and_then(Result::ok).unwrap_or_default().trim().to_owned()
+    }
+
     /// Writes down all that is known.
     fn save(&self) {
         if !self.keep {

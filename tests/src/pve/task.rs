@@ -150,9 +150,11 @@ impl Task {
 
 /// Does what tasks have to do by now; whether anything was done.
 pub(super) fn tick(world: &mut World) -> bool {
-    let mut moved = false;
+    let (mut moved, held) = (false, world.held());
     for index in 0..world.tasks.len() {
-        moved |= ended(world, index) | begun(world, index);
+        let task = &world.tasks[index];
+        let stays = !held.is_empty() && held == format!("{}:{}", task.kind, task.id);
+        moved |= ended(world, index) | (!stays && begun(world, index));
     }
     moved
 }
