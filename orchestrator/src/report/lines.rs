@@ -22,8 +22,8 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
         "status": result.status.word(),
         "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
         "msg": result.msg,
-        "notes": result.notes,
         "result": json::value(&result.result),
+        "notes": result.notes,
     });
     if let (Some(failure), Some(object)) = (&result.failure, line.as_object_mut()) {
         object.insert("failure".to_owned(), self::failure(failure));
