@@ -152,6 +152,7 @@ pub(super) fn down(device: &Device) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// As NetworkManager has written it, with the zone of a firewall.
