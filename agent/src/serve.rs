@@ -4,7 +4,7 @@ use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
-use crate::system::overlay::Overlay;
+use crate::system::overlay::{Overlay, Recorded};
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
@@ -78,6 +78,11 @@ pub trait Work: Serialize {
 
     /// See [`crate::resource::Resource::veil`].
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>);
+
+    /// Changes that it will make and that stand nowhere else in it.
+    fn holds(&self) -> Vec<Recorded> {
+        Vec::new()
+    }
 }
 
 impl Work for Kind {
@@ -98,8 +103,20 @@ pub struct Session {
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
+    /// The transaction whose steps are worked on.
+    bracket: Option<Open>,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
+}
+
+/// A transaction that is not committed yet.
+struct Open {
+    /// Names it.
+    id: u64,
+    /// What its steps have staged.
+    overlay: Arc<Overlay>,
+    /// Why not all of that is known.
+    unsure: Option<String>,
 }
 
 impl Session {
@@ -115,6 +132,7 @@ impl Session {
             plan,
             failed: HashSet::new(),
             stop,
+            bracket: None,
             unfit: None,
         }
     }
@@ -137,6 +155,17 @@ impl Session {
             }
             Request::Stop => self.stop.set(),
             Request::Task(task) => return Some(self.step(*task)),
+            Request::Commit(mut task) => {
+                if let Some(open) = self.bracket.take().filter(|open| Some(open.id) == task.within) {
+                    task.kind.unsure = task.kind.unsure.or(open.unsure);
+                    task.kind.bracket.staged = Some(open.overlay);
+                }
+                if task.pass == Pass::Plan {
+                    task.kind.bracket.beside = self.plan.since(0);
+                }
+                task.within = None;
+                return Some(self.step(*task));
+            }
         }
         None
     }
@@ -148,7 +177,10 @@ impl Session {
         let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
-            self.run(&task)
+            match task.within {
+                Some(id) => self.stage(&task, id),
+                None => self.run(&task, None),
+            }
         };
         if !matches!(reply, Reply::Outcome(_)) {
             self.failed.insert(task.id);
@@ -165,8 +197,9 @@ impl Session {
         if !self.veil.knows() {
             return task;
         }
-        let names = wire::placeholders(&task);
+        let mut names = wire::placeholders(&task);
         let secret = !names.is_empty();
+        names.extend(wire::placeholders(&task.kind.holds()));
         self.veil.expect(names);
         if secret {
             task.kind.veil(&|bytes| self.veil.as_read(bytes));
@@ -174,15 +207,61 @@ impl Session {
         task
     }
 
-    fn run<K: Work>(&self, task: &Task<K>) -> Reply {
+    /// Does a step of a transaction: it acts on what the steps before it have staged, and leaves the machine alone.
+    fn stage<K: Work>(&mut self, task: &Task<K>, id: u64) -> Reply {
+        let under: Arc<dyn System> = match task.pass {
+            Pass::Plan => self.plan.clone(),
+            Pass::Apply => self.veil.clone(),
+        };
+        let mut open = match self.bracket.take() {
+            Some(open) if open.id == id => open,
+            _ => Open {
+                id,
+                overlay: Arc::new(Overlay::new(under)),
+                unsure: None,
+            },
+        };
+        let mark = open.overlay.mark();
+        let mut reply = self.run(task, Some(&open.overlay));
+        let unknown = match &reply {
+            Reply::Outcome(outcome) => match &outcome.status {
+                Status::Unknown(reason) => Some(reason.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let acts = open.overlay.since(mark).into_iter().find_map(|change| match change {
+            Recorded::Act(argv, _) => Some(format!("it runs `{}`", argv.join(" "))),
+            Recorded::Unforeseen(reason) => Some(format!("it {reason}")),
+            _ => None,
+        });
+        match (acts, unknown) {
+            (Some(acts), _) => {
+                let message = format!("{acts}, which cannot be staged: a transaction holds files alone");
+                reply = Reply::Failed(failure(message));
+            }
+            (None, Some(reason)) if task.pass == Pass::Apply => {
+                let message = format!("what it leaves is not known before it is applied, so it cannot be staged: {reason}");
+                reply = Reply::Failed(failure(message));
+            }
+            (None, unknown) => open.unsure = open.unsure.or(unknown),
+        }
+        if matches!(reply, Reply::Failed(_)) && let Err(error) = open.overlay.back_to(mark) {
+            open.unsure.get_or_insert(error.to_string());
+        }
+        self.bracket = Some(open);
+        reply
+    }
+
+    fn run<K: Work>(&self, task: &Task<K>, staged: Option<&Arc<Overlay>>) -> Reply {
         let end = match task.pass {
             Pass::Plan => match &self.unfit {
                 Some(reason) => Err(failure(format!(
                     "what was predicted elsewhere does not fit this machine: {reason}"
                 ))),
-                None => self.plan(task),
+                None => self.plan(task, staged),
             },
-            Pass::Apply => self.apply(task),
+            Pass::Apply => self.apply(task, staged),
         };
         match end {
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
@@ -190,9 +269,10 @@ impl Session {
         }
     }
 
-    fn plan<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
+    fn plan<K: Work>(&self, task: &Task<K>, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
+        let world = staged.unwrap_or(&self.plan).clone();
         self.witness.watch(true);
-        let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
+        let end = task.kind.converge(&with_env(world, &task.env), task.expect);
         self.witness.watch(false);
         match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
@@ -203,9 +283,13 @@ impl Session {
         }
     }
 
-    fn apply<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
+    fn apply<K: Work>(&self, task: &Task<K>, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
+        let machine: Arc<dyn System> = match staged {
+            Some(overlay) => overlay.clone(),
+            None => self.veil.clone(),
+        };
         let world = Watchful {
-            under: with_env(self.veil.clone(), &task.env),
+            under: with_env(machine.clone(), &task.env),
             witness: self.witness.clone(),
             moved: Mutex::default(),
         };
@@ -215,7 +299,7 @@ impl Session {
         }
         let again = task
             .kind
-            .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), &task.env), None)?;
+            .converge(&with_env(Arc::new(Overlay::new(machine)), &task.env), None)?;
         verified(outcome, again)
     }
 }
@@ -445,6 +529,7 @@ mod tests {
                 expect: None,
                 env: Vec::new(),
                 verify,
+                within: None,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -479,6 +564,7 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            within: None,
         }))
     }
 

@@ -2,6 +2,7 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
+use crate::resource::transaction::block::Commit;
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
 use crate::system::overlay::Recorded;
@@ -22,6 +23,8 @@ const COMPRESS_ABOVE: usize = 1024;
 pub enum Request {
     /// A step to plan or to apply.
     Task(Box<Task>),
+    /// The end of a block with a transaction.
+    Commit(Box<Task<Commit>>),
     /// Secrets that later steps name by placeholder.
     Secrets(Secrets),
     /// The predictions are forgotten: a plan starts anew at what the machine is now.
@@ -53,6 +56,8 @@ pub struct Task<K = Kind> {
     pub env: Vec<(String, String)>,
     /// Inspect again after applying, and fail when something still differs.
     pub verify: bool,
+    /// The transaction that the step belongs to: what it does is staged, and put in place by the transaction's commit.
+    pub within: Option<u64>,
 }
 
 /// In which world a step acts.
