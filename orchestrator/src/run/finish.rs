@@ -322,10 +322,15 @@ impl Runner<'_, '_> {
         let ends: Vec<&ItemEnd> = live.items.iter().filter_map(|item| item.end.as_ref()).collect();
         let result = registered(&live, &ends);
         self.give(&live, &ends, &result);
-        let notifies = self.notify(&live, worst);
-        self.remember(&live);
-        self.count(&node, worst, live.looped && live.items.is_empty());
-        self.tell(id, &live, &notifies);
+        if node.step.commit.is_some() {
+            let failed = !matches!(worst, StepStatus::Changed | StepStatus::Ok | StepStatus::Unknown | StepStatus::Skipped);
+            let why = format!("\"{}\" failed", live.name);
+            self.release(id, failed.then_some(&why));
+        }
+        let live = self.staged(id, live, worst);
+        if let Some(live) = &live {
+            self.settled(id, live);
+        }
         let end = match worst {
             StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued => End::Failed,
             _ => End::Done,
@@ -336,10 +341,21 @@ impl Runner<'_, '_> {
                 self.world.fall(host.as_str());
                 self.outcome.cleared.remove(host.as_str());
             }
-            self.fatal(id, &live);
+            if let Some(live) = &live {
+                self.fatal(id, live);
+            }
         }
         let settled = self.graph.ready.settle(id, end);
         self.after(settled);
+    }
+
+    /// What the end of a step means to others, and to people.
+    pub(super) fn settled(&mut self, id: NodeId, live: &Live) {
+        let worst = worst(live);
+        let notifies = self.notify(live, worst);
+        self.remember(live);
+        self.count(&live.context.node, worst, live.looped && live.items.is_empty());
+        self.tell(id, live, &notifies);
     }
 
     /// `ignore_errors`, `ignore_unreachable` and a rescue around the step change what a failure means.
@@ -535,6 +551,8 @@ impl Runner<'_, '_> {
             .ok()
             .flatten()
             .unwrap_or(true);
+        let (secret, shy) = self.bodies.get(&id).map_or((false, false), |body| body.hidden);
+        let (hidden, diff) = (hidden || secret, diff && !shy);
         for item in &live.items {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
@@ -713,6 +731,7 @@ fn worst(live: &Live) -> StepStatus {
         StepStatus::Ignored,
         StepStatus::Changed,
         StepStatus::Unknown,
+        StepStatus::Blocked,
         StepStatus::Ok,
         StepStatus::Skipped,
     ];

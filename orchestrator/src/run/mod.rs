@@ -12,12 +12,13 @@ mod prepare;
 pub mod reach;
 pub mod record;
 mod send;
+mod transaction;
 mod waiting;
 
 pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 
-use crate::error::Diagnostics;
+use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
@@ -121,6 +122,7 @@ pub async fn pass(
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
         recalled: HashSet::new(),
+        bodies: HashMap::new(),
         outcome: Outcome::default(),
     };
     Ok(runner.run().await)
@@ -307,6 +309,8 @@ struct Runner<'a, 'c> {
     unsure: HashSet<String>,
     /// Machines that were looked at again since the plan, before anything was applied there for an unsure host.
     recalled: HashSet<String>,
+    /// Transactions by their commits.
+    bodies: HashMap<NodeId, transaction::Body>,
     outcome: Outcome,
 }
 
@@ -329,6 +333,7 @@ impl Runner<'_, '_> {
                 break;
             }
         }
+        self.release_all();
         self.outcome.cancelled = self.cancelled();
         let end = Event::End {
             pass: self.pass,
@@ -480,6 +485,10 @@ impl Runner<'_, '_> {
             Some(reason) => Err(Stop::Unknown(reason.clone())),
             None => context.prepare(),
         };
+        let prepared = match context.node.step.commit.is_some() {
+            true => self.closing(id, prepared),
+            false => prepared,
+        };
         match prepared {
             Err(Stop::Pending(other)) => self.graph.ready.wait(id, NodeId(other as u32)),
             Err(Stop::Failed(found)) => {
@@ -555,6 +564,12 @@ impl Runner<'_, '_> {
                 return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
             }
         };
+        if reach.as_ref().is_some_and(|reach| self.strays(id, reach)) {
+            let text = "this acts on another host or as another user than its transaction";
+            let found = Diagnostic::new("not-in-transaction", text).at(task.span, "");
+            let failure = Box::new(context.failure(&found));
+            return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
+        }
         let Some(before) = self.barriers(id, firm, reach.as_deref()) else {
             return self.graph.ready.defer(id);
         };
@@ -883,6 +898,13 @@ impl Runner<'_, '_> {
     /// What settling brings with it: blocked steps are told, parked ones end, includes end.
     fn after(&mut self, settled: Vec<(NodeId, End)>) {
         for (id, end) in settled {
+            if self.commits(id) {
+                let why = match end {
+                    End::Blocked(by) => self.node(by).map(|node| format!("\"{}\" failed", node.step.label())),
+                    _ => None,
+                };
+                self.release(id, Some(&why.unwrap_or_else(|| "its transaction was not ended".to_owned())));
+            }
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);
                 self.parked.remove(&id);

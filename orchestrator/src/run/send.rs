@@ -10,6 +10,7 @@ use crate::link::reach::{LinkEvent, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
 use okd_agent::wire::{self, Task};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Runner<'_, '_> {
@@ -43,7 +44,7 @@ impl Runner<'_, '_> {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
         for index in 0..live.items.len() {
-            if self.known_from_plan(&mut live, index)
+            if self.known_from_plan(id, &mut live, index)
                 || live.items[index].end.is_some()
                 || (live.in_turn() && !ids.is_empty())
             {
@@ -107,7 +108,7 @@ impl Runner<'_, '_> {
     /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again; a
     /// result that others read is taken anew once the host has changed. What the plan only expected, such as what a
     /// package brings, is always asked.
-    pub(super) fn known_from_plan(&self, live: &mut Live, index: usize) -> bool {
+    pub(super) fn known_from_plan(&self, id: NodeId, live: &mut Live, index: usize) -> bool {
         let host = live.context.node.host.as_str();
         let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else {
             return false;
@@ -115,7 +116,8 @@ impl Runner<'_, '_> {
         let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else {
             return false;
         };
-        if live.waiting.is_some() {
+        // What a transaction does depends on what its steps stage now.
+        if live.waiting.is_some() || (self.commits(id) && self.bodies.get(&id).is_some_and(|body| body.sent())) {
             return false;
         }
         let registers = live.context.node.step.task.register.is_some();
@@ -165,6 +167,9 @@ impl Runner<'_, '_> {
             return number;
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let (deed, reach) = (deed.clone(), Arc::clone(reach));
+        let env = item.env.clone();
+        let within = self.within(id);
         let machine = reach.address().host;
         // A check in a run is made on the machine as it is, not on what the plan foresaw.
         let anew = self.unsure.contains(host) || (self.pass == Pass::Apply && pass == wire::Pass::Plan);
@@ -183,36 +188,21 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                match Deed::clone(deed) {
+                match *deed {
                     Deed::Machine(kind) => {
-                        let env = item.env.clone();
-                        self.channels.links.send(
-                            reach,
-                            Task {
-                                id: number,
-                                after,
-                                kind,
-                                pass,
-                                expect,
-                                env,
-                                verify,
-                            },
-                        );
+                        let task = Task { id: number, after, kind, pass, expect, env, verify, within };
+                        self.channels.links.send(&reach, task);
                     }
-                    Deed::Media(kind) => self.channels.links.make(
-                        reach,
-                        Task {
-                            id: number,
-                            after,
-                            kind,
-                            pass,
-                            expect,
-                            env: item.env.clone(),
-                            verify,
-                        },
-                    ),
+                    Deed::Media(kind) => {
+                        let task = Task { id: number, after, kind, pass, expect, env, verify, within };
+                        self.channels.links.make(&reach, task);
+                    }
+                    Deed::Commit(commit) => {
+                        let task = Task { id: number, after, kind: *commit, pass, expect: None, env, verify, within };
+                        self.channels.links.commit(&reach, task);
+                    }
                     Deed::Api(kind) => self.channels.links.call(
-                        reach,
+                        &reach,
                         Errand {
                             id: number,
                             after,
