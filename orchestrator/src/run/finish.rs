@@ -324,8 +324,7 @@ impl Runner<'_, '_> {
         self.give(&live, &ends, &result);
         if node.step.commit.is_some() {
             let failed = !matches!(worst, StepStatus::Changed | StepStatus::Ok | StepStatus::Unknown | StepStatus::Skipped);
-            let why = format!("\"{}\" failed", live.name);
-            self.release(id, failed.then_some(&why));
+            self.release(id, failed.then_some(id));
         }
         let live = self.staged(id, live, worst);
         if let Some(live) = &live {
@@ -567,6 +566,7 @@ impl Runner<'_, '_> {
             told.failure.clone_from(&end.failure);
             told.origins.clone_from(&end.origins);
             told.notifies = notifies.to_vec();
+            told.by = end.by.and_then(|by| self.node(by)).map(|node| (node.step.path.clone(), node.host.as_str().to_owned()));
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
             let _ = self

@@ -230,6 +230,8 @@ struct ItemEnd {
     quiet: bool,
     /// Variables that brought what was refused.
     origins: Vec<Origin>,
+    /// The step whose failure took it back.
+    by: Option<NodeId>,
 }
 
 impl ItemEnd {
@@ -245,6 +247,7 @@ impl ItemEnd {
             repeated: false,
             quiet: false,
             origins: Vec::new(),
+            by: None,
         }
     }
 }
@@ -899,11 +902,8 @@ impl Runner<'_, '_> {
     fn after(&mut self, settled: Vec<(NodeId, End)>) {
         for (id, end) in settled {
             if self.commits(id) {
-                let why = match end {
-                    End::Blocked(by) => self.node(by).map(|node| format!("\"{}\" failed", node.step.label())),
-                    _ => None,
-                };
-                self.release(id, Some(&why.unwrap_or_else(|| "its transaction was not ended".to_owned())));
+                let culprit = if let End::Blocked(by) = end { by } else { id };
+                self.release(id, Some(culprit));
             }
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);

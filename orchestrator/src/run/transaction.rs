@@ -90,25 +90,27 @@ impl Runner<'_, '_> {
         }
         if matches!(worst, StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued) {
             let label = self.node(commit).map(|node| node.step.label()).unwrap_or_default();
+            let kept = format!("nothing of the transaction \"{label}\" was put in place");
             for failure in live.items.iter_mut().filter_map(|item| item.end.as_mut()?.failure.as_mut()) {
                 if failure.kept.is_empty() && !failure.lost {
-                    failure.kept = format!("nothing of the transaction \"{label}\" was put in place");
+                    failure.kept.clone_from(&kept);
                 }
             }
-            let reason = format!("\"{}\" failed", live.name);
-            undone(&mut live, &reason);
+            undone(&mut live, id, &label);
             return Some(live);
         }
         body.held.push((id, live));
         None
     }
 
-    /// A transaction has ended: what its steps did is told now, as done, or as not done for a reason.
-    pub(super) fn release(&mut self, commit: NodeId, undone_by: Option<&str>) {
+    /// A transaction has ended: what its steps did is told now, as done, or as taken back by a step.
+    pub(super) fn release(&mut self, commit: NodeId, by: Option<NodeId>) {
         let Some(body) = self.bodies.get_mut(&commit) else { return };
-        for (id, mut live) in std::mem::take(&mut body.held) {
-            if let Some(reason) = undone_by {
-                undone(&mut live, reason);
+        let held = std::mem::take(&mut body.held);
+        let label = self.node(commit).map(|node| node.step.label()).unwrap_or_default();
+        for (id, mut live) in held {
+            if let Some(by) = by {
+                undone(&mut live, by, &label);
                 self.taken_back(&live);
             }
             self.settled(id, &live);
@@ -118,7 +120,7 @@ impl Runner<'_, '_> {
     /// Every transaction that was not brought to its end.
     pub(super) fn release_all(&mut self) {
         let open: Vec<NodeId> = self.bodies.keys().copied().collect();
-        open.into_iter().for_each(|commit| self.release(commit, Some("the run was cut short")));
+        open.into_iter().for_each(|commit| self.release(commit, Some(commit)));
     }
 
     /// What a step gave to `register` has not come to pass.
@@ -161,11 +163,12 @@ impl Body {
 }
 
 /// What a step had staged is not in place.
-fn undone(live: &mut Live, reason: &str) {
+fn undone(live: &mut Live, by: NodeId, transaction: &str) {
     for end in live.items.iter_mut().filter_map(|item| item.end.as_mut()) {
         if end.status == StepStatus::Changed {
             end.status = StepStatus::Blocked;
-            end.msg = format!("{reason}, so it was not put in place");
+            end.by = Some(by);
+            end.msg = format!("the transaction \"{transaction}\" did not come to its end, so nothing of this is in place");
             end.diff.clear();
             end.notes.clear();
             if let Value::Map(result) = &mut end.result {

@@ -6,7 +6,7 @@ use crate::run::args::kind_info;
 use crate::source::Span;
 
 /// Modules that write files and do nothing besides, or only look.
-pub const FILES: &[&str] = &[
+const FILES: &[&str] = &[
     "copy",
     "template",
     "file",
@@ -24,7 +24,7 @@ pub const FILES: &[&str] = &[
     "ping",
 ];
 /// Modules that need no machine.
-pub const NO_MACHINE: &[&str] = &[
+const NO_MACHINE: &[&str] = &[
     "debug",
     "assert",
     "fail",
@@ -40,7 +40,7 @@ pub const NO_MACHINE: &[&str] = &[
 ];
 
 /// What keeps a task out of the transaction whose keyword stands at `transaction`.
-pub fn task(task: &Task, transaction: Span) -> Option<Diagnostic> {
+pub(super) fn task(task: &Task, transaction: Span) -> Option<Diagnostic> {
     let name = kind_info(&task.module).map_or(task.short_module(), |kind| kind.names[0]);
     if NO_MACHINE.contains(&name) || task.meta() == Some("noop") {
         return None;
@@ -64,7 +64,7 @@ pub fn task(task: &Task, transaction: Span) -> Option<Diagnostic> {
 }
 
 /// Keywords that would have a part of a transaction done elsewhere, by somebody else, or at another time.
-pub fn keywords(keywords: &Keywords, transaction: Span) -> Option<Diagnostic> {
+pub(super) fn keywords(keywords: &Keywords, transaction: Span) -> Option<Diagnostic> {
     let own = [
         ("delegate_to", &keywords.delegate_to),
         ("become", &keywords.r#become),
