@@ -69,7 +69,7 @@ fn too_long(response: &Response, error: &io::Error) -> Response {
 }
 
 /// What a session works on: [`Kind`], or kinds that only the process knows in which the session is.
-pub trait Work: Serialize {
+pub trait Work {
     /// See [`crate::resource::converge`].
     ///
     /// # Errors
@@ -171,15 +171,26 @@ impl Session {
     }
 
     /// Does a step.
-    pub fn step<K: Work>(&mut self, task: Task<K>) -> Response {
+    pub fn step<K: Work + Serialize>(&mut self, task: Task<K>) -> Response {
+        let names = if self.veil.knows() {
+            wire::placeholders(&task)
+        } else {
+            Vec::new()
+        };
+        let (task, mut work) = task.apart();
+        self.work(&task, &mut work, names)
+    }
+
+    /// Does a step that names these placeholders.
+    fn work(&mut self, task: &Task<()>, work: &mut dyn Work, names: Vec<String>) -> Response {
         let mark = self.plan.mark();
-        let task = self.veiled(task);
+        self.veil(work, names);
         let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
             match task.within {
-                Some(id) => self.stage(&task, id),
-                None => self.run(&task, None),
+                Some(id) => self.stage(task, work, id),
+                None => self.run(task, work, None),
             }
         };
         if !matches!(reply, Reply::Outcome(_)) {
@@ -193,22 +204,20 @@ impl Session {
     }
 
     /// The texts that a step wants in a file, as they will be read back: they are compared with what is read.
-    fn veiled<K: Work>(&self, mut task: Task<K>) -> Task<K> {
+    fn veil(&self, work: &mut dyn Work, mut names: Vec<String>) {
         if !self.veil.knows() {
-            return task;
+            return;
         }
-        let mut names = wire::placeholders(&task);
         let secret = !names.is_empty();
-        names.extend(wire::placeholders(&task.kind.holds()));
+        names.extend(wire::placeholders(&work.holds()));
         self.veil.expect(names);
         if secret {
-            task.kind.veil(&|bytes| self.veil.as_read(bytes));
+            work.veil(&|bytes| self.veil.as_read(bytes));
         }
-        task
     }
 
     /// Does a step of a transaction: it acts on what the steps before it have staged, and leaves the machine alone.
-    fn stage<K: Work>(&mut self, task: &Task<K>, id: u64) -> Reply {
+    fn stage(&mut self, task: &Task<()>, work: &dyn Work, id: u64) -> Reply {
         let under: Arc<dyn System> = match task.pass {
             Pass::Plan => self.plan.clone(),
             Pass::Apply => self.veil.clone(),
@@ -222,7 +231,7 @@ impl Session {
             },
         };
         let mark = open.overlay.mark();
-        let mut reply = self.run(task, Some(&open.overlay));
+        let mut reply = self.run(task, work, Some(&open.overlay));
         let unknown = match &reply {
             Reply::Outcome(outcome) => match &outcome.status {
                 Status::Unknown(reason) => Some(reason.clone()),
@@ -253,15 +262,15 @@ impl Session {
         reply
     }
 
-    fn run<K: Work>(&self, task: &Task<K>, staged: Option<&Arc<Overlay>>) -> Reply {
+    fn run(&self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Reply {
         let end = match task.pass {
             Pass::Plan => match &self.unfit {
                 Some(reason) => Err(failure(format!(
                     "what was predicted elsewhere does not fit this machine: {reason}"
                 ))),
-                None => self.plan(task, staged),
+                None => self.plan(task, work, staged),
             },
-            Pass::Apply => self.apply(task, staged),
+            Pass::Apply => self.apply(task, work, staged),
         };
         match end {
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
@@ -269,10 +278,15 @@ impl Session {
         }
     }
 
-    fn plan<K: Work>(&self, task: &Task<K>, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
+    fn plan(
+        &self,
+        task: &Task<()>,
+        work: &dyn Work,
+        staged: Option<&Arc<Overlay>>,
+    ) -> Result<Outcome, Box<Failure>> {
         let world = staged.unwrap_or(&self.plan).clone();
         self.witness.watch(true);
-        let end = task.kind.converge(&with_env(world, &task.env), task.expect);
+        let end = work.converge(&with_env(world, &task.env), task.expect);
         self.witness.watch(false);
         match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
@@ -283,7 +297,12 @@ impl Session {
         }
     }
 
-    fn apply<K: Work>(&self, task: &Task<K>, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
+    fn apply(
+        &self,
+        task: &Task<()>,
+        work: &dyn Work,
+        staged: Option<&Arc<Overlay>>,
+    ) -> Result<Outcome, Box<Failure>> {
         let machine: Arc<dyn System> = match staged {
             Some(overlay) => overlay.clone(),
             None => self.veil.clone(),
@@ -293,12 +312,11 @@ impl Session {
             witness: self.witness.clone(),
             moved: Mutex::default(),
         };
-        let outcome = task.kind.converge(&world, task.expect)?;
+        let outcome = work.converge(&world, task.expect)?;
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
-        let again = task
-            .kind
+        let again = work
             .converge(&with_env(Arc::new(Overlay::new(machine)), &task.env), None)?;
         verified(outcome, again)
     }

@@ -60,6 +60,15 @@ pub struct Task<K = Kind> {
     pub within: Option<u64>,
 }
 
+impl<K> Task<K> {
+    /// All but the kind, and the kind.
+    #[must_use]
+    pub fn apart(self) -> (Task<()>, K) {
+        let Task { id, after, kind, pass, expect, env, verify, within } = self;
+        (Task { id, after, kind: (), pass, expect, env, verify, within }, kind)
+    }
+}
+
 /// In which world a step acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pass {

@@ -309,7 +309,7 @@ impl Block<'_> {
     }
 
     fn tell(&self, kind: &Kind, world: &Machine) -> Result<Outcome, ResourceError> {
-        let outcome = kind.converge(world, None).map_err(|failure| self.failed("the service was not told", failure, world))?;
+        let outcome = kind.converge(world, None).map_err(|failure| self.failed("reload", failure, world))?;
         match outcome.status {
             Status::Unknown(reason) => Err(SystemError::Unknown(reason).into()),
             _ => Ok(outcome),
@@ -335,7 +335,7 @@ impl Reader for Block<'_> {
         }
         for kind in self.commit.probe.iter().filter(|_| !world.predicted()) {
             let end = kind.converge(world, None);
-            end.map_err(|failure| self.failed("the probe", failure, world))?;
+            end.map_err(|failure| self.failed("probe", failure, world))?;
         }
         Ok(())
     }

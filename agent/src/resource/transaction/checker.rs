@@ -143,10 +143,11 @@ fn unstaged(text: &str, set: &Check<'_>) -> String {
     text
 }
 
-/// The line that a checker's words point at: `PATH:12`, or `PATH line 12`.
+/// The line that a checker's words point at: `PATH:12`, or `PATH line 12`; the path may be the file's name alone.
 fn quoted(words: &str, set: &Check<'_>) -> Option<(usize, String)> {
     set.files.iter().find_map(|(path, text)| {
-        let rest = words.split_once(path.as_str())?.1;
+        let named = || words.split_once(&format!(" {}", path.name()));
+        let rest = words.split_once(path.as_str()).or_else(named)?.1;
         let rest = rest.strip_prefix(':').or_else(|| rest.strip_prefix(" line "))?;
         let number: usize = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
         let line = String::from_utf8_lossy(text)

@@ -55,14 +55,17 @@ impl Swap<'_> {
         if marked {
             keep(&mark, &old, world)?;
         }
-        match put_all(self.now, self.want, world).and_then(|()| reader.bring(world)) {
+        let placed = put_all(self.now, self.want, world);
+        // A reader that has not heard of the new set need not hear of the old one.
+        let heard = self.told && (placed.is_ok() || self.owed);
+        match placed.and_then(|()| reader.bring(world)) {
             Ok(()) if self.owed || marked => Ok(world.remove(&mark, Removal::File)?),
             Ok(()) => Ok(()),
             Err(ResourceError::System(error)) if matches!(*error, SystemError::Unknown(_) | SystemError::Lost(_)) => {
                 Err(error.into())
             }
             Err(error) if old.is_empty() => Err(error),
-            Err(error) => Err(self.back(&old, &mark, reader, error, world)),
+            Err(error) => Err(self.back(&old, &mark, heard.then_some(reader), error, world)),
         }
     }
 
@@ -81,30 +84,27 @@ impl Swap<'_> {
         &self,
         old: &Files,
         mark: &AbsPath,
-        reader: &dyn Reader,
+        reader: Option<&dyn Reader>,
         error: ResourceError,
         world: &Machine,
     ) -> ResourceError {
         let mut failure = error.failure();
         let left = put_back(old, world);
-        failure.kept = if !left.is_empty() {
-            format!(
-                "PUTTING THE OLD SET BACK FAILED TOO, and the files are a mixture: not put back: {}. All that they held is \
-                 kept in {mark}, and the next run takes it up",
-                left.join(", ")
-            )
-        } else if !self.told {
-            "the old set was put back".to_owned()
-        } else {
-            match reader.back(world) {
-                Ok(stands) => match world.remove(mark, Removal::File) {
-                    Ok(()) => stands,
-                    Err(trouble) => format!("{stands}; {mark} could not be removed: {trouble}"),
-                },
-                Err(trouble) => {
-                    format!("the old set was put back, BUT NOTHING RUNS ON IT AS BEFORE: {trouble}; the next run tells it again")
-                }
+        failure.kept = if left.is_empty() {
+            let stands = reader.map_or_else(|| Ok("the old set was put back".to_owned()), |reader| reader.back(world));
+            match stands.map(|stands| (world.remove(mark, Removal::File), stands)) {
+                Ok((Ok(()), stands)) => stands,
+                Ok((Err(trouble), stands)) => format!("{stands}; {mark} could not be removed: {trouble}"),
+                Err(trouble) => format!(
+                    "THE OLD SET WAS PUT BACK, BUT ITS SERVICE DOES NOT RUN ON IT: {trouble}; the next run tells it again"
+                ),
             }
+        } else {
+            let (left, all) = (left.join(", "), old.len());
+            format!(
+                "PUTTING THE OLD SET BACK FAILED TOO: of {all} paths these do not hold the old content: {left}; all others do. \
+                 {mark} keeps the whole old set, and the next run takes it up"
+            )
         };
         ResourceError::Failed(failure)
     }
