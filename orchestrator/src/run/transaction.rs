@@ -6,6 +6,7 @@ use super::{Live, Runner, single};
 use crate::error::Diagnostic;
 use crate::graph::NodeId;
 use crate::graph::build::{StepNode, Work};
+use crate::inventory::HostName;
 use crate::link::reach::{Address, Reach};
 use crate::playbook::{Task, Transaction, transaction};
 use crate::report::{Pass, StepStatus};
@@ -31,6 +32,8 @@ pub(super) struct Body {
     pub(super) hidden: (bool, bool),
     /// Steps that have ended and are not in place yet.
     held: Vec<(NodeId, Live)>,
+    /// Variables that hold results of its steps, with the hosts that have them.
+    given: Vec<(String, Vec<HostName>)>,
 }
 
 impl Runner<'_, '_> {
@@ -85,6 +88,9 @@ impl Runner<'_, '_> {
         let body = self.bodies.entry(commit).or_default();
         body.hidden = (body.hidden.0 || hidden.0, body.hidden.1 || hidden.1);
         body.look(&live);
+        let node = &live.context.node;
+        let hosts = std::iter::once(&node.host).chain(&node.shared).cloned().collect();
+        body.given.extend(node.step.task.register.clone().map(|name| (name, hosts)));
         if self.pass == Pass::Plan {
             return Some(live);
         }
@@ -106,12 +112,14 @@ impl Runner<'_, '_> {
     /// A transaction has ended: what its steps did is told now, as done, or as taken back by a step.
     pub(super) fn release(&mut self, commit: NodeId, by: Option<NodeId>) {
         let Some(body) = self.bodies.get_mut(&commit) else { return };
-        let held = std::mem::take(&mut body.held);
+        let (held, given) = (std::mem::take(&mut body.held), std::mem::take(&mut body.given));
+        if by.is_some() {
+            self.taken_back(given);
+        }
         let label = self.node(commit).map(|node| node.step.label()).unwrap_or_default();
         for (id, mut live) in held {
             if let Some(by) = by {
                 undone(&mut live, by, &label);
-                self.taken_back(&live);
             }
             self.settled(id, &live);
         }
@@ -123,14 +131,13 @@ impl Runner<'_, '_> {
         open.into_iter().for_each(|commit| self.release(commit, Some(commit)));
     }
 
-    /// What a step gave to `register` has not come to pass.
-    fn taken_back(&self, live: &Live) {
-        let node = &live.context.node;
-        let Some(name) = &node.step.task.register else { return };
-        let hosts = std::iter::once(&node.host).chain(&node.shared);
-        for host in hosts.filter_map(|host| self.world.host(host.as_str())) {
-            if let Some(Slot::Known(Value::Map(result))) = host.state_mut().set.get_mut(name) {
-                result.insert("changed".to_owned(), false.into());
+    /// What steps gave to `register` has not come to pass.
+    fn taken_back(&self, given: Vec<(String, Vec<HostName>)>) {
+        for (name, hosts) in given {
+            for host in hosts.iter().filter_map(|host| self.world.host(host.as_str())) {
+                if let Some(Slot::Known(Value::Map(result))) = host.state_mut().set.get_mut(&name) {
+                    result.insert("changed".to_owned(), false.into());
+                }
             }
         }
     }

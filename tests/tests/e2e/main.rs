@@ -15,6 +15,7 @@ mod refused;
 mod secrets;
 mod selection;
 mod services;
+mod transaction;
 mod transports;
 mod verify;
 mod waits;
