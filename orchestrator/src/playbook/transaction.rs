@@ -28,16 +28,16 @@ pub struct Transaction {
 }
 
 const KEYS: [&str; 3] = ["check", "reload", "probe"];
-const EXAMPLE: &str = "check: named-checkconf -z -t {stage} /etc/named.conf\n\
-    reload: {service: named, state: reloaded}\n\
-    probe: {dns: {name: api.okd.example.org, type: A, server: 10.0.0.1, expect: 10.0.0.1}}";
+const CHECK: &str = "check: named-checkconf -z -t {stage} /etc/named.conf";
+const RELOAD: &str = "reload: {service: named, state: reloaded}";
+const PROBE: &str = "probe: {dns: {name: api.okd.example.org, type: A, server: 10.0.0.1, expect: 10.0.0.1}}";
 /// Keywords of tasks that what tells and asks may carry.
 const CALL_KEYS: [&str; 4] = ["name", "args", "when", "vars"];
 /// What a `probe` asks.
 pub const SUBJECTS: [&str; 6] = ["dns", "dhcp", "tcp", "tls", "http", "ping"];
 
-fn wrong(span: Span, message: &str) -> Diagnostic {
-    Diagnostic::new("wrong-type", message).at(span, "").note(format!("such as\n{EXAMPLE}"))
+fn wrong(span: Span, message: &str, example: &str) -> Diagnostic {
+    Diagnostic::new("wrong-type", message).at(span, "").help(format!("such as `{example}`"))
 }
 
 /// Reads a transaction.
@@ -46,7 +46,7 @@ fn wrong(span: Span, message: &str) -> Diagnostic {
 /// What it does not know, and a check that does not look at the staged files.
 pub fn transaction(key: &Node, value: &Node, place: &Arc<Place>) -> Result<Transaction, Diagnostic> {
     let NodeKind::Map(entries) = &value.kind else {
-        return Err(wrong(value.span, "`transaction` is a mapping with `check`, `reload` and `probe`"));
+        return Err(wrong(value.span, "`transaction` is a mapping with `check`, `reload` and `probe`", CHECK));
     };
     let mut transaction = Transaction {
         span: key.span,
@@ -69,7 +69,7 @@ pub fn transaction(key: &Node, value: &Node, place: &Arc<Place>) -> Result<Trans
         }
     }
     if entries.is_empty() {
-        return Err(wrong(value.span, "a transaction needs `check`, `reload` or `probe`"));
+        return Err(wrong(value.span, "a transaction needs `check`, `reload` or `probe`", CHECK));
     }
     Ok(transaction)
 }
@@ -101,7 +101,7 @@ fn checks(value: &Node) -> Result<Vec<Node>, Diagnostic> {
         _ => vec![value.clone()],
     };
     for command in &all {
-        let line = command.as_str().ok_or_else(|| wrong(command.span, "`check` is a command, or a list of commands"))?;
+        let line = command.as_str().ok_or_else(|| wrong(command.span, "`check` is a command, or a list of commands", CHECK))?;
         if !line.contains("{stage}") && !line.contains("{{") {
             return Err(not_staged(command.span));
         }
@@ -116,8 +116,8 @@ fn checks(value: &Node) -> Result<Vec<Node>, Diagnostic> {
 pub fn not_staged(span: Span) -> Diagnostic {
     Diagnostic::new("not-staged", "this checks the files that are there, not the new ones: `{stage}` is missing")
         .at(span, "")
-        .help("`{stage}` is the root of a view of the machine that has the new files")
-        .note(format!("such as\n{EXAMPLE}"))
+        .note("`{stage}` is the root of a view of the machine that has the new files")
+        .help(format!("such as `{CHECK}`"))
 }
 
 fn calls(value: &Node, what: &str, place: &Arc<Place>) -> Result<Vec<Arc<Task>>, Diagnostic> {
@@ -132,7 +132,7 @@ fn calls(value: &Node, what: &str, place: &Arc<Place>) -> Result<Vec<Arc<Task>>,
 /// parameters stand, and a probe's parameters need no module.
 fn call(node: &Node, what: &str, place: &Arc<Place>) -> Result<Task, Diagnostic> {
     let NodeKind::Map(entries) = &node.kind else {
-        return Err(wrong(node.span, &format!("`{what}` is a task, or a list of tasks")));
+        return Err(wrong(node.span, &format!("`{what}` is a task, or a list of tasks"), if what == "probe" { PROBE } else { RELOAD }));
     };
     let name = |key: &Node| key.as_str().unwrap_or_default().to_owned();
     let subject = entries.iter().find(|(key, _)| SUBJECTS.contains(&name(key).as_str()));

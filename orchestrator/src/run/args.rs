@@ -302,7 +302,11 @@ fn node_at<'a>(task: &'a Task, path: &[String]) -> Option<(Span, &'a Node)> {
         let next = match &at.1.kind {
             NodeKind::Map(_) => {
                 let raw = if depth == 0 {
-                    at.1.entry(key).or_else(|| at.1.entry("_raw_params"))
+                    let question = || {
+                        let subjects = at.1.entries().filter(|(key, _)| key.as_str().is_some_and(|key| SUBJECTS.contains(&key)));
+                        subjects.filter(|_| task.short_module() == "probe").find_map(|(_, inner)| inner.entry(key))
+                    };
+                    at.1.entry(key).or_else(question).or_else(|| at.1.entry("_raw_params"))
                 } else {
                     at.1.entry(key)
                 };
