@@ -116,6 +116,7 @@ mod tests {
             verify: false,
             touches: Vec::new(),
             note: crate::wire::Note::default(),
+            within: None,
         }))
     }
 

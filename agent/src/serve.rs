@@ -6,7 +6,7 @@ use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
-use crate::system::overlay::Overlay;
+use crate::system::overlay::{Overlay, Recorded};
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
@@ -79,7 +79,7 @@ fn too_long(response: &Response, error: &io::Error) -> Response {
 }
 
 /// What a session works on: [`Kind`], or kinds that only the process knows in which the session is.
-pub trait Work: Serialize {
+pub trait Work {
     /// See [`crate::resource::converge`].
     ///
     /// # Errors
@@ -88,6 +88,11 @@ pub trait Work: Serialize {
 
     /// See [`crate::resource::Resource::veil`].
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>);
+
+    /// Changes that it will make and that stand nowhere else in it.
+    fn holds(&self) -> Vec<Recorded> {
+        Vec::new()
+    }
 }
 
 impl Work for Kind {
@@ -110,8 +115,20 @@ pub struct Session {
     failed: HashSet<u64>,
     stop: Stop,
     turn: Turn,
+    /// The transaction whose steps are worked on.
+    bracket: Option<Open>,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
+}
+
+/// A transaction that is not committed yet.
+struct Open {
+    /// Names it.
+    id: u64,
+    /// What its steps have staged.
+    overlay: Arc<Overlay>,
+    /// Why not all of that is known.
+    unsure: Option<String>,
 }
 
 impl Session {
@@ -130,6 +147,7 @@ impl Session {
             failed: HashSet::new(),
             stop,
             turn: Turn::default(),
+            bracket: None,
             unfit: None,
         }
     }
@@ -161,18 +179,43 @@ impl Session {
             // What cannot be forgotten is paid once more.
             Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
             Request::Task(task) => return Some(self.step(*task)),
+            Request::Commit(mut task) => {
+                if let Some(open) = self.bracket.take().filter(|open| Some(open.id) == task.within) {
+                    task.kind.unsure = task.kind.unsure.or(open.unsure);
+                    task.kind.bracket.staged = Some(open.overlay);
+                }
+                if task.pass == Pass::Plan {
+                    task.kind.bracket.beside = self.plan.since(0);
+                }
+                task.within = None;
+                return Some(self.step(*task));
+            }
         }
         None
     }
 
     /// Does a step.
-    pub fn step<K: Work>(&mut self, task: Task<K>) -> Response {
+    pub fn step<K: Work + Serialize>(&mut self, task: Task<K>) -> Response {
+        let names = if self.veil.knows() {
+            wire::placeholders(&task)
+        } else {
+            Vec::new()
+        };
+        let (task, mut work) = task.apart();
+        self.work(&task, &mut work, names)
+    }
+
+    /// Does a step that names these placeholders.
+    fn work(&mut self, task: &Task<()>, work: &mut dyn Work, names: Vec<String>) -> Response {
         let mark = self.plan.mark();
-        let task = self.veiled(task);
+        self.veil(work, names);
         let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
-            self.run(&task)
+            match task.within {
+                Some(id) => self.stage(task, work, id),
+                None => self.run(task, work, None),
+            }
         };
         if !matches!(reply, Reply::Outcome(_)) {
             self.failed.insert(task.id);
@@ -185,28 +228,73 @@ impl Session {
     }
 
     /// The texts that a step wants in a file, as they will be read back: they are compared with what is read.
-    fn veiled<K: Work>(&self, mut task: Task<K>) -> Task<K> {
+    fn veil(&self, work: &mut dyn Work, mut names: Vec<String>) {
         if !self.veil.knows() {
-            return task;
+            return;
         }
-        let names = wire::placeholders(&task);
         let secret = !names.is_empty();
+        names.extend(wire::placeholders(&work.holds()));
         self.veil.expect(names);
         if secret {
-            task.kind.veil(&|bytes| self.veil.as_read(bytes));
+            work.veil(&|bytes| self.veil.as_read(bytes));
         }
-        task
     }
 
-    fn run<K: Work>(&self, task: &Task<K>) -> Reply {
+    /// Does a step of a transaction: it acts on what the steps before it have staged, and leaves the machine alone.
+    fn stage(&mut self, task: &Task<()>, work: &dyn Work, id: u64) -> Reply {
+        let under: Arc<dyn System> = match task.pass {
+            Pass::Plan => self.plan.clone(),
+            Pass::Apply => self.veil.clone(),
+        };
+        let mut open = match self.bracket.take() {
+            Some(open) if open.id == id => open,
+            _ => Open {
+                id,
+                overlay: Arc::new(Overlay::new(under)),
+                unsure: None,
+            },
+        };
+        let mark = open.overlay.mark();
+        let mut reply = self.run(task, work, Some(&open.overlay));
+        let unknown = match &reply {
+            Reply::Outcome(outcome) => match &outcome.status {
+                Status::Unknown(reason) => Some(reason.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let acts = open.overlay.since(mark).into_iter().find_map(|change| match change {
+            Recorded::Act(argv, _) => Some(format!("it runs `{}`", argv.join(" "))),
+            Recorded::Unforeseen(reason) => Some(format!("it {reason}")),
+            _ => None,
+        });
+        match (acts, unknown) {
+            (Some(acts), _) => {
+                let message = format!("{acts}, which cannot be staged: a transaction holds files alone");
+                reply = Reply::Failed(failure(message));
+            }
+            (None, Some(reason)) if task.pass == Pass::Apply => {
+                let message = format!("what it leaves is not known before it is applied, so it cannot be staged: {reason}");
+                reply = Reply::Failed(failure(message));
+            }
+            (None, unknown) => open.unsure = open.unsure.or(unknown),
+        }
+        if matches!(reply, Reply::Failed(_)) && let Err(error) = open.overlay.back_to(mark) {
+            open.unsure.get_or_insert(error.to_string());
+        }
+        self.bracket = Some(open);
+        reply
+    }
+
+    fn run(&self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Reply {
         let end = match task.pass {
             Pass::Plan => match &self.unfit {
                 Some(reason) => Err(failure(format!(
                     "what was predicted elsewhere does not fit this machine: {reason}"
                 ))),
-                None => self.plan(task),
+                None => self.plan(task, work, staged),
             },
-            Pass::Apply => self.apply(task),
+            Pass::Apply => self.apply(task, work, staged),
         };
         match end {
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
@@ -214,9 +302,15 @@ impl Session {
         }
     }
 
-    fn plan<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
+    fn plan(
+        &self,
+        task: &Task<()>,
+        work: &dyn Work,
+        staged: Option<&Arc<Overlay>>,
+    ) -> Result<Outcome, Box<Failure>> {
+        let world = staged.unwrap_or(&self.plan).clone();
         self.witness.watch(true);
-        let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
+        let end = work.converge(&with_env(world, &task.env), task.expect);
         self.witness.watch(false);
         let end = match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
@@ -235,31 +329,45 @@ impl Session {
         end
     }
 
-    fn apply<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
+    fn apply(
+        &self,
+        task: &Task<()>,
+        work: &dyn Work,
+        staged: Option<&Arc<Overlay>>,
+    ) -> Result<Outcome, Box<Failure>> {
+        let machine: Arc<dyn System> = match staged {
+            Some(overlay) => overlay.clone(),
+            None => self.veil.clone(),
+        };
         let world = Watchful {
-            under: with_env(self.veil.clone(), &task.env),
+            under: with_env(machine.clone(), &task.env),
             witness: self.witness.clone(),
             turn: self.turn.clone(),
             moved: Mutex::default(),
             owing: Owing::new(self.ledger.clone(), task.note.owes.clone()),
         };
-        let outcome = task.kind.converge(&world, task.expect);
+        let outcome = work.converge(&world, task.expect);
         self.turn.give();
         let outcome = world
             .owing
             .ended(outcome)
-            .and_then(|outcome| self.verified(task, outcome))?;
+            .and_then(|outcome| self.verified(task, work, &machine, outcome))?;
         drop(lock(&self.ledger).settle(&task.note.settles));
         Ok(outcome)
     }
 
-    fn verified<K: Work>(&self, task: &Task<K>, outcome: Outcome) -> Result<Outcome, Box<Failure>> {
+    fn verified(
+        &self,
+        task: &Task<()>,
+        work: &dyn Work,
+        machine: &Arc<dyn System>,
+        outcome: Outcome,
+    ) -> Result<Outcome, Box<Failure>> {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
-        let again = task
-            .kind
-            .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), &task.env), None)?;
+        let again = work
+            .converge(&with_env(Arc::new(Overlay::new(machine)), &task.env), None)?;
         verified(outcome, again)
     }
 }
@@ -497,6 +605,7 @@ mod tests {
                 verify,
                 touches: Vec::new(),
                 note: Note::default(),
+                within: None,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -533,6 +642,7 @@ mod tests {
             verify: false,
             touches: Vec::new(),
             note: Note::default(),
+            within: None,
         }))
     }
 

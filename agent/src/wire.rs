@@ -4,6 +4,7 @@
 
 use crate::ledger::Debt;
 use crate::path::AbsPath;
+use crate::resource::transaction::block::Commit;
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
 use crate::system::overlay::Recorded;
@@ -24,6 +25,8 @@ const COMPRESS_ABOVE: usize = 1024;
 pub enum Request {
     /// A step to plan or to apply.
     Task(Box<Task>),
+    /// The end of a block with a transaction.
+    Commit(Box<Task<Commit>>),
     /// Secrets that later steps name by placeholder.
     Secrets(Secrets),
     /// The predictions are forgotten: a plan starts anew at what the machine is now.
@@ -61,6 +64,17 @@ pub struct Task<K = Kind> {
     pub touches: Vec<AbsPath>,
     /// What it means to the machine's ledger.
     pub note: Note,
+    /// The transaction that the step belongs to: what it does is staged, and put in place by the transaction's commit.
+    pub within: Option<u64>,
+}
+
+impl<K> Task<K> {
+    /// All but the kind, and the kind.
+    #[must_use]
+    pub fn apart(self) -> (Task<()>, K) {
+        let Task { id, after, kind, pass, expect, env, verify, touches, note, within } = self;
+        (Task { id, after, kind: (), pass, expect, env, verify, touches, note, within }, kind)
+    }
 }
 
 /// What a step that is applied means to the machine's ledger.

@@ -80,6 +80,7 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         verify: true,
         touches: Vec::new(),
         note: Note::default(),
+        within: None,
     }))
 }
 

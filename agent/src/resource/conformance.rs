@@ -518,6 +518,7 @@ impl Trial<'_> {
             verify: false,
             touches: Vec::new(),
             note: crate::wire::Note::default(),
+            within: None,
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

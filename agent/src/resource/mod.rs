@@ -265,7 +265,7 @@ pub(crate) fn veil_text(text: &mut String, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
     }
 }
 
-fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
+pub(crate) fn ended(end: Result<Outcome, ResourceError>) -> Result<Outcome, Box<Failure>> {
     match end {
         Ok(outcome) => Ok(outcome),
         Err(ResourceError::Failed(failure)) => Err(failure),

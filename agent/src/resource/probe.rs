@@ -53,7 +53,7 @@ params! {
         /// The answer that is wanted: addresses or names (`dns`; an empty list is none), the address (`dhcp`), `open` or `closed`
         /// (`tcp`), parts of subject or issuer (`tls`), the status (`http`), lines or words (`program`). Without it: any, the port open,
         /// status 200.
-        want: Option<Vec<String>>,
+        want: Option<Vec<String>> ["expect"],
         /// With `dns`: the type of record.
         r#type: String = "A",
         /// With `dns`: the name server; the system's without it.
@@ -102,7 +102,7 @@ impl Probe {
     }
 
     /// For people, with where it is asked from.
-    fn asked(&self) -> String {
+    pub(super) fn asked(&self) -> String {
         let words = ["DNS", "DHCP", "TCP", "TLS", "HTTP", "ping", "program"];
         let named = words.iter().zip(self.subjects()).find_map(|(word, subject)| Some((word, subject.as_ref()?)));
         let mut text = named.map_or_else(String::new, |(word, subject)| format!("{word} {subject}"));

@@ -135,6 +135,19 @@ impl Service {
         }
     }
 
+    /// The unit's full name, and what is seen of it; nothing where it cannot be seen.
+    pub(super) fn seen(&self, world: &dyn System) -> Option<(String, Option<Unit>)> {
+        let name = full_name(self.name.as_ref()?);
+        let unit = show(&name, self.manager(), world).ok();
+        Some((name, unit))
+    }
+
+    /// Stops the unit, which did not run before.
+    pub(super) fn stop(&self, world: &(dyn System + 'static)) -> Result<(), ResourceError> {
+        let stopped = Service { state: Some(Activity::Stopped), enabled: None, masked: None, ..self.clone() };
+        super::converge(&stopped, world, None).map(drop).map_err(ResourceError::Failed)
+    }
+
     fn missing(&self, name: &str, world: &dyn System) -> ResourceError {
         let near = nearest(name, world).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         ResourceError::message(format!("there is no unit `{name}`{near}"))

@@ -1,20 +1,26 @@
 //! A service's files belong together: staged, checked by the service's own checker, swapped, the service told, watched;
-//! and where any of that fails the old set is put back. The typed services are thin layers over this one mechanism.
+//! and where any of that fails the old set is put back. The typed services and `transaction:` on a block are thin layers
+//! over this one mechanism.
 
+pub mod block;
 mod checker;
+mod set;
 mod swap;
+mod typed;
 mod unit;
+mod view;
 mod watch;
 
 pub use checker::Checker;
-pub use swap::apply;
+pub use set::Content;
+pub use typed::apply;
 pub use unit::{Power, Tell, Unit};
 pub use watch::{Listener, Served};
 
+use super::content::resolve;
 use super::layout::{Family, path};
 use super::{ResourceError, View, systemd};
-use crate::diff::{Change, text};
-use crate::ledger::owed_mark;
+use crate::diff::Change;
 use crate::path::AbsPath;
 use crate::system::{FileKind, System};
 use crate::value::{Map, Value, map};
@@ -105,19 +111,6 @@ impl SetFile {
     }
 }
 
-/// What a file of a set holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Content {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub owner: String,
-    /// Group.
-    pub group: String,
-}
-
 /// What can be seen of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
@@ -137,60 +130,21 @@ impl State {
     /// What a file holds now.
     #[must_use]
     pub fn content(&self, path: &AbsPath) -> Option<&Content> {
-        self.files
-            .iter()
-            .find(|(known, _)| known == path)
-            .and_then(|(_, content)| content.as_ref())
-    }
-
-    /// Files whose bytes differ in the other state.
-    fn rewritten<'a>(&'a self, want: &'a State) -> impl Iterator<Item = &'a AbsPath> {
-        let bytes = |content: Option<&'a Content>| content.map(|content| &content.bytes);
-        want.files
-            .iter()
-            .filter(move |(path, wanted)| bytes(self.content(path)) != bytes(wanted.as_ref()))
-            .map(|(path, _)| path)
+        set::at(&self.files, path)
     }
 }
 
 impl View for State {
     fn changes(&self, want: &Self) -> Vec<Change> {
-        let mut changes: Vec<Change> = want
-            .files
-            .iter()
-            .flat_map(|(path, wanted)| file_changes(self, path, wanted.as_ref()))
+        let brought = self.unit.promised;
+        let files = want.files.iter();
+        let mut changes: Vec<Change> = files
+            .flat_map(|(path, wanted)| set::changes(path, self.content(path), wanted.as_ref(), brought))
             .collect();
-        let told = self.rewritten(want).next().is_some() || self.owed;
+        let told = set::rewritten(&self.files, &want.files).next().is_some() || self.owed;
         changes.extend(self.unit.changes(&want.unit, told));
         changes
     }
-}
-
-fn file_changes(now: &State, path: &AbsPath, wanted: Option<&Content>) -> Vec<Change> {
-    let here = now.content(path);
-    let attributes = |content: &Content| format!("{:04o} {}:{}", content.mode, content.owner, content.group);
-    let mut note = wanted.map(attributes).unwrap_or_default();
-    if here.is_none() && now.unit.promised && path.as_str().starts_with("/etc/") && !note.is_empty() {
-        note.push_str("; replaces what the package brings");
-    }
-    let bytes = |content: Option<&'_ Content>| content.map(|content| content.bytes.clone());
-    let edited = text(path.as_str(), bytes(here).as_deref(), bytes(wanted).as_deref(), &note);
-    let mut changes: Vec<Change> = edited.into_iter().collect();
-    if let (Some(here), Some(wanted)) = (here, wanted) {
-        let pairs = [
-            ("mode", format!("{:04o}", here.mode), format!("{:04o}", wanted.mode)),
-            ("owner", here.owner.clone(), wanted.owner.clone()),
-            ("group", here.group.clone(), wanted.group.clone()),
-        ];
-        let differing = pairs.into_iter().filter(|(_, before, after)| before != after);
-        changes.extend(differing.map(|(name, before, after)| Change::Field {
-            of: path.to_string(),
-            name: name.to_owned(),
-            before,
-            after,
-        }));
-    }
-    changes
 }
 
 /// Looks at a service's files and its unit.
@@ -220,7 +174,7 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
         }
     }
     files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    let owed = world.stat(&owed_mark(watch.unit))?.is_some();
+    let owed = world.stat(&swap::owed_mark(watch.unit))?.is_some();
     Ok(State {
         family,
         files,
@@ -242,34 +196,29 @@ fn is_ours(bytes: &[u8]) -> bool {
     String::from_utf8_lossy(first).contains(MARK)
 }
 
-/// Above this no configuration file is read.
-const FILE_LIMIT: u64 = 16 << 20;
-
+/// What a file holds, also through a link.
 fn content(path: &AbsPath, world: &dyn System) -> Result<Option<Content>, ResourceError> {
-    let Some(meta) = world.stat(path)? else { return Ok(None) };
-    let Some(bytes) = world.read(path, FILE_LIMIT)? else {
+    let Some(content) = Content::look(path, world)? else {
         return Ok(None);
     };
-    Ok(Some(Content {
-        bytes,
-        mode: meta.mode,
-        owner: meta.owner,
-        group: meta.group,
+    if content.kind != FileKind::Link {
+        return Ok(Some(content));
+    }
+    let behind = Content::look(&resolve(path, world)?, world)?;
+    Ok(behind.map(|behind| Content {
+        kind: FileKind::File,
+        bytes: behind.bytes,
+        ..content
     }))
 }
 
 /// What a service should be like, by the set that it wants.
 #[must_use]
 pub fn desire(set: &FileSet, now: &State) -> State {
-    let mut files: Vec<(AbsPath, Option<Content>)> = now.files.iter().map(|(path, _)| (path.clone(), None)).collect();
+    let mut files: set::Files = now.files.iter().map(|(path, _)| (path.clone(), None)).collect();
     files.retain(|(path, _)| !set.files.iter().any(|file| file.path == *path));
     files.extend(set.files.iter().map(|file| {
-        let content = Content {
-            bytes: file.bytes.clone(),
-            mode: file.mode,
-            owner: file.owner.to_owned(),
-            group: file.group.to_owned(),
-        };
+        let content = Content::file(file.bytes.clone(), file.mode, file.owner, file.group);
         (file.path.clone(), Some(content))
     }));
     files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));

@@ -81,6 +81,19 @@ impl Overlay {
         self.lock().recorded.get(mark..).unwrap_or_default().to_vec()
     }
 
+    /// Takes back what was done here since a mark.
+    ///
+    /// # Errors
+    /// When what was done before it does not fit the machine any more.
+    pub fn back_to(&self, mark: usize) -> Result<(), SystemError> {
+        let mut kept = self.since(0);
+        kept.truncate(mark);
+        self.forget();
+        self.assume(&kept)?;
+        self.lock().recorded = kept;
+        Ok(())
+    }
+
     /// Takes changes for done that another session predicted for this machine.
     ///
     /// # Errors

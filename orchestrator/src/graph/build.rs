@@ -63,6 +63,8 @@ pub struct Graph {
     tails: HashMap<HostName, NodeId>,
     /// Where each host's part of a play ends.
     host_ends: HashMap<(usize, HostName), NodeId>,
+    /// The commits of steps in transactions.
+    commits: HashMap<NodeId, NodeId>,
 }
 
 #[derive(Debug)]
@@ -161,6 +163,12 @@ impl Graph {
     #[must_use]
     pub fn host_end(&self, play: usize, host: &HostName) -> Option<NodeId> {
         self.host_ends.get(&(play, host.clone())).copied()
+    }
+
+    /// What puts in place what a step has staged, where it is one of a transaction.
+    #[must_use]
+    pub fn commit_of(&self, id: NodeId) -> Option<NodeId> {
+        self.commits.get(&id).copied()
     }
 
     /// How many nodes are tasks.
@@ -274,6 +282,9 @@ impl Graph {
         self.flows(flows, &around, &mut threads);
         let ends: Vec<NodeId> = threads.iter().flat_map(|thread| thread.ends.iter().copied()).collect();
         let end = self.part(&[(start, Edge::Order)], &ends, "include ends");
+        if let Some(commit) = self.commit_of(at) {
+            self.commits.extend((first..self.ready.len() as u32).map(|id| (NodeId(id), commit)));
+        }
         ((first..self.ready.len() as u32).map(NodeId).collect(), end)
     }
 
@@ -286,11 +297,44 @@ impl Graph {
             match flow {
                 Flow::Step(step) if once(step) && threads.len() > 1 => self.once(step, around, threads),
                 Flow::Step(step) => threads.iter_mut().for_each(|thread| self.step(step, around, thread)),
-                Flow::Block(block) => self.block(block, around, threads),
+                Flow::Block(block) => match &block.commit {
+                Some(commit) if block.rescue.is_empty() && block.always.is_empty() && !block.parallel => {
+                    let marks: Vec<usize> = threads.iter().map(|thread| thread.ends.len()).collect();
+                    let first = self.ready.len();
+                    self.flows(&block.body, around, threads);
+                    self.commit(commit, around, threads, &marks, first);
+                }
+                _ => self.block(block, around, threads),
+            },
             }
             if around.linear || meets {
                 self.lockstep(threads);
             }
+        }
+    }
+
+    /// What ends a transaction waits for all of its steps: those whose ends stand behind the marks, and that are nodes from
+    /// `first` on.
+    fn commit(&mut self, commit: &Arc<Step>, around: &Around<'_>, threads: &mut [Thread], marks: &[usize], first: usize) {
+        for (thread, mark) in threads.iter_mut().zip(marks) {
+            let open = thread.ends.iter().skip(*mark).filter(|end| !thread.before.iter().any(|(id, _)| id == *end));
+            let open: Befores = open.map(|end| (*end, Edge::Order)).collect();
+            thread.before.extend(open);
+        }
+        let last = self.ready.len();
+        if once(commit) && threads.len() > 1 {
+            self.once(commit, around, threads);
+        } else {
+            threads.iter_mut().for_each(|thread| self.step(commit, around, thread));
+        }
+        for end in (last..self.ready.len()).map(|id| NodeId(id as u32)) {
+            let Work::Step(StepNode { host, .. }) = self.work(end).clone() else { continue };
+            let own = (first..last).map(|id| NodeId(id as u32)).filter(|id| match self.work(*id) {
+                Work::Step(node) => node.host == host,
+                Work::Join(_) => false,
+            });
+            let own: Vec<NodeId> = own.collect();
+            self.commits.extend(own.into_iter().map(|id| (id, end)));
         }
     }
 
@@ -399,6 +443,7 @@ impl Graph {
             prefix: Arc::clone(&around.prefix),
             ..*around
         };
+        let first = self.ready.len();
         if block.parallel {
             for flow in &block.body {
                 body.iter_mut()
@@ -407,6 +452,10 @@ impl Graph {
             }
         } else {
             self.flows(&block.body, &inner_around, &mut body);
+        }
+        if let Some(commit) = &block.commit {
+            let marks = vec![0; body.len()];
+            self.commit(commit, &inner_around, &mut body, &marks, first);
         }
         let bodies = self.part_ends(&starts, &body, "block ends");
         let rescues = (!block.rescue.is_empty()).then(|| self.rescue(block, &bodies, around, threads));
@@ -496,9 +545,12 @@ impl Graph {
             if nodes.is_empty() {
                 errors.push(unknown_need(&self.names, site, &wish.need));
             }
-            nodes
-                .iter()
-                .for_each(|node| self.ready.edge(*node, wish.node, Edge::Need));
+            // Of a step in a transaction nothing is there before all of it is, but for the others in it.
+            let own = self.commit_of(wish.node);
+            for node in nodes {
+                let from = self.commit_of(node).filter(|commit| Some(*commit) != own && *commit != wish.node);
+                self.ready.edge(from.unwrap_or(node), wish.node, Edge::Need);
+            }
         }
         errors.into_result(())
     }

@@ -12,6 +12,7 @@ use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::ledger::Debt;
 use okd_agent::resource::Failure;
+use okd_agent::resource::transaction::block::Commit;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
@@ -195,6 +196,11 @@ impl Links for Hub {
     fn send(&mut self, reach: &Arc<Reach>, task: Task) {
         let open = self.begin(reach, &task);
         let _ = open.requests.send(Job::Say(Request::Task(Box::new(task))));
+    }
+
+    fn commit(&mut self, reach: &Arc<Reach>, task: Task<Commit>) {
+        let open = self.begin(reach, &task);
+        let _ = open.requests.send(Job::Say(Request::Commit(Box::new(task))));
     }
 
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>) {
@@ -480,12 +486,16 @@ async fn by_agent(
             shared.answer(&address, held(task.id));
             Ok(Vec::new())
         }
+        Job::Say(Request::Commit(task)) if shared.stop.is_set() => {
+            shared.answer(&address, held(task.id));
+            Ok(Vec::new())
+        }
         Job::Make(task) => {
             shared.answer(&address, elsewhere(task.id));
             Ok(Vec::new())
         }
         Job::Say(request) => {
-            if matches!(request, Request::Task(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
+            if matches!(request, Request::Task(_) | Request::Commit(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
                 *lock(&shared.waits).entry(address.clone()).or_default() += 1;
             }
             encode(&request)

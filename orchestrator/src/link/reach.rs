@@ -4,6 +4,7 @@ use super::target::Target;
 use crate::control::desk::Errand;
 use crate::media::MediaKind;
 use okd_agent::ledger::Debt;
+use okd_agent::resource::transaction::block::Commit;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
 use okd_agent::system::blank::Blank;
@@ -134,6 +135,9 @@ pub trait Links: Send {
     /// Hands a step to its session, which is opened where it is not there. Steps of a session are worked on in order.
     /// The reply comes as a [`LinkEvent`].
     fn send(&mut self, reach: &Arc<Reach>, task: Task);
+
+    /// As [`Links::send`], for the end of a transaction.
+    fn commit(&mut self, reach: &Arc<Reach>, task: Task<Commit>);
 
     /// As [`Links::send`], for what only the control node can do; the session is one of this machine.
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>);

@@ -5,9 +5,11 @@ pub mod keywords;
 pub mod load;
 pub mod role;
 pub mod task;
+pub mod transaction;
 
 pub use keywords::Keywords;
 pub use role::Role;
+pub use transaction::Transaction;
 
 use crate::source::Span;
 use crate::source::yaml::Node;
@@ -155,10 +157,30 @@ pub struct Block {
     pub always: Vec<Item>,
     /// `parallel`: its tasks do not wait for each other.
     pub parallel: bool,
+    /// `transaction`: its files are one set.
+    pub transaction: Option<Arc<Transaction>>,
     /// What its tasks inherit.
     pub keywords: Keywords,
     /// `notify`, inherited by its tasks.
     pub notify: Vec<Node>,
+}
+
+impl Block {
+    /// A block without anything.
+    #[must_use]
+    pub fn bare(span: Span) -> Block {
+        Block {
+            span,
+            name: None,
+            body: Vec::new(),
+            rescue: Vec::new(),
+            always: Vec::new(),
+            parallel: false,
+            transaction: None,
+            keywords: Keywords::default(),
+            notify: Vec::new(),
+        }
+    }
 }
 
 /// One task as typed.

@@ -1,7 +1,7 @@
 //! Tasks and blocks: which key is the module, which are keywords, and what else may stand there.
 
 use super::keywords::{self, Keywords, boolean, names, text};
-use super::{Block, Item, Need, Place, Repeat, Task, short};
+use super::{Block, Item, Need, Place, Repeat, Task, short, transaction};
 use crate::actions;
 use crate::error::{Diagnostic, Diagnostics, nearest};
 use crate::source::Span;
@@ -28,6 +28,7 @@ pub const TASK_KEYS: &[&str] = &[
     "async",
     "poll",
     "predicts",
+    "validate",
 ];
 /// The keywords of a block, besides those that plays, blocks and tasks share.
 pub const BLOCK_KEYS: &[&str] = &["name", "block", "rescue", "always", "parallel", "notify", "transaction"];
@@ -76,8 +77,11 @@ fn item(node: &Node, place: &Arc<Place>, errors: &mut Diagnostics) -> Option<Ite
     let is_block = entries
         .iter()
         .any(|(key, _)| matches!(key_text(key), "block" | "rescue" | "always"));
+    let validate = entries.iter().find(|(key, _)| key_text(key) == "validate");
     let result = if is_block {
         block(node.span, entries, place, errors).map(|block| Item::Block(Arc::new(block)))
+    } else if let Some((key, value)) = validate {
+        validated(node.span, entries, key, value, place)
     } else {
         task(node.span, entries, place).map(|task| Item::Task(Arc::new(task)))
     };
@@ -91,22 +95,33 @@ fn key_text(node: &Node) -> &str {
     }
 }
 
+/// A task whose files are one set: a block of its own.
+fn validated(
+    span: Span,
+    entries: &[(Node, Node)],
+    key: &Node,
+    value: &Node,
+    place: &Arc<Place>,
+) -> Result<Item, Diagnostic> {
+    let own: Vec<_> = entries.iter().filter(|(other, _)| other.span != key.span).cloned().collect();
+    let task = task(span, &own, place)?;
+    let name = task.name.as_ref().map_or(task.module.clone(), |name| name.to_value().to_string());
+    Ok(Item::Block(Arc::new(Block {
+        name: Some(format!("{name}: validate")),
+        transaction: Some(Arc::new(transaction::validating(key, value, place)?)),
+        keywords: task.keywords.clone(),
+        body: vec![Item::Task(Arc::new(Task { keywords: Keywords::default(), ..task }))],
+        ..Block::bare(span)
+    })))
+}
+
 fn block(
     span: Span,
     entries: &[(Node, Node)],
     place: &Arc<Place>,
     errors: &mut Diagnostics,
 ) -> Result<Block, Diagnostic> {
-    let mut block = Block {
-        span,
-        name: None,
-        body: Vec::new(),
-        rescue: Vec::new(),
-        always: Vec::new(),
-        parallel: false,
-        keywords: Keywords::default(),
-        notify: Vec::new(),
-    };
+    let mut block = Block::bare(span);
     let mut has_body = false;
     for (key, value) in entries {
         match text(key, "a keyword")?.as_str() {
@@ -119,13 +134,7 @@ fn block(
             "always" => block.always = items(value, "always", place, errors),
             "parallel" => block.parallel = boolean(value, "parallel")?,
             "notify" => block.notify = list_of(value),
-            "transaction" => {
-                return Err(
-                    Diagnostic::new("unsupported", "`transaction` on a block is not supported yet")
-                        .at(key.span, "")
-                        .help("named, dhcpd, haproxy and nginx are transactions by themselves"),
-                );
-            }
+            "transaction" => block.transaction = Some(Arc::new(transaction::transaction(key, value, place)?)),
             name => {
                 if !block.keywords.take(key, name, value)? {
                     return Err(unknown(
@@ -158,7 +167,7 @@ struct Found<'a> {
     value: &'a Node,
 }
 
-fn task(span: Span, entries: &[(Node, Node)], place: &Arc<Place>) -> Result<Task, Diagnostic> {
+pub(super) fn task(span: Span, entries: &[(Node, Node)], place: &Arc<Place>) -> Result<Task, Diagnostic> {
     let mut task = Task::bare(span, "", Node::new(NodeKind::Map(Vec::new()), span), Arc::clone(place));
     let mut modules: Vec<Found<'_>> = Vec::new();
     let (mut args, mut control, mut predicts) = (None, None, None);
@@ -231,6 +240,10 @@ fn keyword(task: &mut Task, key: &Node, name: &str, value: &Node) -> Result<bool
         "notify" => task.notify = list_of(value),
         "listen" => task.listen = names(value, "topics")?,
         "needs" => task.needs = Some(needs(value)?),
+        "transaction" => {
+            let found = Diagnostic::new("missing-key", "`transaction` needs a `block` beside it").at(key.span, "");
+            return Err(found.help("the tasks of the block write the files; `validate` checks those of one task"));
+        }
         "async" => task.r#async = Some(value.clone()),
         "poll" => task.poll = Some(value.clone()),
         _ if LOOPS.contains(&name) => task.repeat = Some(repeat(name.strip_prefix("with_"), value)),

@@ -4,6 +4,7 @@ use super::deed::Deed;
 use crate::actions;
 use crate::control::API_KINDS;
 use crate::error::{Diagnostic, Diagnostics};
+use crate::playbook::transaction::SUBJECTS;
 use crate::playbook::{Task, short};
 use crate::site::Step;
 use crate::source::Span;
@@ -35,6 +36,9 @@ pub fn spec_of(module: &str) -> Option<&'static Spec> {
 /// Free-form text goes where the module takes it; a mapping given as one template is taken apart.
 #[must_use]
 pub fn named(module: &str, mut args: Map) -> Map {
+    if short(module) == "probe" {
+        args = flat(args);
+    }
     match args.shift_remove("_raw_params") {
         Some(Value::Map(whole)) if args.is_empty() => whole,
         Some(raw) => {
@@ -76,6 +80,34 @@ pub fn touched(module: &str, given: &Map) -> Option<Vec<AbsPath>> {
         AbsPath::new(text.as_str()?).ok()
     };
     names.iter().map(path).collect()
+}
+
+/// A probe's question may be a mapping of its own: `dns: {name: N, type: T, expect: E}`.
+fn flat(args: Map) -> Map {
+    let mut all = Map::new();
+    for (subject, value) in args {
+        let (Value::Map(mut inner), true) = (value.clone(), SUBJECTS.contains(&subject.as_str())) else {
+            all.insert(subject, value);
+            continue;
+        };
+        let own: &[&str] = match subject.as_str() {
+            "dns" => &["name"],
+            "dhcp" => &["interface"],
+            "http" => &["url"],
+            _ => &["host", "address"],
+        };
+        let word = own.iter().find_map(|name| inner.shift_remove(*name));
+        let word = match (word, inner.get("port").cloned()) {
+            (Some(host), Some(port)) if matches!(subject.as_str(), "tcp" | "tls") => {
+                inner.shift_remove("port");
+                Some(Value::Str(format!("{host}:{port}")))
+            }
+            (word, _) => word,
+        };
+        all.extend(word.map(|word| (subject, word)));
+        all.extend(inner);
+    }
+    all
 }
 
 /// Parameters that are secret whatever they hold, by the kind's first name.
@@ -120,6 +152,9 @@ fn keep(name: &str, value: &mut Value, keeper: &Keeper) {
 
 /// Everything that can be found wrong with a step's arguments before anything is rendered.
 pub fn check(step: &Step, errors: &mut Diagnostics) {
+    for call in step.commit.iter().flat_map(|commit| commit.reload.iter().chain(&commit.probe)) {
+        check(&step.calling(call), errors);
+    }
     let task = &step.task;
     let Some(spec) = spec_of(&task.module) else { return };
     let NodeKind::Map(entries) = &task.args.kind else {
@@ -299,7 +334,11 @@ fn node_at<'a>(task: &'a Task, path: &[String]) -> Option<(Span, &'a Node)> {
         let next = match &at.1.kind {
             NodeKind::Map(_) => {
                 let raw = if depth == 0 {
-                    at.1.entry(key).or_else(|| at.1.entry("_raw_params"))
+                    let question = || {
+                        let subjects = at.1.entries().filter(|(key, _)| key.as_str().is_some_and(|key| SUBJECTS.contains(&key)));
+                        subjects.filter(|_| task.short_module() == "probe").find_map(|(_, inner)| inner.entry(key))
+                    };
+                    at.1.entry(key).or_else(question).or_else(|| at.1.entry("_raw_params"))
                 } else {
                     at.1.entry(key)
                 };

@@ -4,6 +4,7 @@ use crate::control::ApiKind;
 use crate::media::MediaKind;
 use okd_agent::param::ParamError;
 use okd_agent::resource::Kind;
+use okd_agent::resource::transaction::block::Commit;
 use okd_agent::value::Map;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub enum Deed {
     Api(ApiKind),
     /// On the control node.
     Media(MediaKind),
+    /// On the step's machine: what a block has staged is put in place.
+    Commit(Box<Commit>),
 }
 
 impl Deed {
@@ -35,7 +38,7 @@ impl Deed {
     #[must_use]
     pub fn interface(&self) -> Option<&'static str> {
         match self {
-            Deed::Machine(_) | Deed::Media(_) => None,
+            Deed::Machine(_) | Deed::Media(_) | Deed::Commit(_) => None,
             Deed::Api(kind) => Some(kind.interface()),
         }
     }
@@ -49,6 +52,7 @@ impl Deed {
             Deed::Machine(kind) => kind.check(),
             Deed::Api(kind) => kind.check(),
             Deed::Media(kind) => kind.check(),
+            Deed::Commit(_) => Ok(()),
         }
     }
 }

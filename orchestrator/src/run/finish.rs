@@ -322,11 +322,14 @@ impl Runner<'_, '_> {
         let ends: Vec<&ItemEnd> = live.items.iter().filter_map(|item| item.end.as_ref()).collect();
         let result = registered(&live, &ends);
         self.give(&live, &ends, &result);
-        let notifies = self.notify(&live, worst);
-        self.withdraw(&live, worst);
-        self.remember(&live);
-        self.count(&node, worst, live.looped && live.items.is_empty());
-        self.tell(id, &live, &notifies);
+        if node.step.commit.is_some() {
+            let failed = !matches!(worst, StepStatus::Changed | StepStatus::Ok | StepStatus::Unknown | StepStatus::Skipped);
+            self.release(id, failed.then_some(id));
+        }
+        let live = self.staged(id, live, worst);
+        if let Some(live) = &live {
+            self.settled(id, live);
+        }
         let end = match worst {
             StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued => End::Failed,
             _ => End::Done,
@@ -337,10 +340,22 @@ impl Runner<'_, '_> {
                 self.world.fall(host.as_str());
                 self.outcome.cleared.remove(host.as_str());
             }
-            self.fatal(id, &live);
+            if let Some(live) = &live {
+                self.fatal(id, live);
+            }
         }
         let settled = self.graph.ready.settle(id, end);
         self.after(settled);
+    }
+
+    /// What the end of a step means to others, and to people.
+    pub(super) fn settled(&mut self, id: NodeId, live: &Live) {
+        let worst = worst(live);
+        let notifies = self.notify(live, worst);
+        self.withdraw(live, worst);
+        self.remember(live);
+        self.count(&live.context.node, worst, live.looped && live.items.is_empty());
+        self.tell(id, live, &notifies);
     }
 
     /// `ignore_errors`, `ignore_unreachable` and a rescue around the step change what a failure means.
@@ -533,6 +548,8 @@ impl Runner<'_, '_> {
             .ok()
             .flatten()
             .unwrap_or(true);
+        let (secret, shy) = self.bodies.get(&id).map_or((false, false), |body| body.hidden);
+        let (hidden, diff) = (hidden || secret, diff && !shy);
         for item in &live.items {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
@@ -548,6 +565,7 @@ impl Runner<'_, '_> {
             told.failure.clone_from(&end.failure);
             told.origins.clone_from(&end.origins);
             told.notifies = notifies.to_vec();
+            told.by = end.by.and_then(|by| self.node(by)).map(|node| (node.step.path.clone(), node.host.as_str().to_owned()));
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
             let _ = self
@@ -712,6 +730,7 @@ fn worst(live: &Live) -> StepStatus {
         StepStatus::Ignored,
         StepStatus::Changed,
         StepStatus::Unknown,
+        StepStatus::Blocked,
         StepStatus::Ok,
         StepStatus::Skipped,
     ];

@@ -433,6 +433,7 @@ fn around(context: &Context, apply: Option<&Value>) -> Around {
         notify: step.notify.clone(),
         params: step.params.clone(),
         path: step.path.clone(),
+        inside: step.inside,
         ..Around::default()
     }
 }

@@ -13,12 +13,13 @@ mod prepare;
 pub mod reach;
 pub mod record;
 mod send;
+mod transaction;
 mod waiting;
 
 pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 
-use crate::error::Diagnostics;
+use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
@@ -136,6 +137,7 @@ pub async fn pass(
             owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
             ..Outcome::default()
         },
+        bodies: HashMap::new(),
     };
     Ok(runner.run().await)
 }
@@ -248,6 +250,8 @@ struct ItemEnd {
     quiet: bool,
     /// Variables that brought what was refused.
     origins: Vec<Origin>,
+    /// The step whose failure took it back.
+    by: Option<NodeId>,
 }
 
 impl ItemEnd {
@@ -263,6 +267,7 @@ impl ItemEnd {
             repeated: false,
             quiet: false,
             origins: Vec::new(),
+            by: None,
         }
     }
 }
@@ -364,6 +369,8 @@ struct Runner<'a, 'c> {
     unsure: HashSet<String>,
     /// Machines that were looked at again since the plan, before anything was applied there for an unsure host.
     recalled: HashSet<String>,
+    /// Transactions by their commits.
+    bodies: HashMap<NodeId, transaction::Body>,
     outcome: Outcome,
 }
 
@@ -386,6 +393,7 @@ impl Runner<'_, '_> {
                 break;
             }
         }
+        self.release_all();
         self.outcome.cancelled = self.cancelled();
         let end = Event::End {
             pass: self.pass,
@@ -537,6 +545,10 @@ impl Runner<'_, '_> {
             Some(reason) => Err(Stop::Unknown(reason.clone())),
             None => context.prepare(),
         };
+        let prepared = match context.node.step.commit.is_some() {
+            true => self.closing(id, prepared),
+            false => prepared,
+        };
         match prepared {
             Err(Stop::Pending(other)) => self.graph.ready.wait(id, NodeId(other as u32)),
             Err(Stop::Failed(found)) => {
@@ -617,6 +629,12 @@ impl Runner<'_, '_> {
                 return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
             }
         };
+        if reach.as_ref().is_some_and(|reach| self.strays(id, reach)) {
+            let text = "this acts on another host or as another user than its transaction";
+            let found = Diagnostic::new("not-in-transaction", text).at(task.span, "");
+            let failure = Box::new(context.failure(&found));
+            return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
+        }
         let Some(before) = self.barriers(id, firm, reach.as_deref()) else {
             return self.graph.ready.defer(id);
         };
@@ -955,6 +973,10 @@ impl Runner<'_, '_> {
         for (id, end) in settled {
             if let (Some(promise), End::Blocked(_)) = (self.promises.remove(&id), end) {
                 take_back(id, promise);
+            }
+            if self.commits(id) {
+                let culprit = if let End::Blocked(by) = end { by } else { id };
+                self.release(id, Some(culprit));
             }
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);

@@ -3,7 +3,7 @@
 use super::args;
 use super::deed::Deed;
 use super::local::{self, Effect, LocalEnd};
-use super::origin;
+use super::{origin, transaction};
 use crate::error::Diagnostic;
 use crate::graph::build::StepNode;
 use crate::playbook::{Repeat, Vars};
@@ -344,7 +344,7 @@ impl Context {
     }
 
     /// One item, or the only one.
-    fn item(&self, scoped: &Scoped) -> Result<ItemWork, Stop> {
+    pub(super) fn item(&self, scoped: &Scoped) -> Result<ItemWork, Stop> {
         let scope = scoped.clone().shared();
         let work = match self.conditions(&scope) {
             Ok(Some(condition)) => return Ok(ItemWork::Skip(condition)),
@@ -391,6 +391,9 @@ impl Context {
 
     fn work(&self, scoped: &Scoped, scope: &Arc<dyn Scope>) -> Result<ItemWork, Stop> {
         let task = &self.node.step.task;
+        if let Some(commit) = &self.node.step.commit {
+            return transaction::work(self, commit, scoped, scope);
+        }
         let mut given = self.defaults(scope)?;
         let module = task.short_module();
         let rendered = match local::raw_args(module) {
@@ -435,7 +438,7 @@ impl Context {
         Ok(all)
     }
 
-    fn environment(&self, scope: &Arc<dyn Scope>) -> Result<Vec<(String, String)>, Stop> {
+    pub(super) fn environment(&self, scope: &Arc<dyn Scope>) -> Result<Vec<(String, String)>, Stop> {
         let mut all = Map::new();
         for node in &self.node.step.keywords.environment {
             match self.world.engine().render(node, scope)? {

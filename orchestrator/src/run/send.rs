@@ -52,7 +52,7 @@ impl Runner<'_, '_> {
             {
                 self.channels.links.doubt(&machine, doubts);
             }
-            if self.known_from_plan(&mut live, index)
+            if self.known_from_plan(id, &mut live, index)
                 || live.items[index].end.is_some()
                 || (live.in_turn() && !ids.is_empty())
             {
@@ -137,7 +137,7 @@ impl Runner<'_, '_> {
     /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again; a
     /// result that others read is taken anew once the host has changed. What the plan only expected, such as what a
     /// package brings, is always asked.
-    pub(super) fn known_from_plan(&self, live: &mut Live, index: usize) -> bool {
+    pub(super) fn known_from_plan(&self, id: NodeId, live: &mut Live, index: usize) -> bool {
         let host = live.context.node.host.as_str();
         let Some(prior) = self.prior.filter(|_| !self.dirty.contains(host)) else {
             return false;
@@ -145,7 +145,8 @@ impl Runner<'_, '_> {
         let Some(record) = prior.get(&live.context.node.key()).and_then(|items| items.get(index)) else {
             return false;
         };
-        if live.waiting.is_some() {
+        // What a transaction does depends on what its steps stage now.
+        if live.waiting.is_some() || (self.commits(id) && self.bodies.get(&id).is_some_and(|body| body.sent())) {
             return false;
         }
         let registers = live.context.node.step.task.register.is_some();
@@ -199,6 +200,9 @@ impl Runner<'_, '_> {
             Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let (deed, reach) = (deed.clone(), Arc::clone(reach));
+        let (env, touches) = (item.env.clone(), item.touches.clone());
+        let within = self.within(id);
         let machine = reach.address().host;
         // A check in a run is made on the machine as it is, not on what the plan foresaw.
         let anew = self.unsure.contains(host) || (self.pass == Pass::Apply && pass == wire::Pass::Plan);
@@ -217,40 +221,21 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                match deed {
+                match *deed {
                     Deed::Machine(kind) => {
-                        let env = item.env.clone();
-                        self.channels.links.send(
-                            reach,
-                            Task {
-                                id: number,
-                                after,
-                                kind,
-                                pass,
-                                expect,
-                                env,
-                                verify,
-                                touches: item.touches.clone(),
-                                note,
-                            },
-                        );
+                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, within };
+                        self.channels.links.send(&reach, task);
                     }
-                    Deed::Media(kind) => self.channels.links.make(
-                        reach,
-                        Task {
-                            id: number,
-                            after,
-                            kind,
-                            pass,
-                            expect,
-                            env: item.env.clone(),
-                            verify,
-                            touches: item.touches.clone(),
-                            note,
-                        },
-                    ),
+                    Deed::Media(kind) => {
+                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, within };
+                        self.channels.links.make(&reach, task);
+                    }
+                    Deed::Commit(commit) => {
+                        let task = Task { id: number, after, kind: *commit, pass, expect: None, env, verify, touches, note, within };
+                        self.channels.links.commit(&reach, task);
+                    }
                     Deed::Api(kind) => self.channels.links.call(
-                        reach,
+                        &reach,
                         Errand {
                             id: number,
                             after,

@@ -1,9 +1,9 @@
 //! A play's tasks as meant: imports and roles put in their place, keywords inherited, tags decided.
 
-use super::Loading;
+use super::{Loading, staged};
 use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::role::{Entry, RoleTasks};
-use crate::playbook::{Block, Item, Keywords, Need, Play, Role, RoleUse, Task, Vars};
+use crate::playbook::{Block, Item, Keywords, Need, Play, Role, RoleUse, Task, Transaction, Vars};
 use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
 use std::collections::{BTreeSet, HashSet};
@@ -27,9 +27,29 @@ pub struct Step {
     pub implicit: bool,
     /// Whether it runs when notified.
     pub handler: bool,
+    /// The transaction that stages what it does; where its keyword stands.
+    pub inside: Option<Span>,
+    /// The transaction that it brings to its end.
+    pub commit: Option<Arc<Transaction>>,
 }
 
 impl Step {
+    /// The step that a task of its transaction would be.
+    #[must_use]
+    pub fn calling(&self, call: &Arc<Task>) -> Step {
+        Step {
+            path: self.path.clone(),
+            task: Arc::clone(call),
+            keywords: call.keywords.within(&self.keywords),
+            notify: Vec::new(),
+            params: self.params.clone(),
+            implicit: false,
+            handler: false,
+            inside: None,
+            commit: None,
+        }
+    }
+
     /// The role that it belongs to.
     #[must_use]
     pub fn role(&self) -> Option<&Arc<Role>> {
@@ -86,6 +106,8 @@ pub struct FlowBlock {
     pub always: Vec<Flow>,
     /// Whether the tasks of the body do not wait for each other.
     pub parallel: bool,
+    /// What puts in place what the body has staged.
+    pub commit: Option<Arc<Step>>,
 }
 
 /// Which tasks are wanted.
@@ -181,6 +203,8 @@ pub struct Around {
     pub files: Vec<PathBuf>,
     /// Whether these are handlers.
     pub handler: bool,
+    /// The transaction that they are in; where its keyword stands.
+    pub inside: Option<Span>,
 }
 
 impl Around {
@@ -344,6 +368,8 @@ impl<'a> Flattener<'a> {
             params: Vec::new(),
             implicit: true,
             handler: false,
+            inside: None,
+            commit: None,
         }))
     }
 
@@ -365,10 +391,20 @@ impl<'a> Flattener<'a> {
         inner.keywords = block.keywords.within(&around.keywords);
         self.tags.add(&block.keywords.tags);
         inner.notify.extend(block.notify.iter().cloned());
+        let outer = inner.clone();
+        if let Some(transaction) = &block.transaction {
+            self.may_begin(transaction, around);
+            inner.inside = Some(transaction.span);
+        } else if let Some(span) = around.inside {
+            self.errors.0.extend(staged::keywords(&block.keywords, span));
+        }
         let body = self.items(&block.body, &inner);
+        let inner = outer;
         let rescue = self.items(&block.rescue, &inner.at("rescue"));
         let always = self.items(&block.always, &inner.at("always"));
-        if block.rescue.is_empty() && block.always.is_empty() && !block.parallel {
+        let commit = block.transaction.as_ref().filter(|_| !body.is_empty());
+        let commit = commit.map(|transaction| Arc::new(commit_of(block, transaction, &inner)));
+        if block.rescue.is_empty() && block.always.is_empty() && !block.parallel && commit.is_none() {
             flows.extend(body);
         } else if !(body.is_empty() && always.is_empty()) {
             let block = FlowBlock {
@@ -377,12 +413,27 @@ impl<'a> Flattener<'a> {
                 rescue,
                 always,
                 parallel: block.parallel,
+                commit,
             };
             flows.push(Flow::Block(Arc::new(block)));
         }
     }
 
+    /// Whether a transaction may stand here.
+    fn may_begin(&mut self, transaction: &Transaction, around: &Around) {
+        let text = match around.inside {
+            Some(_) => "a transaction cannot stand in another one: their files are one set, or two that stand behind each other",
+            None if around.handler => "a transaction cannot stand among handlers; what it tells belongs to `reload`",
+            None => return,
+        };
+        let found = Diagnostic::new("unsupported", text).at(transaction.span, "");
+        self.errors.push(found.at_some(around.inside, "the outer one"));
+    }
+
     fn task(&mut self, task: &Arc<Task>, around: &Around, flows: &mut Vec<Flow>) {
+        if let Some(span) = around.inside {
+            self.errors.0.extend(staged::task(task, span));
+        }
         let keywords = task.keywords.within(&around.keywords);
         self.tags.add(&task.keywords.tags);
         if task.short_module().starts_with("include_") && self.loading.tags.any() {
@@ -416,6 +467,8 @@ impl<'a> Flattener<'a> {
                     params: around.params.clone(),
                     implicit: false,
                     handler: around.handler,
+                    inside: around.inside,
+                    commit: None,
                 })));
             }
             _ => {}
@@ -639,6 +692,27 @@ impl<'a> Flattener<'a> {
     }
 }
 
+/// The step that puts in place what a block has staged, whatever the block's own condition says by then.
+fn commit_of(block: &Block, transaction: &Arc<Transaction>, around: &Around) -> Step {
+    let span = transaction.span;
+    let mut task = Task::bare(span, "transaction", transaction.node.clone(), Arc::clone(&transaction.place));
+    task.name = block.name.as_ref().map(|name| Node::str(name.clone(), span));
+    Step {
+        path: format!("{}/commit", around.path),
+        task: Arc::new(task),
+        keywords: Keywords {
+            when: Vec::new(),
+            ..around.keywords.clone()
+        },
+        notify: Vec::new(),
+        params: around.params.clone(),
+        implicit: false,
+        handler: false,
+        inside: None,
+        commit: Some(Arc::clone(transaction)),
+    }
+}
+
 fn text_arg(task: &Task, name: &str) -> String {
     let given = task.args.get(name).and_then(|node| node.as_str().map(str::to_owned));
     let given = given.map(|name| name.trim_end_matches(".yml").trim_end_matches(".yaml").to_owned());
@@ -652,6 +726,7 @@ pub fn steps_of(flows: &[Flow], steps: &mut Vec<Arc<Step>>) {
             Flow::Step(step) => steps.push(Arc::clone(step)),
             Flow::Block(block) => {
                 steps_of(&block.body, steps);
+                steps.extend(block.commit.iter().cloned());
                 steps_of(&block.rescue, steps);
                 steps_of(&block.always, steps);
             }

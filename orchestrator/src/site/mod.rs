@@ -4,6 +4,7 @@ pub mod check;
 pub mod flow;
 pub mod ports;
 pub mod scope;
+mod staged;
 pub mod topology;
 
 pub use flow::{Flow, FlowBlock, Flows, Step, Tags};
@@ -360,6 +361,15 @@ fn from_task(flows: Vec<Flow>, name: &str, reached: &mut bool) -> Vec<Flow> {
                     kept.push(Flow::Step(step));
                 }
             }
+            // A set is staged as a whole.
+            Flow::Block(block) if block.commit.is_some() => {
+                let mut inside = Vec::new();
+                flow::steps_of(&[Flow::Block(Arc::clone(&block))], &mut inside);
+                *reached |= inside.iter().any(|step| step.label() == name);
+                if *reached {
+                    kept.push(Flow::Block(block));
+                }
+            }
             Flow::Block(block) => {
                 let body = from_task(block.body.clone(), name, reached);
                 let rescue = from_task(block.rescue.clone(), name, reached);
@@ -372,6 +382,7 @@ fn from_task(flows: Vec<Flow>, name: &str, reached: &mut bool) -> Vec<Flow> {
                         rescue,
                         always,
                         parallel,
+                        commit: None,
                     })));
                 }
             }

@@ -20,6 +20,7 @@ mod release;
 mod secrets;
 mod selection;
 mod services;
+mod transaction;
 mod transports;
 mod verify;
 mod waits;

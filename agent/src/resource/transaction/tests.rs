@@ -29,6 +29,10 @@ pub(crate) struct Rig {
     pub(crate) fails: Option<&'static str>,
     /// The daemon dies of this text, though starting it succeeds.
     pub(crate) dies: Option<&'static str>,
+    /// Writing this text to a file fails.
+    pub(crate) stuck: Mutex<Option<&'static str>>,
+    /// Whether a port answers to who asks.
+    pub(crate) closed: Mutex<bool>,
     /// The table of ss(8).
     pub(crate) sockets: Mutex<String>,
     pub(crate) installed: bool,
@@ -102,7 +106,11 @@ impl Rig {
         for file in &probe.stage {
             let content = String::from_utf8_lossy(&file.bytes).into_owned();
             if let Some(line) = content.lines().position(|line| line.contains(text)) {
-                let words = format!("/run/okd-play/stage-7/{}:{}: it is bad\n", file.path, line + 1);
+                let at = match file.path.strip_prefix("new/") {
+                    Some(index) => viewed(probe, index),
+                    None => format!("/{}", file.path),
+                };
+                let words = format!("/run/okd-play/stage-7{at}:{}: it is bad\n", line + 1);
                 return Answer {
                     rc: 1,
                     stderr: words.into_bytes(),
@@ -114,8 +122,25 @@ impl Rig {
     }
 }
 
+/// Where a file of a view is.
+fn viewed(probe: &Probe, index: &str) -> String {
+    let list = probe.stage.iter().find(|file| file.path == "list").unwrap();
+    let list = String::from_utf8(list.bytes.clone()).unwrap();
+    let line = list.lines().find(|line| line.split(' ').nth(1) == Some(index)).unwrap();
+    format!("/okd-play-root{}", line.splitn(5, ' ').nth(4).unwrap())
+}
+
 impl System for Rig {
     fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
+        let nodes = self.nodes.lock().unwrap();
+        let folder = nodes.keys().any(|known| known.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/')));
+        if folder && !nodes.contains_key(path.as_str()) {
+            drop(nodes);
+            let rig = Rig::default();
+            rig.make(path, &Make::Directory { mode: 0o755 })?;
+            return rig.stat(path);
+        }
+        drop(nodes);
         Ok(self.nodes.lock().unwrap().get(path.as_str()).map(|node| Meta {
             kind: if node.directory {
                 FileKind::Directory
@@ -159,6 +184,9 @@ impl System for Rig {
         Ok(match probe.argv[0].as_str() {
             "systemctl" => self.systemctl(&probe.argv),
             "ss" => Answer::ok(self.sockets.lock().unwrap().clone()),
+            "id" => Answer::ok("uid=0(root) gid=0(root) groups=0(root)\n"),
+            "getent" => Answer::ok("root:x:0:0::/root:/bin/sh\n"),
+            "timeout" => Answer::status(i32::from(*self.closed.lock().unwrap())),
             "journalctl" => Answer::ok("first words\nlast words\n"),
             _ if probe.stage.is_empty() || !self.installed => Answer::status(Answer::NO_PROGRAM),
             _ => self.checker(probe),
@@ -166,6 +194,10 @@ impl System for Rig {
     }
 
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
+        let stuck = *self.stuck.lock().unwrap();
+        if stuck.is_some_and(|text| String::from_utf8_lossy(&file.bytes) == text) {
+            return Err(SystemError::io("write", &file.path, &"No space left on device"));
+        }
         let node = Node {
             bytes: file.bytes.clone(),
             mode: file.mode.unwrap_or(0o644),
@@ -193,7 +225,10 @@ impl System for Rig {
     }
 
     fn remove(&self, path: &AbsPath, _how: Removal) -> Result<(), SystemError> {
-        self.nodes.lock().unwrap().remove(path.as_str());
+        self.nodes.lock().unwrap().retain(|known, _| {
+            let rest = known.strip_prefix(path.as_str());
+            !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
         Ok(())
     }
 

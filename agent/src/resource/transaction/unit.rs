@@ -6,7 +6,7 @@ use crate::diff::Change;
 use crate::resource::ResourceError;
 use crate::resource::brought;
 use crate::resource::systemd::{self, Manager, control, settle, show};
-use crate::system::{Answer, System};
+use crate::system::{Answer, Probe, System};
 use serde::Serialize;
 
 choice! {
@@ -125,6 +125,13 @@ impl Unit {
         control(&self.name, argv, &after.seen, Manager::System, world)
     }
 
+    /// Adds its last journal lines to a failure.
+    pub(super) fn with_journal(&self, error: ResourceError, world: &dyn System) -> ResourceError {
+        let mut failure = error.failure();
+        failure.journal = journal(&self.name, world);
+        ResourceError::Failed(failure)
+    }
+
     /// Waits until it is up for good.
     ///
     /// # Errors
@@ -132,6 +139,13 @@ impl Unit {
     pub(super) fn settle(&self, world: &dyn System) -> Result<(), ResourceError> {
         settle(&self.name, &self.seen, Manager::System, world)
     }
+}
+
+/// A unit's last journal lines.
+pub(super) fn journal(unit: &str, world: &dyn System) -> Vec<String> {
+    let argv = ["journalctl", "-u", unit, "-n", "20", "--no-pager", "-o", "cat"];
+    let answer = world.probe(&Probe::new(format!("journal:{unit}"), &argv));
+    answer.map_or_else(|_| Vec::new(), |answer| answer.text().lines().map(str::to_owned).collect())
 }
 
 /// What systemd says of the unit that a service watches.
