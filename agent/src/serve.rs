@@ -367,7 +367,7 @@ impl Session {
             return Ok(outcome);
         }
         let again = work
-            .converge(&with_env(Arc::new(Overlay::new(machine)), &task.env), None)?;
+            .converge(&with_env(Arc::new(Overlay::new(machine.clone())), &task.env), None)?;
         verified(outcome, again)
     }
 }

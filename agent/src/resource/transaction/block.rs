@@ -98,7 +98,7 @@ fn paths(changes: &[Recorded], world: &dyn System) -> Result<BTreeSet<AbsPath>, 
                 below(path, world, &mut paths)?;
                 paths.insert(path.clone());
             }
-            Recorded::Act(..) | Recorded::Unforeseen(_) => {}
+            Recorded::Act(..) | Recorded::Unforeseen(_) | Recorded::Doubtful(..) => {}
         }
     }
     Ok(paths)

@@ -38,6 +38,8 @@ impl Run {
             expect: None,
             env: Vec::new(),
             verify: true,
+            touches: Vec::new(),
+            note: crate::wire::Note::default(),
             within: Some(self.first),
         }
     }
