@@ -196,11 +196,11 @@ impl Runner<'_, '_> {
             return number;
         };
         let note = match deed {
-            Deed::Api(_) => Note::default(),
+            Deed::Api(_) | Deed::Commit(_) => Note::default(),
             Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
-        let (deed, reach) = (deed.clone(), Arc::clone(reach));
+        let reach = Arc::clone(reach);
         let (env, touches) = (item.env.clone(), item.touches.clone());
         let within = self.within(id);
         let machine = reach.address().host;
@@ -221,7 +221,7 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                match *deed {
+                match deed {
                     Deed::Machine(kind) => {
                         let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, within };
                         self.channels.links.send(&reach, task);

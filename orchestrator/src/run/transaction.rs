@@ -69,7 +69,7 @@ impl Runner<'_, '_> {
         }
         let mut prepared = prepared?;
         for Item { work, .. } in &mut prepared.items {
-            if let ItemWork::Send(deed, _) = work
+            if let ItemWork::Send(deed, _, _) = work
                 && let Deed::Commit(commit) = deed.as_mut()
             {
                 commit.unsure = known.and_then(|known| known.unsure.clone()).or(body.unsure.take());
@@ -212,7 +212,7 @@ pub(super) fn work(
         unsure: None,
         bracket: Bracket::default(),
     };
-    Ok(ItemWork::Send(Box::new(Deed::Commit(Box::new(deed))), context.environment(scope)?))
+    Ok(ItemWork::Send(Box::new(Deed::Commit(Box::new(deed))), context.environment(scope)?, Vec::new()))
 }
 
 fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<Kind>, Stop> {
@@ -229,12 +229,12 @@ fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<
             ..scoped.clone()
         };
         match context.item(&scoped)? {
-            ItemWork::Send(deed, _) => match *deed {
+            ItemWork::Send(deed, _, _) => match *deed {
                 Deed::Machine(kind) => kinds.push(kind),
                 _ => return Err(Diagnostic::new("unsupported", "this does not act on the host").at(call.module_span, "").into()),
             },
             ItemWork::Skip(_) | ItemWork::Local(_) => {}
-            ItemWork::Unknown(reason) => return Err(Stop::Unknown(reason)),
+            ItemWork::Unknown(reason, _) => return Err(Stop::Unknown(reason)),
             ItemWork::Fail(failure) => {
                 let found = Diagnostic::new("failed", failure.result.get("msg").map_or(failure.message.clone(), Value::to_string));
                 return Err(found.at(call.span, "").into());
