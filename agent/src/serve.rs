@@ -4,10 +4,12 @@ use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
+use crate::system::guard::{self, Guarded, Post, Risk};
 use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
+use crate::value::Value;
 use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -78,6 +80,11 @@ pub trait Work: Serialize {
 
     /// See [`crate::resource::Resource::veil`].
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>);
+
+    /// See [`crate::resource::Resource::risks`].
+    fn risks(&self) -> Vec<Risk> {
+        Vec::new()
+    }
 }
 
 impl Work for Kind {
@@ -88,6 +95,10 @@ impl Work for Kind {
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
         Kind::veil(self, as_read);
     }
+
+    fn risks(&self) -> Vec<Risk> {
+        Kind::risks(self)
+    }
 }
 
 /// The worlds of a session: the machine, and its prediction for plans.
@@ -95,6 +106,7 @@ pub struct Session {
     witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
+    post: Arc<Post>,
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
@@ -113,6 +125,7 @@ impl Session {
             witness,
             veil,
             plan,
+            post: Arc::default(),
             failed: HashSet::new(),
             stop,
             unfit: None,
@@ -135,6 +148,7 @@ impl Session {
             Request::Assume(changes) => {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
+            Request::Guard(script) => self.post.learn(script),
             Request::Stop => self.stop.set(),
             Request::Task(task) => return Some(self.step(*task)),
         }
@@ -190,9 +204,20 @@ impl Session {
         }
     }
 
+    /// A world as the step sees it, under guard where that was asked for.
+    fn guarded<K: Work>(&self, task: &Task<K>, under: Arc<dyn System>) -> (Arc<dyn System>, Option<Arc<Guarded>>) {
+        let Some(guard) = task.guard.clone() else {
+            return (under, None);
+        };
+        let guarded = Arc::new(Guarded::new(under, self.post.clone(), guard, task.kind.risks()));
+        (guarded.clone(), Some(guarded))
+    }
+
     fn plan<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
         self.witness.watch(true);
-        let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
+        let (world, guarded) = self.guarded(task, self.plan.clone());
+        let end = task.kind.converge(&with_env(world, &task.env), task.expect);
+        let end = told(end, guarded.as_deref());
         self.witness.watch(false);
         match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
@@ -204,12 +229,13 @@ impl Session {
     }
 
     fn apply<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
+        let (machine, guarded) = self.guarded(task, self.veil.clone());
         let world = Watchful {
-            under: with_env(self.veil.clone(), &task.env),
+            under: with_env(machine, &task.env),
             witness: self.witness.clone(),
             moved: Mutex::default(),
         };
-        let outcome = task.kind.converge(&world, task.expect)?;
+        let outcome = told(task.kind.converge(&world, task.expect), guarded.as_deref())?;
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
@@ -217,6 +243,31 @@ impl Session {
             .kind
             .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), &task.env), None)?;
         verified(outcome, again)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.post.leave(self.veil.as_ref());
+    }
+}
+
+/// An end that also says how the step was guarded.
+fn told(end: Result<Outcome, Box<Failure>>, guarded: Option<&Guarded>) -> Result<Outcome, Box<Failure>> {
+    let Some((state, sentence)) = guarded.and_then(Guarded::told) else {
+        return end;
+    };
+    let (key, state) = (guard::KEY.to_owned(), Value::Map(state));
+    match end {
+        Ok(mut outcome) => {
+            outcome.result.insert(key, state);
+            outcome.notes.push(sentence);
+            Ok(outcome)
+        }
+        Err(mut failure) => {
+            failure.result.insert(key, state);
+            Err(failure)
+        }
     }
 }
 
@@ -445,6 +496,7 @@ mod tests {
                 expect: None,
                 env: Vec::new(),
                 verify,
+                guard: None,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -479,6 +531,7 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            guard: None,
         }))
     }
 

@@ -4,6 +4,7 @@
 
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
+use crate::system::guard::Guard;
 use crate::system::overlay::Recorded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub enum Request {
     /// at a file that somebody has changed since touches nothing. What is planned from now on is planned on the machine as
     /// it is.
     Recall,
+    /// The script of lock-out guards, before the first step that may need one.
+    Guard(String),
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,
 }
@@ -53,6 +56,8 @@ pub struct Task<K = Kind> {
     pub env: Vec<(String, String)>,
     /// Inspect again after applying, and fail when something still differs.
     pub verify: bool,
+    /// How it is guarded where it may lock the orchestrator out.
+    pub guard: Option<Guard>,
 }
 
 /// In which world a step acts.

@@ -516,6 +516,7 @@ impl Trial<'_> {
             expect: None,
             env: Vec::new(),
             verify: false,
+            guard: None,
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {
