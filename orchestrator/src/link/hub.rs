@@ -2,6 +2,7 @@
 
 use super::agent::{self, Agent, AgentError};
 use super::binary;
+use super::guard::{self, Question};
 use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
@@ -12,6 +13,7 @@ use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::resource::Failure;
 use okd_agent::serve::Session;
+use okd_agent::system::guard::SCRIPT;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
 use okd_agent::system::local::Local;
@@ -37,7 +39,7 @@ pub struct Hub {
 type Connecting = Arc<OnceCell<Result<Connection, ConnectError>>>;
 
 struct Shared {
-    connector: Connector,
+    connector: Arc<Connector>,
     transport: Transport,
     keeper: Arc<Keeper>,
     events: UnboundedSender<LinkEvent>,
@@ -64,6 +66,8 @@ struct Open {
     secrets: HashSet<String>,
     /// Whether it is one of a host that is not there.
     assumed: Arc<AtomicBool>,
+    /// Whether it has the script of lock-out guards.
+    guards: bool,
 }
 
 impl Hub {
@@ -84,7 +88,7 @@ impl Hub {
             });
         });
         let shared = Shared {
-            connector,
+            connector: Arc::new(connector),
             transport,
             keeper,
             events,
@@ -142,6 +146,9 @@ impl Hub {
             }
         }
         open.tell(&shared.keeper, task);
+        if !plan && task.guard.is_some() && !std::mem::replace(&mut open.guards, true) {
+            let _ = open.requests.send(Job::Say(Request::Guard(SCRIPT.to_owned())));
+        }
         open
     }
 
@@ -168,6 +175,7 @@ impl Hub {
                 assumed,
                 told: 0,
                 secrets: HashSet::new(),
+                guards: false,
             }
         })
     }
@@ -208,6 +216,15 @@ impl Links for Hub {
 
     fn call(&mut self, reach: &Arc<Reach>, errand: Errand) {
         self.desk.call(&reach.address(), errand);
+    }
+
+    fn confirm(&mut self, reach: &Arc<Reach>, question: Question) {
+        let (shared, reach) = (Arc::clone(&self.shared), Arc::clone(reach));
+        tokio::spawn(async move {
+            let verdict = guard::ask(&shared.connector, &reach, &question).await;
+            let ticket = question.ticket;
+            let _ = shared.events.send(LinkEvent::Guarded { ticket, verdict });
+        });
     }
 
     fn recall(&mut self, host: &str) {

@@ -1,5 +1,6 @@
 //! What the runner asks of links, and what they answer: steps go in, replies come out, for every way to reach a machine.
 
+use super::guard::{Policy, Question, Verdict};
 use super::target::Target;
 use crate::control::desk::Errand;
 use crate::media::MediaKind;
@@ -23,6 +24,8 @@ pub struct Reach {
     pub become_password: Option<Secret>,
     /// In a plan: what the host is taken for while it cannot be reached, one of [`Blank::kinds`].
     pub expected: Option<String>,
+    /// How steps are guarded that may lock okd-play out; `None`: not at all.
+    pub guard: Option<Policy>,
 }
 
 /// By what a host is reached.
@@ -91,6 +94,13 @@ pub enum LinkEvent {
         /// How long at most.
         limit: Duration,
     },
+    /// What has become of a guarded change.
+    Guarded {
+        /// The question's ticket.
+        ticket: u64,
+        /// What.
+        verdict: Verdict,
+    },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {
         /// The host.
@@ -134,6 +144,9 @@ pub trait Links: Send {
 
     /// Hands a step of the other world to the thread that works on the host's. The reply comes as a [`LinkEvent`].
     fn call(&mut self, reach: &Arc<Reach>, errand: Errand);
+
+    /// Has a new connection to the host confirm a guarded change. What became of it comes as [`LinkEvent::Guarded`].
+    fn confirm(&mut self, reach: &Arc<Reach>, question: Question);
 
     /// Tells a host's sessions that the plan is at its end; see [`okd_agent::wire::Request::Recall`].
     fn recall(&mut self, host: &str);

@@ -6,6 +6,7 @@ pub mod deed;
 mod finish;
 pub mod foresee;
 mod grow;
+mod guard;
 mod local;
 pub mod origin;
 mod prepare;
@@ -121,6 +122,7 @@ pub async fn pass(
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
         recalled: HashSet::new(),
+        guards: guard::Guards::default(),
         outcome: Outcome::default(),
     };
     Ok(runner.run().await)
@@ -176,6 +178,8 @@ struct Live {
     timeout: Option<Duration>,
     /// Between the items of a loop.
     pause: Duration,
+    /// Items whose guard is or may be set up and has not been confirmed, and whether their answer was lost.
+    guarded: Vec<(usize, bool)>,
 }
 
 struct LiveItem {
@@ -307,6 +311,7 @@ struct Runner<'a, 'c> {
     unsure: HashSet<String>,
     /// Machines that were looked at again since the plan, before anything was applied there for an unsure host.
     recalled: HashSet<String>,
+    guards: guard::Guards,
     outcome: Outcome,
 }
 
@@ -322,7 +327,8 @@ impl Runner<'_, '_> {
             if self.graph.ready.unsettled() == 0 && !self.cancelled() && self.next_play() {
                 continue;
             }
-            if self.graph.ready.unsettled() == 0 || (self.cancelled() && self.requests.is_empty()) {
+            if self.graph.ready.unsettled() == 0 || (self.cancelled() && self.requests.is_empty() && !self.guards.wait())
+            {
                 break;
             }
             if !self.wait().await {
@@ -595,6 +601,7 @@ impl Runner<'_, '_> {
             waiting,
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
+            guarded: Vec::new(),
             items: Vec::new(),
             context,
         };
@@ -743,6 +750,7 @@ impl Runner<'_, '_> {
                     });
                 }
             }
+            LinkEvent::Guarded { ticket, verdict } => self.judged_by_guard(ticket, &verdict),
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
@@ -779,6 +787,8 @@ impl Runner<'_, '_> {
             if blocked {
                 self.reply(node, index, wire::Reply::Held);
             } else {
+                let may = self.live.get(&node).is_some_and(|live| self.may_guard(live, index));
+                self.live.get_mut(&node).filter(|_| may).into_iter().for_each(|live| live.guarded.push((index, true)));
                 let failure = Failure {
                     message: reason.to_owned(),
                     lost: unreachable,
@@ -810,6 +820,7 @@ impl Runner<'_, '_> {
         {
             finish::absent(&mut end, &reach.host);
         }
+        Self::note_guard(&mut live, index, &end);
         live.open -= 1;
         let again = finish::again(&live, index, &end, self.pass);
         match again {
@@ -823,8 +834,18 @@ impl Runner<'_, '_> {
             Some(false) => live.items[index].end = Some(finish::gave_up(end, live.attempt)),
             None => live.items[index].end = Some(finish::tried(end, &live)),
         }
+        let open = live.open;
+        self.live.insert(id, live);
+        if open == 0 && !self.confirm(id) {
+            self.proceed(id);
+        }
+    }
+
+    /// All that was asked for of a step has ended, and nothing waits to be confirmed.
+    fn proceed(&mut self, id: NodeId) {
+        let Some(mut live) = self.live.remove(&id) else { return };
         match live.open {
-            0 if again == Some(true) || live.trying() => {
+            0 if live.trying() => {
                 live.attempt += 1;
                 self.wait_again(id, &live);
             }

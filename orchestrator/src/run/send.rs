@@ -69,7 +69,8 @@ impl Runner<'_, '_> {
             && !live.in_turn()
             && task.failed_when.is_none()
             && effects.is_empty()
-            && live.items.iter().all(|item| item.reach.is_none());
+            && live.items.iter().all(|item| item.reach.is_none())
+            && !(0..live.items.len()).any(|index| live.items[index].end.is_none() && self.may_guard(&live, index));
         if !live.ignore {
             live.barrier.extend(&ids);
         }
@@ -186,6 +187,10 @@ impl Runner<'_, '_> {
                 match Deed::clone(deed) {
                     Deed::Machine(kind) => {
                         let env = item.env.clone();
+                        let guard = reach.guard.map(|policy| match pass {
+                            wire::Pass::Plan => policy.guard(""),
+                            wire::Pass::Apply => policy.guard(self.guards.id(&reach.host)),
+                        });
                         self.channels.links.send(
                             reach,
                             Task {
@@ -196,6 +201,7 @@ impl Runner<'_, '_> {
                                 expect,
                                 env,
                                 verify,
+                                guard,
                             },
                         );
                     }
@@ -209,6 +215,7 @@ impl Runner<'_, '_> {
                             expect,
                             env: item.env.clone(),
                             verify,
+                            guard: None,
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(

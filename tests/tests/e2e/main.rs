@@ -5,6 +5,7 @@ mod agent;
 mod arrives;
 mod cut;
 mod faults;
+mod guard;
 mod guests;
 mod hook;
 mod installer;
