@@ -9,7 +9,6 @@ use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
-use crate::value::Value;
 use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -253,22 +252,19 @@ impl Drop for Session {
 }
 
 /// An end that also says how the step was guarded.
-fn told(end: Result<Outcome, Box<Failure>>, guarded: Option<&Guarded>) -> Result<Outcome, Box<Failure>> {
+fn told(mut end: Result<Outcome, Box<Failure>>, guarded: Option<&Guarded>) -> Result<Outcome, Box<Failure>> {
     let Some((state, sentence)) = guarded.and_then(Guarded::told) else {
         return end;
     };
-    let (key, state) = (guard::KEY.to_owned(), Value::Map(state));
-    match end {
-        Ok(mut outcome) => {
-            outcome.result.insert(key, state);
+    let result = match &mut end {
+        Ok(outcome) => {
             outcome.notes.push(sentence);
-            Ok(outcome)
+            &mut outcome.result
         }
-        Err(mut failure) => {
-            failure.result.insert(key, state);
-            Err(failure)
-        }
-    }
+        Err(failure) => &mut failure.result,
+    };
+    result.insert(guard::KEY.to_owned(), state);
+    end
 }
 
 /// Whether what failed in a plan may go well once a command has run of which nobody knows what it does: something is

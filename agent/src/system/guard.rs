@@ -6,9 +6,8 @@
 
 use super::{Action, Alter, Answer, Effect, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
 use crate::path::AbsPath;
-use crate::value::{Map, Value, map};
+use crate::value::{Value, map};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The script; the orchestrator sends it to a session before the first step that may need it.
@@ -45,121 +44,91 @@ pub enum Risk {
     Device(String),
 }
 
-/// A way into a machine: what is kept and put back together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Area {
-    /// Keys, sudo and PAM: what is read at each login.
-    Login,
-    /// sshd(8): what is read when it starts.
-    Ssh,
-    Firewall,
-    Network,
+/// Ways into a machine, each kept and put back as a whole, as bits of a number. `login` is what is read at each login: keys,
+/// sudo and PAM; `ssh` what sshd(8) reads when it starts.
+const AREAS: [&str; 4] = ["login", "ssh", "firewall", "network"];
+const LOGIN: u8 = 1;
+const FIREWALL: u8 = 4;
+const NETWORK: u8 = 8;
+const ALL: u8 = 15;
+
+/// How paths of each area begin.
+const PATHS: [&str; 4] = [
+    "/etc/sudoers /etc/pam.d/ /etc/hosts.allow /etc/hosts.deny",
+    "/etc/ssh/",
+    "/etc/firewalld/ /etc/nftables /etc/sysconfig/nftables /etc/iptables /etc/sysconfig/iptables /etc/sysconfig/ip6tables /etc/ufw/",
+    "/etc/NetworkManager/ /etc/systemd/network/ /etc/network/ /etc/netplan/ /etc/sysconfig/network",
+];
+
+/// Units of each area, without their kind.
+const UNITS: [&str; 4] = [
+    "",
+    "ssh sshd",
+    "firewalld nftables iptables ip6tables netfilter-persistent ufw",
+    "NetworkManager systemd-networkd networking network",
+];
+
+/// What systemctl(1) does to a unit that can be felt at once.
+const VERBS: &str = "start stop restart reload try-restart reload-or-restart try-reload-or-restart kill mask --now";
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.split(' ').filter(|name| !name.is_empty())
 }
 
-impl Area {
-    fn word(self) -> &'static str {
-        match self {
-            Area::Login => "login",
-            Area::Ssh => "ssh",
-            Area::Firewall => "firewall",
-            Area::Network => "network",
+/// The areas one of whose names fits.
+fn areas(lists: &[&'static str; 4], fits: &dyn Fn(&'static str) -> bool) -> u8 {
+    let own = lists.iter().enumerate().filter(|(_, list)| names(list).any(fits));
+    own.map(|(at, _)| 1 << at).sum()
+}
+
+/// The words of areas.
+fn words(areas: u8) -> impl Iterator<Item = &'static str> {
+    AREAS.into_iter().enumerate().filter(move |(at, _)| areas >> at & 1 == 1).map(|(_, word)| word)
+}
+
+fn of_unit(unit: &str) -> u8 {
+    let name = unit.split(['.', '@']).next().unwrap_or_default();
+    areas(&UNITS, &|known| known == name)
+}
+
+/// The areas of a file.
+fn of_path(path: &str) -> u8 {
+    let dropped = path.strip_prefix("/etc/systemd/system/").and_then(|rest| rest.split_once(".d/"));
+    let keys = path.ends_with("/.ssh") || path.contains("/.ssh/");
+    areas(&PATHS, &|begin| path.starts_with(begin))
+        | dropped.map_or(0, |(unit, _)| of_unit(unit))
+        | if keys { LOGIN } else { 0 }
+}
+
+/// The areas of a command that says by its words what it does.
+fn of_command(argv: &[String]) -> u8 {
+    let program = argv.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program));
+    match program {
+        "systemctl" if argv.iter().any(|word| names(VERBS).any(|verb| verb == word)) => {
+            argv.iter().fold(0, |all, word| all | of_unit(word))
         }
-    }
-
-    /// That of a file.
-    fn of_path(path: &str) -> Option<Area> {
-        let unit = path.strip_prefix("/etc/systemd/system/").and_then(|rest| rest.split_once(".d/"));
-        let known = PATHS.iter().find(|(begin, _)| path.starts_with(begin));
-        known.map(|(_, area)| *area).or_else(|| Area::of_unit(unit?.0)).or_else(|| {
-            let keys = path.ends_with("/.ssh") || path.contains("/.ssh/");
-            keys.then_some(Area::Login)
-        })
-    }
-
-    fn of_unit(unit: &str) -> Option<Area> {
-        let name = unit.strip_suffix(".service").or_else(|| unit.strip_suffix(".socket")).unwrap_or(unit);
-        UNITS.iter().find(|(known, _)| *known == name).map(|(_, area)| *area)
-    }
-
-    /// That of a command which declares itself by its words.
-    fn of_command(argv: &[String]) -> Option<Area> {
-        let (program, words) = argv.split_first()?;
-        match program.rsplit('/').next()? {
-            "systemctl" if words.iter().any(|word| VERBS.contains(&word.as_str())) => {
-                words.iter().find_map(|word| Area::of_unit(word))
-            }
-            "sysctl" if parameters(words).next().is_some() => Some(Area::Network),
-            _ => None,
-        }
+        "sysctl" if parameters(argv).next().is_some() => NETWORK,
+        _ => 0,
     }
 }
 
 /// Parameters of the network that a command sets.
-fn parameters(words: &[String]) -> impl Iterator<Item = &str> {
-    let names = words.iter().filter_map(|word| word.split_once('='));
-    names.map(|(name, _)| name.trim()).filter(|name| name.starts_with("net."))
+fn parameters(argv: &[String]) -> impl Iterator<Item = &str> {
+    let names = argv.iter().filter_map(|word| word.split_once('='));
+    names.map(|(name, _)| name).filter(|name| name.starts_with("net."))
 }
-
-const PATHS: &[(&str, Area)] = &[
-    ("/etc/ssh/", Area::Ssh),
-    ("/etc/sudoers", Area::Login),
-    ("/etc/pam.d/", Area::Login),
-    ("/etc/hosts.allow", Area::Login),
-    ("/etc/hosts.deny", Area::Login),
-    ("/etc/firewalld/", Area::Firewall),
-    ("/etc/nftables", Area::Firewall),
-    ("/etc/sysconfig/nftables", Area::Firewall),
-    ("/etc/iptables", Area::Firewall),
-    ("/etc/sysconfig/iptables", Area::Firewall),
-    ("/etc/ufw/", Area::Firewall),
-    ("/etc/NetworkManager/", Area::Network),
-    ("/etc/systemd/network/", Area::Network),
-    ("/etc/network/", Area::Network),
-    ("/etc/netplan/", Area::Network),
-    ("/etc/sysconfig/network", Area::Network),
-];
-
-const UNITS: &[(&str, Area)] = &[
-    ("ssh", Area::Ssh),
-    ("sshd", Area::Ssh),
-    ("firewalld", Area::Firewall),
-    ("nftables", Area::Firewall),
-    ("iptables", Area::Firewall),
-    ("ip6tables", Area::Firewall),
-    ("netfilter-persistent", Area::Firewall),
-    ("ufw", Area::Firewall),
-    ("NetworkManager", Area::Network),
-    ("systemd-networkd", Area::Network),
-    ("networking", Area::Network),
-    ("network", Area::Network),
-];
-
-/// What systemctl(1) does to a unit that can be felt at once.
-const VERBS: &[&str] = &[
-    "start",
-    "stop",
-    "restart",
-    "reload",
-    "try-restart",
-    "reload-or-restart",
-    "try-reload-or-restart",
-    "kill",
-    "mask",
-    "--now",
-];
 
 /// Whether a text names anything that is guarded; it may also say so without meaning it.
 #[must_use]
 pub fn mentions(text: &str) -> bool {
-    let paths = PATHS.iter().map(|(path, _)| *path).chain(["/.ssh", "net."]);
-    let units = UNITS.iter().map(|(unit, _)| *unit);
-    paths.chain(units).any(|word| text.contains(word))
+    let known = PATHS.into_iter().chain(UNITS).flat_map(names);
+    known.chain(["/.ssh", "net."]).any(|word| text.contains(word))
 }
 
 /// A session's part in the guards of its machine.
 #[derive(Default)]
 pub struct Post {
-    script: Mutex<Option<String>>,
+    script: Mutex<String>,
     /// The folder of the guard that this session has begun.
     begun: Mutex<Option<AbsPath>>,
 }
@@ -167,13 +136,13 @@ pub struct Post {
 impl Post {
     /// Takes [`SCRIPT`].
     pub fn learn(&self, script: String) {
-        *lock(&self.script) = Some(script);
+        *lock(&self.script) = script;
     }
 
     /// The session is over: what is confirmed need not be kept any longer.
     pub fn leave(&self, machine: &dyn System) {
         if let Some(folder) = lock(&self.begun).take() {
-            drop(machine.act(&script(&folder, &["end"])));
+            drop(machine.act(&script(&folder, "end")));
         }
     }
 }
@@ -183,16 +152,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A command to the script in a guard's folder.
-fn script(folder: &AbsPath, words: &[&str]) -> Action {
-    let guard = folder.join("guard").to_string();
-    let mut action = Action::new(&["/bin/sh", &guard], Effect::none());
-    action.argv.extend(words.iter().map(|word| (*word).to_owned()));
+fn script(folder: &AbsPath, verb: &str) -> Action {
+    let mut action = Action::new(&["/bin/sh", folder.join("guard").as_str(), verb], Effect::none());
     action.timeout = Some(120);
     action
 }
 
 /// Puts the script where it belongs, and becomes it.
-const BEGIN: &str = r#"(umask 022; mkdir -p "${1%/*}") && umask 077 && mkdir -p "$1" && cat >"$1/.guard" && mv -f "$1/.guard" "$1/guard" || exit 4
+const BEGIN: &str = r#"(umask 022; mkdir -p "${1%/*}") && umask 077 && mkdir -p "$1" && cat >"$1/.guard" && [ -s "$1/.guard" ] && mv -f "$1/.guard" "$1/guard" || exit 4
 d=$1; shift; exec /bin/sh "$d/guard" "$@""#;
 
 /// Whether a machine can have a guard; says why not.
@@ -211,7 +178,7 @@ pub struct Guarded {
 
 #[derive(Default)]
 struct Armed {
-    areas: BTreeSet<Area>,
+    areas: u8,
     /// Why there is no guard though there should be one.
     off: Option<String>,
 }
@@ -225,30 +192,31 @@ impl Guarded {
 
     /// How the step was or would be guarded, as its result says it, and in a sentence; `None` where there was no need.
     #[must_use]
-    pub fn told(&self) -> Option<(Map, String)> {
+    pub fn told(&self) -> Option<(Value, String)> {
         let armed = lock(&self.armed);
-        let seconds = self.guard.seconds;
         let predicted = self.under.predicted();
         let off = match &armed.off {
-            None if armed.areas.is_empty() => return None,
+            None if armed.areas == 0 => return None,
             None if predicted => self.cannot().ok().flatten(),
             off => off.clone(),
         };
-        Some(match off {
+        let seconds = self.guard.seconds;
+        let (state, name, value, sentence) = match off {
             Some(reason) => {
-                let sentence = if self.guard.required {
-                    format!("cannot be guarded, and will be refused: {reason}")
-                } else {
-                    format!("not guarded: {reason}; nobody puts it back if it locks okd-play out")
+                let end = match self.guard.required {
+                    true => "it will be refused",
+                    false => "nobody puts it back if it locks okd-play out",
                 };
-                (map([("state", "off".into()), ("reason", reason.into())]), sentence)
+                let sentence = format!("not guarded: {reason}; {end}");
+                ("off", "reason", reason.into(), sentence)
             }
             None => {
                 let state = if predicted { "planned" } else { "armed" };
                 let sentence = format!("guarded: put back after {seconds} s unless a new connection confirms");
-                (map([("state", state.into()), ("seconds", Value::Int(seconds.into()))]), sentence)
+                (state, "seconds", Value::Int(seconds.into()), sentence)
             }
-        })
+        };
+        Some((Value::Map(map([("state", state.into()), (name, value)])), sentence))
     }
 
     fn cannot(&self) -> Result<Option<String>, SystemError> {
@@ -260,95 +228,83 @@ impl Guarded {
         AbsPath::new(&format!("{FOLDER}/{}", self.guard.id)).map_err(SystemError::Guard)
     }
 
-    /// Sets the guard up for what is about to be changed, where that needs one; `None` where nothing does.
-    fn arm(&self, area: Option<Area>) -> Result<Option<Area>, SystemError> {
-        let wanted = self.areas(area);
+    /// Sets the guard up for what is about to be changed, where that needs one; whether one stands.
+    fn arm(&self, own: u8) -> Result<bool, SystemError> {
+        let wanted = self.risks.iter().fold(own, |all, risk| {
+            all | match risk {
+                Risk::Firewall => FIREWALL,
+                Risk::Device(_) => NETWORK,
+            }
+        });
+        let wanted = if self.guard.always { ALL } else { wanted };
         let mut armed = lock(&self.armed);
-        if armed.off.is_some() {
-            return Ok(None);
-        }
-        let new: Vec<Area> = wanted.difference(&armed.areas).copied().collect();
-        if !new.is_empty() && !self.under.predicted() {
-            let script = lock(&self.post.script).clone();
-            let cannot = self.cannot()?.or_else(|| script.is_none().then(|| "it was not sent there".to_owned()));
-            match (cannot, script) {
-                (None, Some(script)) => self.begin(script, &new)?,
-                (Some(reason), _) if self.guard.required => {
+        let new = wanted & !armed.areas;
+        if new != 0 && armed.off.is_none() && !self.under.predicted() {
+            armed.off = self.cannot()?;
+            match &armed.off {
+                Some(reason) if self.guard.required => {
                     return Err(SystemError::Guard(format!("this step cannot be guarded: {reason}; nothing was touched")));
                 }
-                (reason, _) => {
-                    armed.off = reason;
-                    return Ok(None);
-                }
+                Some(_) => {}
+                None => self.begin(new)?,
             }
         }
-        armed.areas.extend(new);
-        if self.under.predicted() { Ok(None) } else { Ok(armed.areas.first().copied()) }
+        armed.areas |= new;
+        Ok(armed.areas != 0 && armed.off.is_none() && !self.under.predicted())
     }
 
-    fn areas(&self, area: Option<Area>) -> BTreeSet<Area> {
-        let mut areas: BTreeSet<Area> = area.into_iter().collect();
-        areas.extend(self.risks.iter().map(|risk| match risk {
-            Risk::Firewall => Area::Firewall,
-            Risk::Device(_) => Area::Network,
-        }));
-        if self.guard.always {
-            areas.extend([Area::Login, Area::Ssh, Area::Firewall, Area::Network]);
-        }
-        areas
-    }
-
-    fn begin(&self, text: String, areas: &[Area]) -> Result<(), SystemError> {
+    fn begin(&self, areas: u8) -> Result<(), SystemError> {
         let folder = self.folder()?;
-        let seconds = self.guard.seconds.to_string();
-        let mut words = vec!["arm", seconds.as_str()];
-        words.extend(areas.iter().map(|area| area.word()));
-        let mut begun = lock(&self.post.begun);
-        let action = if begun.as_ref() == Some(&folder) {
-            script(&folder, &words)
-        } else {
-            let mut action = Action::new(&["/bin/sh", "-c", BEGIN, "sh", folder.as_str()], Effect::none());
-            action.argv.extend(words.iter().map(|word| (*word).to_owned()));
-            action.timeout = Some(120);
-            action.stdin = text.into_bytes();
-            action
-        };
-        self.obey(&action, "its guard cannot be set up")?;
-        *begun = Some(folder);
-        drop(begun);
+        let mut action = script(&folder, "arm");
+        action.argv.push(self.guard.seconds.to_string());
+        action.argv.extend(words(areas).map(str::to_owned));
+        {
+            let mut begun = lock(&self.post.begun);
+            if begun.as_ref() != Some(&folder) {
+                action.argv.splice(1..2, ["-c", BEGIN, "sh", folder.as_str()].map(str::to_owned));
+                action.stdin = lock(&self.post.script).clone().into_bytes();
+            }
+            self.obey(&action)?;
+            *begun = Some(folder);
+        }
         for risk in &self.risks {
             if let Risk::Device(name) = risk {
-                self.keep("device", Area::Network, name)?;
+                self.keep("device", NETWORK, name)?;
             }
         }
         Ok(())
     }
 
-    fn obey(&self, action: &Action, what: &str) -> Result<(), SystemError> {
+    fn obey(&self, action: &Action) -> Result<(), SystemError> {
         let answer = self.under.act(action)?;
         match answer.rc {
             0 => Ok(()),
             GONE => Err(put_back()),
             _ => {
-                let words = answer.text() + &answer.error_text();
-                let words = words.trim().lines().last().unwrap_or_default();
-                Err(SystemError::Guard(format!("{what}: {words}; nothing was touched, `okd_guard: false` goes on without")))
+                let said = answer.text() + &answer.error_text();
+                let said = said.trim();
+                Err(SystemError::Guard(format!(
+                    "the lock-out guard cannot be set up: {said}; nothing was touched, `okd_guard: false` goes on without"
+                )))
             }
         }
     }
 
-    fn keep(&self, how: &str, area: Area, what: &str) -> Result<(), SystemError> {
-        let action = script(&self.folder()?, &["keep", how, area.word(), what]);
-        self.obey(&action, &format!("what {what} is now cannot be kept"))
+    fn keep(&self, how: &str, area: u8, what: &str) -> Result<(), SystemError> {
+        let mut action = script(&self.folder()?, "keep");
+        let area = words(area).next().unwrap_or_default();
+        action.argv.extend([how, area, what].map(str::to_owned));
+        self.obey(&action)
     }
 
     /// Keeps what is at a path before it is changed.
     fn before(&self, path: &AbsPath, how: &str) -> Result<(), SystemError> {
-        let own = Area::of_path(path.as_str());
-        match self.arm(own)? {
-            Some(area) => self.keep(how, own.unwrap_or(area), path.as_str()),
-            None => Ok(()),
+        let own = of_path(path.as_str());
+        if self.arm(own)? {
+            let area = if own == 0 { lock(&self.armed).areas } else { own };
+            self.keep(how, area, path.as_str())?;
         }
+        Ok(())
     }
 }
 
@@ -398,16 +354,19 @@ impl System for Guarded {
     }
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
-        if self.arm(Area::of_command(&action.argv))?.is_none() {
+        let own = of_command(&action.argv);
+        if !self.arm(own)? {
             return self.under.act(action);
         }
-        for name in parameters(&action.argv) {
-            self.keep("sysctl", Area::Network, name)?;
+        if own & NETWORK != 0 {
+            for name in parameters(&action.argv) {
+                self.keep("sysctl", NETWORK, name)?;
+            }
         }
-        let areas: Vec<&str> = lock(&self.armed).areas.iter().map(|area| area.word()).collect();
-        let mut words = script(&self.folder()?, &["during", &areas.join(" ")]).argv;
-        words.extend_from_slice(&action.argv);
-        let answer = self.under.act(&Action { argv: words, ..action.clone() }).map_err(|error| as_asked(error, action))?;
+        let mut argv = script(&self.folder()?, "during").argv;
+        argv.push(words(lock(&self.armed).areas).collect::<Vec<_>>().join(" "));
+        argv.extend_from_slice(&action.argv);
+        let answer = self.under.act(&Action { argv, ..action.clone() }).map_err(|error| as_asked(error, action))?;
         let gone = answer.rc == GONE && answer.error_text().contains("okd-play-guard: ");
         if gone { Err(put_back()) } else { Ok(answer) }
     }
@@ -430,3 +389,6 @@ fn as_asked(error: SystemError, action: &Action) -> SystemError {
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;

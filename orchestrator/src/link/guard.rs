@@ -23,6 +23,8 @@ const HELD: Duration = Duration::from_secs(180);
 /// A further connection is tried so long after one that has not answered, and so soon after one that failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
+/// Nobody is told of a shorter wait.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// How the steps of a host are guarded: what `okd_guard` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +145,20 @@ enum Said {
 
 const MARK: &str = "okd-play-guard:";
 
-/// Tries new connections until one tells how the guarded change stands.
-pub(super) async fn ask(connector: &Arc<Connector>, reach: &Reach, question: &Question) -> Verdict {
+/// Tries new connections until one tells how the guarded change stands. Where that takes longer than a moment, it is said
+/// what is waited for.
+pub(super) async fn ask(
+    connector: &Arc<Connector>,
+    reach: &Reach,
+    question: &Question,
+    say: impl Fn(String),
+) -> Verdict {
     let began = Instant::now();
     let deadline = began + question.limit();
     let mut met = String::new();
     let mut tries = JoinSet::new();
     let mut next = began;
+    let mut silent = true;
     loop {
         tokio::select! {
             Some(end) = tries.join_next(), if !tries.is_empty() => {
@@ -165,6 +174,10 @@ pub(super) async fn ask(connector: &Arc<Connector>, reach: &Reach, question: &Qu
             () = sleep_until(next), if next < deadline => {
                 next = Instant::now() + PATIENCE;
                 tries.spawn(once(Arc::clone(connector), reach.clone(), question.id.clone()));
+            }
+            () = sleep_until(began + MOMENT), if silent => {
+                silent = false;
+                say("waits for a new connection to confirm the change, or for the host to put it back".to_owned());
             }
             () = sleep_until(deadline) => return Verdict::Unreachable { met, waited: began.elapsed() },
         }

@@ -221,8 +221,10 @@ impl Links for Hub {
     fn confirm(&mut self, reach: &Arc<Reach>, question: Question) {
         let (shared, reach) = (Arc::clone(&self.shared), Arc::clone(reach));
         tokio::spawn(async move {
-            let verdict = guard::ask(&shared.connector, &reach, &question).await;
             let ticket = question.ticket;
+            let (id, limit) = (ticket, question.limit());
+            let say = |text| drop(shared.events.send(LinkEvent::Waits { id, text, limit }));
+            let verdict = guard::ask(&shared.connector, &reach, &question, say).await;
             let _ = shared.events.send(LinkEvent::Guarded { ticket, verdict });
         });
     }

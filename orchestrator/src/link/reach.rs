@@ -87,7 +87,7 @@ pub enum LinkEvent {
     },
     /// A step waits for something.
     Waits {
-        /// The step's number.
+        /// The step's number, or a question's ticket.
         id: u64,
         /// For what, and how it stands.
         text: String,

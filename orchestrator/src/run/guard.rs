@@ -35,6 +35,11 @@ impl Guards {
         self.ids.entry(host.to_owned()).or_insert_with(fresh)
     }
 
+    /// The step that a question is about.
+    pub(super) fn node(&self, ticket: u64) -> Option<NodeId> {
+        self.asked.get(&ticket).map(|asked| asked.node)
+    }
+
     /// Whether anything waits to be confirmed.
     pub(super) fn wait(&self) -> bool {
         !self.asked.is_empty()
@@ -46,7 +51,12 @@ fn state(result: &Value) -> Option<&str> {
     result.get(KEY)?.get("state")?.as_str()
 }
 
+/// What the report says of a guarded step whose change stays.
+pub const CONFIRMED: &str = "confirmed by a new connection";
+
 fn set(end: &mut ItemEnd, entries: Map) {
+    let own = end.result.get(KEY).and_then(Value::as_map).cloned().unwrap_or_default();
+    let entries: Map = own.into_iter().chain(entries).collect();
     if let Value::Map(result) = &mut end.result {
         result.insert(KEY.to_owned(), Value::Map(entries.clone()));
     }
@@ -96,7 +106,6 @@ impl Runner<'_, '_> {
                 reaches.push(reach);
             }
         }
-        let Some(live) = self.live.get(&id) else { return false };
         for reach in &reaches {
             let Some(policy) = reach.guard else { continue };
             let question = Question {
@@ -106,8 +115,6 @@ impl Runner<'_, '_> {
                 lost,
             };
             self.next_request += 1;
-            let text = "waits for a new connection to the host to confirm the change".to_owned();
-            self.say_waits(live, text, Some(question.limit()));
             let asked = Asked {
                 node: id,
                 reach: Arc::clone(reach),
@@ -181,7 +188,7 @@ fn ended(end: Option<ItemEnd>, host: &str, verdict: &Verdict) -> Option<ItemEnd>
                     Some(_) => {}
                     None => {
                         end.notes.retain(|note| !note.starts_with("guarded: "));
-                        end.notes.push("confirmed by a new connection".to_owned());
+                        end.notes.push(CONFIRMED.to_owned());
                     }
                 }
             }

@@ -6,7 +6,7 @@ pub mod deed;
 mod finish;
 pub mod foresee;
 mod grow;
-mod guard;
+pub mod guard;
 mod local;
 pub mod origin;
 mod prepare;
