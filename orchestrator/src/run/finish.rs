@@ -156,6 +156,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         Status::Unknown(reason) => {
             let mut end = unknown(&live.context, &reason);
             end.diff = diff;
+            end.notes = notes;
             return end;
         }
     };

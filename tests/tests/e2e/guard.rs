@@ -202,7 +202,8 @@ fn ctrl_c_confirms_first() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let slow = "    - name: Slow\n      command: sh -c 'touch /run/begun; sleep 2; nft add table inet mine'\n      vars: {okd_guard: always 30}\n";
-    let run = Play::tasks(&lab, slow).start(&["--yes"]);
+    let play = Play::tasks(&lab, slow);
+    let run = play.start(&["--yes"]);
     until("the step runs", 60, || host.has("/run/begun").then_some(()));
     run.interrupt();
     let run = run.wait().ended(1);
@@ -233,7 +234,7 @@ fn a_route_that_a_command_took_away_is_there_again() {
 
 #[test]
 fn packets_that_a_command_drops_pass_again() {
-    let drop = "nft 'add table inet cut; add chain inet cut all { type filter hook input priority 0; policy drop; }'";
+    let drop = "nft 'add table inet cut; add chain inet cut every { type filter hook input priority 0; policy drop; }'";
     cut_off_by("agent", drop, "nft -s list ruleset");
 }
 
@@ -278,4 +279,28 @@ fn without_a_guard_nobody_puts_anything_back() {
     assert!(run.result("apply", "host", "Firewall")["result"]["okd_guard"].is_null(), "{run}");
     assert!(host.sh("nft list ruleset").contains("2222"));
     assert_eq!(guards(&host), "");
+}
+
+#[test]
+fn a_person_reads_of_it_before_and_after() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let unknown = format!("{NFT}\n    - name: Unknown\n      command: \"true\"\n      vars: {{okd_guard: always 7}}\n");
+    let play = Play::tasks(&lab, &unknown);
+    let words = |more: &'static str| ["--yes", "--output", "text", "-e", SHORT, "-e", more];
+    let good = play.run(&words("open=22")).ended(0);
+    for line in ["  guarded: put back after 5 s unless", "  guarded: put back after 7 s unless"] {
+        good.says(line);
+    }
+    assert_eq!(good.out.matches("  confirmed by a new connection").count(), 2, "{good}");
+    let bad = play.run(&words("open=2222")).ended(1);
+    bad.says("host could not be reached any more after this change");
+    bad.says("the old state is back");
+    bad.says("waits for a new connection to confirm the change");
+    nothing_but_a_report(&host);
+}
+
+/// Of a guard that has put a host back only its folder is left, for those who want to see.
+fn nothing_but_a_report(host: &Host<'_>) {
+    until("the guard has ended", 30, || (guards(host).lines().count() == 1).then_some(()));
 }

@@ -155,8 +155,12 @@ links() {
 }
 
 addresses() {
-  ip -o addr show scope global 2>/dev/null | while read -r _ name _ address next _; do
-    [ "$next" = peer ] || echo "$name $address"
+  ip -o addr show scope global 2>/dev/null | while read -r _ name _ address word value _; do
+    case $word in
+      peer) ;;
+      brd) echo "$name $address brd $value" ;;
+      *) echo "$name $address" ;;
+    esac
   done
 }
 
@@ -346,11 +350,7 @@ back_network() {
   done <"$d/links"
   addresses >"$d/now"
   while read -r name address; do
-    grep -qxF "$name $address" "$d/now" && continue
-    case $address in
-      *:*) try ip addr add "$address" dev "$name" ;;
-      *) try ip addr add "$address" brd + dev "$name" ;;
-    esac
+    grep -qxF "$name $address" "$d/now" || try ip addr add $address dev "$name"
   done <"$d/addresses"
   for version in 4 6; do
     routes -$version >"$d/now"
