@@ -9,6 +9,7 @@ use crate::path::AbsPath;
 use crate::value::{Value, map};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The script; the orchestrator sends it to a session before the first step that may need it.
 pub const SCRIPT: &str = include_str!("guard/guard.sh");
@@ -18,6 +19,9 @@ pub const FOLDER: &str = "/var/lib/okd-play/guard";
 
 /// The key under which a step's result says how it is guarded.
 pub const KEY: &str = "okd_guard";
+
+/// No more often is it said that a step is still at work.
+const RENEW: Duration = Duration::from_secs(1);
 
 /// What the script ends with once it has put the machine back.
 const GONE: i32 = 75;
@@ -118,11 +122,13 @@ fn parameters(argv: &[String]) -> impl Iterator<Item = &str> {
     names.map(|(name, _)| name).filter(|name| name.starts_with("net."))
 }
 
-/// Whether a text names anything that is guarded; it may also say so without meaning it.
+/// Whether a message names anything that is guarded; it may also say so without meaning it.
 #[must_use]
-pub fn mentions(text: &str) -> bool {
+pub fn mentions<T: Serialize>(message: &T) -> bool {
+    let bytes = postcard::to_stdvec(message).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
     let known = PATHS.into_iter().chain(UNITS).flat_map(names);
-    known.chain(["/.ssh", "net."]).any(|word| text.contains(word))
+    text.len() > 1 << 20 || known.chain(["/.ssh", "net."]).any(|word| text.contains(word))
 }
 
 /// A session's part in the guards of its machine.
@@ -181,6 +187,8 @@ struct Armed {
     areas: u8,
     /// Why there is no guard though there should be one.
     off: Option<String>,
+    /// When its time began anew last.
+    renewed: Option<Instant>,
 }
 
 impl Guarded {
@@ -250,7 +258,9 @@ impl Guarded {
             }
         }
         armed.areas |= new;
-        Ok(armed.areas != 0 && armed.off.is_none() && !self.under.predicted())
+        let stands = armed.areas != 0 && armed.off.is_none() && !self.under.predicted();
+        armed.renewed = stands.then(Instant::now);
+        Ok(stands)
     }
 
     fn begin(&self, areas: u8) -> Result<(), SystemError> {
@@ -297,6 +307,16 @@ impl Guarded {
         self.obey(&action)
     }
 
+    /// A step that looks and waits is still at work.
+    fn renew(&self) -> Result<(), SystemError> {
+        let mut armed = lock(&self.armed);
+        if armed.renewed.is_some_and(|since| since.elapsed() > RENEW) {
+            self.obey(&script(&self.folder()?, "renewed"))?;
+            armed.renewed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
     /// Keeps what is at a path before it is changed.
     fn before(&self, path: &AbsPath, how: &str) -> Result<(), SystemError> {
         let own = of_path(path.as_str());
@@ -326,6 +346,7 @@ impl System for Guarded {
     }
 
     fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
+        self.renew()?;
         self.under.probe(probe)
     }
 

@@ -189,7 +189,7 @@ async fn once(connector: Arc<Connector>, reach: Reach, id: String) -> Result<Sai
     let Way::Ssh(target) = &reach.way else {
         return Ok(Said::Unguarded);
     };
-    let connection = connector.connect(target).await.map_err(|error| error.to_string())?;
+    let connection = connector.connect_at_once(target).await.map_err(|error| error.to_string())?;
     let said = confirm(&connection, &reach, &id).await;
     connection.close().await;
     said

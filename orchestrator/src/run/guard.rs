@@ -82,7 +82,7 @@ impl Runner<'_, '_> {
             Some(record) if record.status == StepStatus::Changed && record.sent == item.and_then(|item| item.sent) => {
                 state(&record.result) == Some("planned")
             }
-            _ => policy.always || !kind.risks().is_empty() || mentions(&format!("{kind:?}")),
+            _ => policy.always || !kind.risks().is_empty() || mentions(kind),
         }
     }
 
@@ -141,7 +141,7 @@ impl Runner<'_, '_> {
         if matches!(verdict, Verdict::PutBack { .. } | Verdict::Unreachable { .. }) {
             // Whatever was known of the host is not so any more; who comes next connects anew.
             self.guards.ids.remove(&reach.host);
-            self.dirty.insert(live.context.node.host.as_str().to_owned());
+            self.dirty.extend([live.context.node.host.as_str().to_owned(), reach.host.clone()]);
             if self.idle(&reach.host) {
                 self.channels.links.hang_up(&reach.host);
             }

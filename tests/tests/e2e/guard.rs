@@ -285,9 +285,10 @@ fn without_a_guard_nobody_puts_anything_back() {
 fn a_person_reads_of_it_before_and_after() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
-    let unknown = format!("{NFT}\n    - name: Unknown\n      command: \"true\"\n      vars: {{okd_guard: always 7}}\n");
-    let play = Play::tasks(&lab, &unknown);
-    let words = |more: &'static str| ["--yes", "--output", "text", "-e", SHORT, "-e", more];
+    let unknown = "    - name: Unknown\n      command: \"true\"\n      vars: {okd_guard: always 7}\n";
+    let firewall = NFT.replace("- name: Firewall", "- vars: {okd_guard: 5}\n      name: Firewall");
+    let play = Play::tasks(&lab, &format!("{firewall}{unknown}"));
+    let words = |more: &'static str| ["--yes", "--output", "text", "-e", more];
     let good = play.run(&words("open=22")).ended(0);
     for line in ["  guarded: put back after 5 s unless", "  guarded: put back after 7 s unless"] {
         good.says(line);

@@ -394,12 +394,13 @@ watch() {
       # Whoever renewed it died in between.
       stuck=$((stuck + 1))
       [ $stuck -lt 50 ] || mv "$dir/busy.$1" "$dir/firing.$1" 2>/dev/null
-    elif [ -e "$dir/confirmed.$1" ] || [ ! -d "$dir" ]; then
+    elif [ -e "$dir/confirmed.$1" ] || [ -e "$dir/put-back" ] || [ ! -d "$dir" ]; then
       exit 0
     fi
     sleep 0.2
   done
   put_back "$1"
+  exit 0
 }
 
 confirm() {
@@ -447,6 +448,7 @@ end() {
 
 case $verb in
   arm | watch | confirm | end | put | extra) "$verb" "$@" ;;
+  renewed) renew || gone ;;
   keep)
     renew || gone
     how=$1 area=$2

@@ -167,7 +167,7 @@ fn every_way_in_is_known() {
     for line in ["systemctl enable sshd", "systemctl restart nginx", "sysctl -p /etc/sysctl.conf", "echo ssh restart"] {
         assert_eq!(command(line), 0, "{line}");
     }
-    assert!(mentions("Copy { dest: \"/etc/ssh/x\" }") && !mentions("Copy { dest: \"/srv/x\" }"));
+    assert!(mentions(&("x", b"/etc/ssh/x")) && mentions(&"sshd") && !mentions(&("x", b"/srv/x")));
 }
 
 #[test]
