@@ -243,3 +243,86 @@ fn failed(
     set(&mut end, guard);
     end
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use okd_agent::diff::Change;
+
+    fn end(status: StepStatus, guard: &str) -> ItemEnd {
+        let guard = map([("state", guard.into()), ("seconds", Value::Int(60))]);
+        let result = map([("changed", true.into()), (KEY, Value::Map(guard))]);
+        let mut end = ItemEnd::new(status, "", Value::Map(result));
+        end.diff = vec![Change::Act("reload".to_owned())];
+        end.notes = vec!["guarded: put back after 60 s".to_owned(), "beside: x".to_owned()];
+        end
+    }
+
+    #[test]
+    fn a_confirmed_change_stays_what_it_is() {
+        let own = end(StepStatus::Changed, "armed");
+        let confirmed = ended(Some(own), "web", &Verdict::Confirmed).unwrap();
+        assert_eq!(confirmed.status, StepStatus::Changed);
+        assert_eq!(confirmed.notes, ["beside: x", CONFIRMED]);
+        assert_eq!(state(&confirmed.result), Some("confirmed"));
+        let guard = confirmed.result.get(KEY).unwrap();
+        assert_eq!(guard.get("seconds"), Some(&Value::Int(60)));
+        let same = ended(Some(ItemEnd::new(StepStatus::Ok, "", Value::Null)), "web", &Verdict::Confirmed).unwrap();
+        assert_eq!((same.status, same.notes.len()), (StepStatus::Ok, 0));
+    }
+
+    #[test]
+    fn what_was_put_back_has_failed_with_its_diff_and_the_guards_words() {
+        let verdict = Verdict::PutBack {
+            at: "14:03:12".to_owned(),
+            log: vec!["14:03:12 put back /etc/x".to_owned()],
+            met: "no answer".to_owned(),
+        };
+        let failed = ended(Some(end(StepStatus::Changed, "armed")), "web", &verdict).unwrap();
+        let failure = failed.failure.as_deref().unwrap();
+        assert_eq!(failed.status, StepStatus::Failed);
+        assert_eq!(
+            failure.message,
+            "web could not be reached any more after this change (no answer), and its guard put it back at 14:03:12"
+        );
+        assert_eq!((failure.diff.len(), failure.journal.len()), (1, 1));
+        assert_eq!(state(&failed.result), Some("put back"));
+        assert_eq!(failed.result.get("failed"), Some(&Value::Bool(true)));
+        // A step that failed by itself says first why.
+        let mut own = end(StepStatus::Failed, "armed");
+        own.failure = Some(Box::new(okd_agent::resource::Failure {
+            message: "sshd does not start".to_owned(),
+            ..Default::default()
+        }));
+        let failed = ended(Some(own), "web", &verdict).unwrap();
+        let failure = failed.failure.as_deref().unwrap();
+        assert_eq!(failure.message, "sshd does not start");
+        assert!(failure.kept.starts_with("web could not be reached"), "{}", failure.kept);
+        // One that is tried again is not tried again.
+        assert_eq!(ended(None, "web", &verdict).unwrap().status, StepStatus::Failed);
+    }
+
+    #[test]
+    fn a_host_that_does_not_come_back_is_unreachable() {
+        let verdict = Verdict::Unreachable {
+            met: "no answer".to_owned(),
+            waited: std::time::Duration::from_secs(180),
+        };
+        let lost = okd_agent::resource::Failure {
+            message: "the connection was lost".to_owned(),
+            lost: true,
+            ..Default::default()
+        };
+        let gone = ended(Some(finish::failed(lost.clone(), true)), "web", &verdict).unwrap();
+        assert_eq!(gone.status, StepStatus::Unreachable);
+        let message = &gone.failure.as_deref().unwrap().message;
+        assert!(message.contains("it has not come back in 180 s either"), "{message}");
+        // The answer is lost, and yet the host is there.
+        let kept = ended(Some(finish::failed(lost.clone(), true)), "web", &Verdict::Confirmed).unwrap();
+        assert_eq!(kept.status, StepStatus::Unreachable);
+        assert!(kept.failure.as_deref().unwrap().kept.starts_with("a new connection reaches the host"));
+        let plain = ended(Some(finish::failed(lost, true)), "web", &Verdict::Unguarded).unwrap();
+        assert_eq!(plain.failure.as_deref().unwrap().message, "the connection was lost");
+    }
+}

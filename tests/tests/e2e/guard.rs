@@ -238,17 +238,49 @@ fn packets_that_a_command_drops_pass_again() {
     cut_off_by("agent", drop, "nft -s list ruleset");
 }
 
-#[test]
-fn a_bridge_that_takes_the_address_away_is_taken_away() {
+fn bridge(flavour: Flavour, prepare: &str) {
     let lab = Lab::up();
-    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
-    host.sh("systemctl start systemd-networkd");
+    let host = lab.host("host", "10.77.1.21", flavour);
+    host.sh(prepare);
     let look = "ip -o addr show scope global | sed 's/ valid_lft.*//'; ip route; ls /sys/class/net /etc/systemd/network";
     let before = host.sh(look);
     let text = "    - name: Bridge\n      bridge: {name: br0, ports: [eth0], force: true}\n";
     let bad = Play::tasks(&lab, text).run(&["--yes", "-e", SHORT]).ended(1);
     was_put_back(&bad, &host, "Bridge");
     assert_eq!(host.sh(look), before);
+}
+
+#[test]
+fn a_bridge_that_takes_the_address_away_is_taken_away_by_networkd() {
+    bridge(Flavour::Debian, "systemctl start systemd-networkd");
+}
+
+#[test]
+fn a_bridge_that_takes_the_address_away_is_taken_away_by_networkmanager() {
+    bridge(Flavour::El, "dnf install -y -q NetworkManager && systemctl start NetworkManager");
+}
+
+#[test]
+fn a_new_connection_takes_the_same_way() {
+    let lab = Lab::up();
+    lab.host("jump", "10.77.1.20", Flavour::Client);
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    // Only the jump host is let in.
+    let rule = r#"
+    - name: Firewall
+      firewall:
+        backend: nftables
+        zones: [{name: all, interfaces: [eth0], rules: [{sources: ["{{ from }}"], port: 22/tcp}], target: drop}]
+"#;
+    let play = Play::tasks(&lab, rule);
+    play.put("hosts.yaml", "all:\n  hosts:\n    host: {ansible_host: 10.77.1.21}\n");
+    let run = |words: &[&str]| play.run(&[&["--yes", "-e", SHORT], words].concat());
+    let jump = ["-e", "{\"ansible_ssh_extra_args\": \"-o ProxyJump=root@10.77.1.20\"}"];
+    let good = run(&[&["-e", "from=10.77.1.20"][..], &jump].concat()).ended(0);
+    assert_eq!(good.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"], "confirmed", "{good}");
+    let bad = run(&[&["-e", "from=10.77.1.1"][..], &jump].concat()).ended(1);
+    was_put_back(&bad, &host, "Firewall");
+    assert!(host.sh("nft list ruleset").contains("10.77.1.20"));
 }
 
 #[test]
