@@ -6,9 +6,10 @@ id=${dir##*/}
 verb=$1
 shift
 
-now() {
-  read -r up _ </proc/uptime
-  echo "${up%.*}"
+# Seconds of uptime, as $now.
+clock() {
+  read -r now _ </proc/uptime
+  now=${now%.*}
 }
 
 log() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*" >>"$dir/log"; }
@@ -24,24 +25,34 @@ note() {
   printf '%s\n' "$*" | systemd-cat -t okd-play-guard 2>/dev/null
 }
 
-generation() { cat "$dir/generation" 2>/dev/null || echo 0; }
+# How often it was armed, as $n.
+generation() {
+  n=0
+  read -r n 2>/dev/null <"$dir/generation"
+}
 
 # Whether a command of the step runs; none is waited for longer than 180 s.
 held() {
-  read -r pid since 2>/dev/null <"$dir/held" && [ -e "/proc/$pid" ] && [ $(($(now) - since)) -lt 180 ]
+  clock
+  read -r pid since 2>/dev/null <"$dir/held" && [ -e "/proc/$pid" ] && [ $((now - since)) -lt 180 ]
 }
 
 expired() {
   until=
   read -r until 2>/dev/null <"$1"
-  [ "$(now)" -ge "${until:-0}" ] && ! held
+  clock
+  [ "$now" -ge "${until:-0}" ] && ! held
 }
 
-deadline() { echo $(($(now) + $(cat "$dir/seconds"))); }
+deadline() {
+  clock
+  read -r seconds <"$dir/seconds"
+  echo $((now + seconds))
+}
 
 # Counts from now; fails where nothing is armed any more.
 renew() {
-  n=$(generation)
+  generation
   tries=0
   until mv "$dir/armed.$n" "$dir/busy.$n" 2>/dev/null; do
     tries=$((tries + 1))
@@ -62,7 +73,8 @@ if [ "$verb" = during ]; then
   shift
   renew || gone
   for area in $areas; do : >"$dir/$area/told"; done
-  echo "$$ $(now)" >"$dir/held"
+  clock
+  echo "$$ $now" >"$dir/held"
   case $1 in
     */*) [ -e "$1" ] ;;
     *) command -v "$1" >/dev/null ;;
@@ -203,7 +215,7 @@ snapshot() {
 arm() {
   echo "$1" >"$dir/seconds"
   shift
-  n=$(generation)
+  generation
   [ ! -e "$dir/put-back" ] && [ ! -e "$dir/firing.$n" ] || gone
   for area; do
     [ -d "$dir/$area" ] || snapshot "$area" || { echo 'what is there now cannot be kept'; exit 4; }
@@ -404,7 +416,7 @@ watch() {
 }
 
 confirm() {
-  n=$(generation)
+  generation
   tries=0
   while :; do
     if [ -e "$dir/put-back" ]; then
@@ -442,7 +454,7 @@ confirm() {
 
 # The run is over: what is confirmed needs no keeping.
 end() {
-  n=$(generation)
+  generation
   [ -e "$dir/armed.$n" ] || [ -e "$dir/busy.$n" ] || [ -e "$dir/firing.$n" ] || [ -e "$dir/put-back" ] || rm -rf "$dir"
 }
 
