@@ -87,7 +87,11 @@ fn areas(lists: &[&'static str; 4], fits: &dyn Fn(&'static str) -> bool) -> u8 {
 
 /// The words of areas.
 fn words(areas: u8) -> impl Iterator<Item = &'static str> {
-    AREAS.into_iter().enumerate().filter(move |(at, _)| areas >> at & 1 == 1).map(|(_, word)| word)
+    AREAS
+        .into_iter()
+        .enumerate()
+        .filter(move |(at, _)| areas >> at & 1 == 1)
+        .map(|(_, word)| word)
 }
 
 fn of_unit(unit: &str) -> u8 {
@@ -97,7 +101,9 @@ fn of_unit(unit: &str) -> u8 {
 
 /// The areas of a file.
 fn of_path(path: &str) -> u8 {
-    let dropped = path.strip_prefix("/etc/systemd/system/").and_then(|rest| rest.split_once(".d/"));
+    let dropped = path
+        .strip_prefix("/etc/systemd/system/")
+        .and_then(|rest| rest.split_once(".d/"));
     let keys = path.ends_with("/.ssh") || path.contains("/.ssh/");
     areas(&PATHS, &|begin| path.starts_with(begin))
         | dropped.map_or(0, |(unit, _)| of_unit(unit))
@@ -106,7 +112,9 @@ fn of_path(path: &str) -> u8 {
 
 /// The areas of a command that says by its words what it does.
 fn of_command(argv: &[String]) -> u8 {
-    let program = argv.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program));
+    let program = argv
+        .first()
+        .map_or("", |program| program.rsplit('/').next().unwrap_or(program));
     match program {
         "systemctl" if argv.iter().any(|word| names(VERBS).any(|verb| verb == word)) => {
             argv.iter().fold(0, |all, word| all | of_unit(word))
@@ -195,7 +203,13 @@ impl Guarded {
     /// A machine under guard, for one step.
     #[must_use]
     pub fn new(under: Arc<dyn System>, post: Arc<Post>, guard: Guard, risks: Vec<Risk>) -> Self {
-        Guarded { under, post, guard, risks, armed: Mutex::default() }
+        Guarded {
+            under,
+            post,
+            guard,
+            risks,
+            armed: Mutex::default(),
+        }
     }
 
     /// How the step was or would be guarded, as its result says it, and in a sentence; `None` where there was no need.
@@ -251,7 +265,9 @@ impl Guarded {
             armed.off = self.cannot()?;
             match &armed.off {
                 Some(reason) if self.guard.required => {
-                    return Err(SystemError::Guard(format!("this step cannot be guarded: {reason}; nothing was touched")));
+                    return Err(SystemError::Guard(format!(
+                        "this step cannot be guarded: {reason}; nothing was touched"
+                    )));
                 }
                 Some(_) => {}
                 None => self.begin(new)?,
@@ -271,7 +287,9 @@ impl Guarded {
         {
             let mut begun = lock(&self.post.begun);
             if begun.as_ref() != Some(&folder) {
-                action.argv.splice(1..2, ["-c", BEGIN, "sh", folder.as_str()].map(str::to_owned));
+                action
+                    .argv
+                    .splice(1..2, ["-c", BEGIN, "sh", folder.as_str()].map(str::to_owned));
                 action.stdin = lock(&self.post.script).clone().into_bytes();
             }
             self.obey(&action)?;
@@ -387,7 +405,10 @@ impl System for Guarded {
         let mut argv = script(&self.folder()?, "during").argv;
         argv.push(words(lock(&self.armed).areas).collect::<Vec<_>>().join(" "));
         argv.extend_from_slice(&action.argv);
-        let answer = self.under.act(&Action { argv, ..action.clone() }).map_err(|error| as_asked(error, action))?;
+        let answer = self
+            .under
+            .act(&Action { argv, ..action.clone() })
+            .map_err(|error| as_asked(error, action))?;
         let gone = answer.rc == GONE && answer.error_text().contains("okd-play-guard: ");
         if gone { Err(put_back()) } else { Ok(answer) }
     }

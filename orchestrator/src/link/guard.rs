@@ -138,7 +138,10 @@ impl Question {
 enum Said {
     Confirmed,
     Unguarded,
-    PutBack { at: String, log: Vec<String> },
+    PutBack {
+        at: String,
+        log: Vec<String>,
+    },
     /// Not yet: it is being put back, or the step is at work.
     Later,
 }
@@ -189,7 +192,10 @@ async fn once(connector: Arc<Connector>, reach: Reach, id: String) -> Result<Sai
     let Way::Ssh(target) = &reach.way else {
         return Ok(Said::Unguarded);
     };
-    let connection = connector.connect_at_once(target).await.map_err(|error| error.to_string())?;
+    let connection = connector
+        .connect_at_once(target)
+        .await
+        .map_err(|error| error.to_string())?;
     let said = confirm(&connection, &reach, &id).await;
     connection.close().await;
     said
@@ -236,7 +242,11 @@ mod tests {
         assert_eq!(Policy::parse("True"), Ok(Some(plain)));
         assert_eq!(Policy::parse("false"), Ok(None));
         assert_eq!(Policy::parse("5"), Ok(Some(Policy { seconds: 5, ..plain })));
-        let both = Policy { seconds: 90, required: true, always: true };
+        let both = Policy {
+            seconds: 90,
+            required: true,
+            always: true,
+        };
         assert_eq!(Policy::parse("always, required 90"), Ok(Some(both)));
         for wrong in ["0", "3601", "-1", "alwyas"] {
             assert_eq!(Policy::parse(wrong), Err(wrong.to_owned()));

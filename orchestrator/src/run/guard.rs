@@ -54,6 +54,14 @@ fn state(result: &Value) -> Option<&str> {
 /// What the report says of a guarded step whose change stays.
 pub const CONFIRMED: &str = "confirmed by a new connection";
 
+/// What is said of a step of which nothing else may be said.
+pub(super) fn kept(guard: Option<&Value>) -> String {
+    let at = guard.and_then(|guard| guard.get("at")).and_then(Value::as_str);
+    at.map_or_else(String::new, |at| {
+        format!("the host could not be reached any more, and its guard put it back at {at}")
+    })
+}
+
 fn set(end: &mut ItemEnd, entries: Map) {
     let own = end.result.get(KEY).and_then(Value::as_map).cloned().unwrap_or_default();
     let entries: Map = own.into_iter().chain(entries).collect();
@@ -95,7 +103,9 @@ impl Runner<'_, '_> {
 
     /// Has what the step changed under guard confirmed; `false` where there is nothing to confirm.
     pub(super) fn confirm(&mut self, id: NodeId) -> bool {
-        let Some(live) = self.live.get_mut(&id) else { return false };
+        let Some(live) = self.live.get_mut(&id) else {
+            return false;
+        };
         let mut reaches: Vec<Arc<Reach>> = Vec::new();
         let mut lost = false;
         for (index, no_answer) in std::mem::take(&mut live.guarded) {
@@ -130,7 +140,9 @@ impl Runner<'_, '_> {
         let Some(Asked { node, reach }) = self.guards.asked.remove(&ticket) else {
             return;
         };
-        let Some(mut live) = self.live.remove(&node) else { return };
+        let Some(mut live) = self.live.remove(&node) else {
+            return;
+        };
         for index in 0..live.items.len() {
             let own = live.reach_of(index).is_some_and(|own| own.host == reach.host);
             if own && live.items[index].begun {
@@ -141,7 +153,8 @@ impl Runner<'_, '_> {
         if matches!(verdict, Verdict::PutBack { .. } | Verdict::Unreachable { .. }) {
             // Whatever was known of the host is not so any more; who comes next connects anew.
             self.guards.ids.remove(&reach.host);
-            self.dirty.extend([live.context.node.host.as_str().to_owned(), reach.host.clone()]);
+            self.dirty
+                .extend([live.context.node.host.as_str().to_owned(), reach.host.clone()]);
             if self.idle(&reach.host) {
                 self.channels.links.hang_up(&reach.host);
             }
@@ -220,9 +233,16 @@ fn failed(
     guard: Map,
     unreachable: bool,
 ) -> ItemEnd {
-    let mut failure = end.as_ref().and_then(|end| end.failure.as_deref().cloned()).unwrap_or_default();
+    let mut failure = end
+        .as_ref()
+        .and_then(|end| end.failure.as_deref().cloned())
+        .unwrap_or_default();
     let lost = failure.lost;
-    let reason = if met.is_empty() { String::new() } else { format!(" ({met})") };
+    let reason = if met.is_empty() {
+        String::new()
+    } else {
+        format!(" ({met})")
+    };
     let sentence = format!("{host} could not be reached any more after this change{reason}, and {was}");
     if failure.message.is_empty() || lost {
         failure.message = sentence;
@@ -268,7 +288,12 @@ mod tests {
         assert_eq!(state(&confirmed.result), Some("confirmed"));
         let guard = confirmed.result.get(KEY).unwrap();
         assert_eq!(guard.get("seconds"), Some(&Value::Int(60)));
-        let same = ended(Some(ItemEnd::new(StepStatus::Ok, "", Value::Null)), "web", &Verdict::Confirmed).unwrap();
+        let same = ended(
+            Some(ItemEnd::new(StepStatus::Ok, "", Value::Null)),
+            "web",
+            &Verdict::Confirmed,
+        )
+        .unwrap();
         assert_eq!((same.status, same.notes.len()), (StepStatus::Ok, 0));
     }
 
@@ -321,7 +346,13 @@ mod tests {
         // The answer is lost, and yet the host is there.
         let kept = ended(Some(finish::failed(lost.clone(), true)), "web", &Verdict::Confirmed).unwrap();
         assert_eq!(kept.status, StepStatus::Unreachable);
-        assert!(kept.failure.as_deref().unwrap().kept.starts_with("a new connection reaches the host"));
+        assert!(
+            kept.failure
+                .as_deref()
+                .unwrap()
+                .kept
+                .starts_with("a new connection reaches the host")
+        );
         let plain = ended(Some(finish::failed(lost, true)), "web", &Verdict::Unguarded).unwrap();
         assert_eq!(plain.failure.as_deref().unwrap().message, "the connection was lost");
     }

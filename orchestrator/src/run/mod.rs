@@ -327,7 +327,8 @@ impl Runner<'_, '_> {
             if self.graph.ready.unsettled() == 0 && !self.cancelled() && self.next_play() {
                 continue;
             }
-            if self.graph.ready.unsettled() == 0 || (self.cancelled() && self.requests.is_empty() && !self.guards.wait())
+            if self.graph.ready.unsettled() == 0
+                || (self.cancelled() && self.requests.is_empty() && !self.guards.wait())
             {
                 break;
             }
@@ -788,7 +789,11 @@ impl Runner<'_, '_> {
                 self.reply(node, index, wire::Reply::Held);
             } else {
                 let may = self.live.get(&node).is_some_and(|live| self.may_guard(live, index));
-                self.live.get_mut(&node).filter(|_| may).into_iter().for_each(|live| live.guarded.push((index, true)));
+                self.live
+                    .get_mut(&node)
+                    .filter(|_| may)
+                    .into_iter()
+                    .for_each(|live| live.guarded.push((index, true)));
                 let failure = Failure {
                     message: reason.to_owned(),
                     lost: unreachable,

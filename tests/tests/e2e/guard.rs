@@ -25,7 +25,10 @@ fn was_put_back(run: &Run, host: &Host<'_>, task: &str) {
     let state = &result["result"]["okd_guard"];
     assert_eq!(state["state"], "put back", "{run}");
     let at = state["at"].as_str().unwrap();
-    run.says(&format!("{} could not be reached any more after this change", host.name));
+    run.says(&format!(
+        "{} could not be reached any more after this change",
+        host.name
+    ));
     run.says(&format!("its guard put it back at {at}"));
     let journal = journal(host);
     assert!(journal.contains("the old state is back"), "{journal}");
@@ -48,8 +51,16 @@ fn nftables(transport: &str) {
     let play = Play::tasks(&lab, NFT);
     let words = |open: &'static str| ["--transport", transport, "-e", SHORT, "-e", open];
     let good = play.apply(&words("open=22"));
-    assert_eq!(good.result("plan", "host", "Firewall")["result"]["okd_guard"]["state"], "planned", "{good}");
-    assert_eq!(good.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"], "confirmed", "{good}");
+    assert_eq!(
+        good.result("plan", "host", "Firewall")["result"]["okd_guard"]["state"],
+        "planned",
+        "{good}"
+    );
+    assert_eq!(
+        good.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{good}"
+    );
     nothing_left(&host);
     let rules = host.sh("nft -s list ruleset");
     let file = host.sha256("/etc/nftables/okd-play.nft");
@@ -93,7 +104,11 @@ fn service_of_firewalld(transport: &str) {
     let play = Play::tasks(&lab, text);
     let words = |more: &'static str| ["--yes", "--transport", transport, "-e", SHORT, "-e", more];
     let good = play.run(&words("name=dns state=enabled")).ended(0);
-    assert_eq!(good.result("apply", "host", "Service")["result"]["okd_guard"]["state"], "confirmed", "{good}");
+    assert_eq!(
+        good.result("apply", "host", "Service")["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{good}"
+    );
     nothing_left(&host);
     let before = rules(&host);
     assert!(before.contains("services: dhcpv6-client dns ssh"), "{before}");
@@ -144,11 +159,18 @@ fn sshd(transport: &str) {
     let words = |line: &'static str| ["--yes", "--transport", transport, "-e", SHORT, "-e", line];
     let good = play.run(&words("line='MaxAuthTries 7'")).ended(0);
     for task in ["Configuration", "Restart"] {
-        assert_eq!(good.result("apply", "host", task)["result"]["okd_guard"]["state"], "confirmed", "{good}");
+        assert_eq!(
+            good.result("apply", "host", task)["result"]["okd_guard"]["state"],
+            "confirmed",
+            "{good}"
+        );
     }
     nothing_left(&host);
     // The file alone does no harm; what is put back when the service is started anew is the file too.
-    for (line, words_of_it) in [("line='Port 2222'", "could not be reached any more"), ("line='Prot 22'", "Bad configuration option")] {
+    for (line, words_of_it) in [
+        ("line='Port 2222'", "could not be reached any more"),
+        ("line='Prot 22'", "Bad configuration option"),
+    ] {
         let bad = play.run(&words(line)).ended(1);
         assert_eq!(bad.status("apply", "host", "Configuration"), "changed", "{bad}");
         was_put_back(&bad, &host, "Restart");
@@ -180,11 +202,21 @@ fn killed(transport: &str) {
         host.holds("nft list table inet okd_play").then_some(())
     });
     run.kill();
-    until("the rule is gone", 60, || (!host.holds("nft list table inet okd_play")).then_some(()));
+    until("the rule is gone", 60, || {
+        (!host.holds("nft list table inet okd_play")).then_some(())
+    });
     assert!(!host.has("/etc/nftables/okd-play.nft"));
-    until("the guard has ended", 30, || journal(&host).contains("the old state is back").then_some(()));
-    let again = play.run(&["--yes", "--transport", transport, "-e", SHORT, "-e", "open=22"]).ended(0);
-    assert_eq!(again.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"], "confirmed", "{again}");
+    until("the guard has ended", 30, || {
+        journal(&host).contains("the old state is back").then_some(())
+    });
+    let again = play
+        .run(&["--yes", "--transport", transport, "-e", SHORT, "-e", "open=22"])
+        .ended(0);
+    assert_eq!(
+        again.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{again}"
+    );
 }
 
 #[test]
@@ -207,7 +239,11 @@ fn ctrl_c_confirms_first() {
     until("the step runs", 60, || host.has("/run/begun").then_some(()));
     run.interrupt();
     let run = run.wait().ended(1);
-    assert_eq!(run.result("apply", "host", "Slow")["result"]["okd_guard"]["state"], "confirmed", "{run}");
+    assert_eq!(
+        run.result("apply", "host", "Slow")["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{run}"
+    );
     nothing_left(&host);
     assert!(host.holds("nft list table inet mine"));
 }
@@ -217,14 +253,20 @@ fn cut_off_by(transport: &str, command: &str, restored: &str) {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let before = host.sh(restored);
     let text = format!("    - name: Cut\n      shell: {command}\n      vars: {{okd_guard: always 5}}\n");
-    let bad = Play::tasks(&lab, &text).run(&["--yes", "--transport", transport]).ended(1);
+    let bad = Play::tasks(&lab, &text)
+        .run(&["--yes", "--transport", transport])
+        .ended(1);
     was_put_back(&bad, &host, "Cut");
     assert_eq!(host.sh(restored), before);
 }
 
 #[test]
 fn a_network_that_a_command_took_away_is_there_again() {
-    cut_off_by("agent", "ip address flush dev eth0", "ip -o addr show scope global | sed 's/ valid_lft.*//'; ip route");
+    cut_off_by(
+        "agent",
+        "ip address flush dev eth0",
+        "ip -o addr show scope global | sed 's/ valid_lft.*//'; ip route",
+    );
 }
 
 #[test]
@@ -242,7 +284,8 @@ fn bridge(flavour: Flavour, prepare: &str) {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", flavour);
     host.sh(prepare);
-    let look = "ip -o addr show scope global | sed 's/ valid_lft.*//'; ip route; ls /sys/class/net /etc/systemd/network";
+    let look =
+        "ip -o addr show scope global | sed 's/ valid_lft.*//'; ip route; ls /sys/class/net /etc/systemd/network";
     let before = host.sh(look);
     let text = "    - name: Bridge\n      bridge: {name: br0, ports: [eth0], force: true}\n";
     let bad = Play::tasks(&lab, text).run(&["--yes", "-e", SHORT]).ended(1);
@@ -257,7 +300,10 @@ fn a_bridge_that_takes_the_address_away_is_taken_away_by_networkd() {
 
 #[test]
 fn a_bridge_that_takes_the_address_away_is_taken_away_by_networkmanager() {
-    bridge(Flavour::El, "dnf install -y -q NetworkManager && systemctl start NetworkManager");
+    bridge(
+        Flavour::El,
+        "dnf install -y -q NetworkManager && systemctl start NetworkManager",
+    );
 }
 
 #[test]
@@ -277,7 +323,11 @@ fn a_new_connection_takes_the_same_way() {
     let run = |words: &[&str]| play.run(&[&["--yes", "-e", SHORT], words].concat());
     let jump = ["-e", "{\"ansible_ssh_extra_args\": \"-o ProxyJump=root@10.77.1.20\"}"];
     let good = run(&[&["-e", "from=10.77.1.20"][..], &jump].concat()).ended(0);
-    assert_eq!(good.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"], "confirmed", "{good}");
+    assert_eq!(
+        good.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{good}"
+    );
     let bad = run(&[&["-e", "from=10.77.1.1"][..], &jump].concat()).ended(1);
     was_put_back(&bad, &host, "Firewall");
     assert!(host.sh("nft list ruleset").contains("10.77.1.20"));
@@ -291,7 +341,9 @@ fn a_converged_run_costs_nothing_more() {
     let count = |words: &[&str]| {
         let before = lab.connects();
         let run = play.apply(&[&["-e", "open=22", "--transport", "agent"], words].concat());
-        let waits = run.events.iter().find(|event| event["event"] == "link").unwrap()["waits"].as_u64().unwrap();
+        let waits = run.events.iter().find(|event| event["event"] == "link").unwrap()["waits"]
+            .as_u64()
+            .unwrap();
         (lab.connects() - before, waits)
     };
     let (first, _) = count(&[]);
@@ -307,8 +359,13 @@ fn a_converged_run_costs_nothing_more() {
 fn without_a_guard_nobody_puts_anything_back() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
-    let run = Play::tasks(&lab, NFT).run(&["--yes", "-e", "okd_guard=false", "-e", "open=2222"]).ended(0);
-    assert!(run.result("apply", "host", "Firewall")["result"]["okd_guard"].is_null(), "{run}");
+    let run = Play::tasks(&lab, NFT)
+        .run(&["--yes", "-e", "okd_guard=false", "-e", "open=2222"])
+        .ended(0);
+    assert!(
+        run.result("apply", "host", "Firewall")["result"]["okd_guard"].is_null(),
+        "{run}"
+    );
     assert!(host.sh("nft list ruleset").contains("2222"));
     assert_eq!(guards(&host), "");
 }
@@ -322,7 +379,10 @@ fn a_person_reads_of_it_before_and_after() {
     let play = Play::tasks(&lab, &format!("{firewall}{unknown}"));
     let words = |more: &'static str| ["--yes", "--output", "text", "-e", more];
     let good = play.run(&words("open=22")).ended(0);
-    for line in ["  guarded: put back after 5 s unless", "  guarded: put back after 7 s unless"] {
+    for line in [
+        "  guarded: put back after 5 s unless",
+        "  guarded: put back after 7 s unless",
+    ] {
         good.says(line);
     }
     assert_eq!(good.out.matches("  confirmed by a new connection").count(), 2, "{good}");
@@ -335,5 +395,7 @@ fn a_person_reads_of_it_before_and_after() {
 
 /// Of a guard that has put a host back only its folder is left, for those who want to see.
 fn nothing_but_a_report(host: &Host<'_>) {
-    until("the guard has ended", 30, || (guards(host).lines().count() == 1).then_some(()));
+    until("the guard has ended", 30, || {
+        (guards(host).lines().count() == 1).then_some(())
+    });
 }

@@ -12,8 +12,16 @@ use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 fn task(kind: &str, args: &[(&str, &str)], pass: Pass, always: bool, required: bool) -> Request {
-    let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-    let guard = Guard { id: "7f".to_owned(), seconds: 60, required, always };
+    let args = args
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect();
+    let guard = Guard {
+        id: "7f".to_owned(),
+        seconds: 60,
+        required,
+        always,
+    };
     Request::Task(Box::new(Task {
         id: 1,
         after: Vec::new(),
@@ -65,7 +73,9 @@ fn state(reply: &Reply) -> Option<(String, Vec<String>)> {
 
 fn log(machine: &Fake) -> Vec<String> {
     let lines = machine.log().into_iter();
-    lines.map(|line| line.replace(BEGIN, "BEGIN").replace(&format!("{FOLDER}/7f"), "GUARD")).collect()
+    lines
+        .map(|line| line.replace(BEGIN, "BEGIN").replace(&format!("{FOLDER}/7f"), "GUARD"))
+        .collect()
 }
 
 #[test]
@@ -76,7 +86,10 @@ fn what_may_cut_off_is_kept_before_it_is_touched() {
     let planned = ends(&mut session, task("copy", &config, Pass::Plan, false, false));
     let (word, notes) = state(&planned).unwrap();
     assert_eq!((word.as_str(), notes.len()), ("planned", 1));
-    assert_eq!(notes[0], "guarded: put back after 60 s unless a new connection confirms");
+    assert_eq!(
+        notes[0],
+        "guarded: put back after 60 s unless a new connection confirms"
+    );
     assert_eq!(log(&machine), Vec::<String>::new());
     let done = ends(&mut session, task("copy", &config, Pass::Apply, false, false));
     assert_eq!(state(&done).unwrap().0, "armed");
@@ -90,7 +103,10 @@ fn what_may_cut_off_is_kept_before_it_is_touched() {
     );
     let acts = machine.acts();
     assert_eq!(acts[0].stdin, b"script");
-    assert!(acts.iter().all(|act| act.env.is_empty()), "the step's environment is not the guard's");
+    assert!(
+        acts.iter().all(|act| act.env.is_empty()),
+        "the step's environment is not the guard's"
+    );
     // The step behind it extends the same guard, and its commands run under it.
     let restart = [("name", "sshd"), ("state", "restarted")];
     let done = ends(&mut session, task("service", &restart, Pass::Apply, false, false));
@@ -105,15 +121,24 @@ fn what_may_cut_off_is_kept_before_it_is_touched() {
     );
     assert_eq!(machine.acts()[3].env, [("PATH".to_owned(), "/somewhere".to_owned())]);
     drop(session);
-    assert_eq!(machine.log().last().unwrap(), &format!("act /bin/sh {FOLDER}/7f/guard end"));
+    assert_eq!(
+        machine.log().last().unwrap(),
+        &format!("act /bin/sh {FOLDER}/7f/guard end")
+    );
 }
 
 #[test]
 fn what_changes_nothing_or_cuts_nothing_off_costs_nothing() {
     for (kind, args) in [
-        ("copy", &[("dest", "/etc/ssh/sshd_config"), ("content", "Port 22\n")][..]),
+        (
+            "copy",
+            &[("dest", "/etc/ssh/sshd_config"), ("content", "Port 22\n")][..],
+        ),
         ("copy", &[("dest", "/etc/motd"), ("content", "hello\n")]),
-        ("sysctl", &[("name", "vm.swappiness"), ("value", "1"), ("sysctl_set", "yes")]),
+        (
+            "sysctl",
+            &[("name", "vm.swappiness"), ("value", "1"), ("sysctl_set", "yes")],
+        ),
         ("service", &[("name", "sshd"), ("state", "started")]),
     ] {
         for pass in [Pass::Plan, Pass::Apply] {
@@ -136,7 +161,16 @@ fn every_way_in_is_known() {
         let end = ends(&mut session(&machine), task(kind, args, Pass::Apply, always, false));
         (end, log(&machine))
     };
-    let (_, forward) = acts("sysctl", &[("name", "net.ipv4.ip_forward"), ("value", "1"), ("sysctl_set", "yes"), ("reload", "no")], false);
+    let (_, forward) = acts(
+        "sysctl",
+        &[
+            ("name", "net.ipv4.ip_forward"),
+            ("value", "1"),
+            ("sysctl_set", "yes"),
+            ("reload", "no"),
+        ],
+        false,
+    );
     let guard = forward.iter().filter(|line| line.contains("GUARD")).collect::<Vec<_>>();
     assert_eq!(
         guard[..3],
@@ -147,8 +181,14 @@ fn every_way_in_is_known() {
         ]
     );
     let (_, anything) = acts("command", &[("cmd", "make install")], true);
-    assert_eq!(anything[0], "act /bin/sh -c BEGIN sh GUARD arm 60 login ssh firewall network");
-    assert_eq!(anything[1], "act /bin/sh GUARD/guard during login ssh firewall network make install");
+    assert_eq!(
+        anything[0],
+        "act /bin/sh -c BEGIN sh GUARD arm 60 login ssh firewall network"
+    );
+    assert_eq!(
+        anything[1],
+        "act /bin/sh GUARD/guard during login ssh firewall network make install"
+    );
     for (path, area) in [
         ("/root/.ssh/authorized_keys", "login"),
         ("/etc/sudoers.d/ops", "login"),
@@ -158,13 +198,23 @@ fn every_way_in_is_known() {
     ] {
         assert_eq!(words(of_path(path)).collect::<Vec<_>>(), [area], "{path}");
     }
-    for path in ["/etc/sshd", "/etc/systemd/system/web.service.d/x.conf", "/srv/ssh/x", "/etc/ssh"] {
+    for path in [
+        "/etc/sshd",
+        "/etc/systemd/system/web.service.d/x.conf",
+        "/srv/ssh/x",
+        "/etc/ssh",
+    ] {
         assert_eq!(of_path(path), 0, "{path}");
     }
     let command = |line: &str| of_command(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(command("systemctl restart NetworkManager.service"), NETWORK);
     assert_eq!(command("/usr/bin/systemctl enable --now firewalld"), FIREWALL);
-    for line in ["systemctl enable sshd", "systemctl restart nginx", "sysctl -p /etc/sysctl.conf", "echo ssh restart"] {
+    for line in [
+        "systemctl enable sshd",
+        "systemctl restart nginx",
+        "sysctl -p /etc/sysctl.conf",
+        "echo ssh restart",
+    ] {
         assert_eq!(command(line), 0, "{line}");
     }
     assert!(mentions(&("x", b"/etc/ssh/x")) && mentions(&"sshd") && !mentions(&("x", b"/srv/x")));
@@ -174,7 +224,10 @@ fn every_way_in_is_known() {
 fn where_no_guard_can_be_it_is_said_or_refused() {
     let config = [("dest", "/etc/ssh/sshd_config"), ("content", "Port 2222\n")];
     let bare = || {
-        let cannot = Answer { rc: 1, ..Answer::ok("systemd does not run there\n") };
+        let cannot = Answer {
+            rc: 1,
+            ..Answer::ok("systemd does not run there\n")
+        };
         Arc::new(host().fact("guard", cannot))
     };
     for pass in [Pass::Plan, Pass::Apply] {
@@ -182,7 +235,10 @@ fn where_no_guard_can_be_it_is_said_or_refused() {
         let end = ends(&mut session(&machine), task("copy", &config, pass, false, false));
         let (word, notes) = state(&end).unwrap();
         assert_eq!(word, "off");
-        assert!(notes[0].starts_with("not guarded: systemd does not run there; nobody"), "{notes:?}");
+        assert!(
+            notes[0].starts_with("not guarded: systemd does not run there; nobody"),
+            "{notes:?}"
+        );
     }
     let machine = bare();
     let end = ends(&mut session(&machine), task("copy", &config, Pass::Plan, false, true));
@@ -190,15 +246,28 @@ fn where_no_guard_can_be_it_is_said_or_refused() {
     let Reply::Failed(failure) = ends(&mut session(&machine), task("copy", &config, Pass::Apply, false, true)) else {
         panic!("a step that cannot be guarded is applied");
     };
-    assert!(failure.message.contains("cannot be guarded: systemd does not run there"), "{}", failure.message);
+    assert!(
+        failure
+            .message
+            .contains("cannot be guarded: systemd does not run there"),
+        "{}",
+        failure.message
+    );
     assert_eq!(log(&machine), Vec::<String>::new());
     // A guard that does not come up, and one that has put the host back, let nothing be touched.
     for (answer, words) in [
-        (Answer { rc: 4, ..Answer::ok("Failed to start transient service unit\n") }, "Failed to start transient"),
+        (
+            Answer {
+                rc: 4,
+                ..Answer::ok("Failed to start transient service unit\n")
+            },
+            "Failed to start transient",
+        ),
         (Answer::status(GONE), "has put this host back"),
     ] {
         let machine = Arc::new(host().fail_action(&["/bin/sh"], answer));
-        let Reply::Failed(failure) = ends(&mut session(&machine), task("copy", &config, Pass::Apply, false, false)) else {
+        let Reply::Failed(failure) = ends(&mut session(&machine), task("copy", &config, Pass::Apply, false, false))
+        else {
             panic!("a step is applied without its guard");
         };
         assert!(failure.message.contains(words), "{}", failure.message);
@@ -221,13 +290,21 @@ struct Real {
     children: Mutex<Vec<Child>>,
 }
 
-const RUN: &str = "#!/bin/sh\nwhile [ \"$1\" != /bin/sh ]; do shift; done\nsetsid \"$@\" >>\"${0%/*}/journal\" 2>&1 &\n";
+const RUN: &str =
+    "#!/bin/sh\nwhile [ \"$1\" != /bin/sh ]; do shift; done\nsetsid \"$@\" >>\"${0%/*}/journal\" 2>&1 &\n";
 
 impl Real {
     fn new() -> Real {
         let folder = tempfile::tempdir().unwrap();
-        let real = Real { folder, children: Mutex::default() };
-        for (name, text) in [("systemd-run", RUN), ("systemctl", "#!/bin/sh\nexit 0\n"), ("systemd-cat", "#!/bin/sh\ncat >>\"${0%/*}/journal\"\n")] {
+        let real = Real {
+            folder,
+            children: Mutex::default(),
+        };
+        for (name, text) in [
+            ("systemd-run", RUN),
+            ("systemctl", "#!/bin/sh\nexit 0\n"),
+            ("systemd-cat", "#!/bin/sh\ncat >>\"${0%/*}/journal\"\n"),
+        ] {
             let path = real.path(name);
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -362,7 +439,10 @@ fn files_are_put_back_byte_for_byte() {
     real.until("it is put back", || real.has("put-back"));
     assert_eq!(picture(&etc), before);
     let said = real.confirm();
-    assert!(said.starts_with("okd-play-guard:put-back ") && said.contains("the old state is back"), "{said}");
+    assert!(
+        said.starts_with("okd-play-guard:put-back ") && said.contains("the old state is back"),
+        "{said}"
+    );
     let late = real.say(&["keep", "file", "login", &at("a b")]);
     assert_eq!(late.status.code(), Some(GONE));
     assert_eq!(real.say(&["arm", "1", "login"]).status.code(), Some(GONE));
@@ -415,7 +495,13 @@ fn while_a_command_runs_nothing_is_put_back_and_then_time_begins_anew() {
     let wait = format!("until [ -e {go} ]; do sleep 0.05; done");
     real.begin(&["during", "login", "sh", "-c", &wait]);
     real.until("the command runs", || real.has("held"));
-    let armed = |real: &Real| std::fs::read_to_string(real.path("guards/7f/armed.1")).ok()?.trim().parse::<u64>().ok();
+    let armed = |real: &Real| {
+        std::fs::read_to_string(real.path("guards/7f/armed.1"))
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
     let first = armed(&real).unwrap();
     let uptime = || {
         let text = std::fs::read_to_string("/proc/uptime").unwrap();
@@ -425,7 +511,9 @@ fn while_a_command_runs_nothing_is_put_back_and_then_time_begins_anew() {
     assert!(real.has("armed.1"), "put back in the middle of a step");
     assert_eq!(real.confirm(), "okd-play-guard:busy\n");
     std::fs::write(&go, "").unwrap();
-    real.until("its time begins anew", || armed(&real).is_some_and(|now| now > first) || real.has("put-back"));
+    real.until("its time begins anew", || {
+        armed(&real).is_some_and(|now| now > first) || real.has("put-back")
+    });
     real.until("it is put back", || real.has("put-back"));
 }
 
@@ -452,9 +540,15 @@ fn a_command_under_guard_is_the_same_command() {
     real.does(&["arm", "60", "login"]);
     let during = |words: &[&str]| real.say(&[&["during", "login"], words].concat());
     let said = during(&["sh", "-c", "echo \"$A\"; echo err >&2; exit 3"]);
-    assert_eq!((said.status.code(), said.stdout.as_slice(), said.stderr.as_slice()), (Some(3), &b"\n"[..], &b"err\n"[..]));
+    assert_eq!(
+        (said.status.code(), said.stdout.as_slice(), said.stderr.as_slice()),
+        (Some(3), &b"\n"[..], &b"err\n"[..])
+    );
     let missing = during(&["no-such-program"]);
-    assert_eq!((missing.status.code(), missing.stderr.as_slice()), (Some(127), &b"no-such-program: command not found\n"[..]));
+    assert_eq!(
+        (missing.status.code(), missing.stderr.as_slice()),
+        (Some(127), &b"no-such-program: command not found\n"[..])
+    );
     // Not the script's own function.
     assert_eq!(during(&["sh", "-c", "exit 0"]).status.code(), Some(0));
     assert_ne!(during(&["units", "x"]).status.code(), Some(0));
