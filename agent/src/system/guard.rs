@@ -90,7 +90,7 @@ fn words(areas: u8) -> impl Iterator<Item = &'static str> {
     AREAS
         .into_iter()
         .enumerate()
-        .filter(move |(at, _)| areas >> at & 1 == 1)
+        .filter(move |(at, _)| (areas >> at) & 1 == 1)
         .map(|(_, word)| word)
 }
 
