@@ -117,6 +117,7 @@ mod tests {
             touches: Vec::new(),
             note: crate::wire::Note::default(),
             within: None,
+            guard: None,
         }))
     }
 

@@ -6,6 +6,7 @@ use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
+use crate::system::guard::{self, Guarded, Post, Risk};
 use crate::system::overlay::{Overlay, Recorded};
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
@@ -93,6 +94,11 @@ pub trait Work {
     fn holds(&self) -> Vec<Recorded> {
         Vec::new()
     }
+
+    /// See [`crate::resource::Resource::risks`].
+    fn risks(&self) -> Vec<Risk> {
+        Vec::new()
+    }
 }
 
 impl Work for Kind {
@@ -103,6 +109,10 @@ impl Work for Kind {
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
         Kind::veil(self, as_read);
     }
+
+    fn risks(&self) -> Vec<Risk> {
+        Kind::risks(self)
+    }
 }
 
 /// The worlds of a session: the machine, and its prediction for plans.
@@ -111,6 +121,7 @@ pub struct Session {
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
     ledger: Arc<Mutex<Ledger>>,
+    post: Arc<Post>,
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
@@ -144,6 +155,7 @@ impl Session {
             veil,
             plan,
             ledger,
+            post: Arc::default(),
             failed: HashSet::new(),
             stop,
             turn: Turn::default(),
@@ -175,6 +187,7 @@ impl Session {
             Request::Assume(changes) => {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
+            Request::Guard(script) => self.post.learn(script),
             Request::Stop => self.stop.set(),
             // What cannot be forgotten is paid once more.
             Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
@@ -302,6 +315,20 @@ impl Session {
         }
     }
 
+    /// A world as the step sees it, under guard where that was asked for.
+    fn guarded(
+        &self,
+        task: &Task<()>,
+        work: &dyn Work,
+        under: Arc<dyn System>,
+    ) -> (Arc<dyn System>, Option<Arc<Guarded>>) {
+        let Some(guard) = task.guard.clone().filter(|_| task.within.is_none()) else {
+            return (under, None);
+        };
+        let guarded = Arc::new(Guarded::new(under, self.post.clone(), guard, work.risks()));
+        (guarded.clone(), Some(guarded))
+    }
+
     fn plan(
         &self,
         task: &Task<()>,
@@ -310,7 +337,9 @@ impl Session {
     ) -> Result<Outcome, Box<Failure>> {
         let world = staged.unwrap_or(&self.plan).clone();
         self.witness.watch(true);
+        let (world, guarded) = self.guarded(task, work, world);
         let end = work.converge(&with_env(world, &task.env), task.expect);
+        let end = told(end, guarded.as_deref());
         self.witness.watch(false);
         let end = match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
@@ -339,14 +368,15 @@ impl Session {
             Some(overlay) => overlay.clone(),
             None => self.veil.clone(),
         };
+        let (guarded_machine, guarded) = self.guarded(task, work, machine.clone());
         let world = Watchful {
-            under: with_env(machine.clone(), &task.env),
+            under: with_env(guarded_machine, &task.env),
             witness: self.witness.clone(),
             turn: self.turn.clone(),
             moved: Mutex::default(),
             owing: Owing::new(self.ledger.clone(), task.note.owes.clone()),
         };
-        let outcome = work.converge(&world, task.expect);
+        let outcome = told(work.converge(&world, task.expect), guarded.as_deref());
         self.turn.give();
         let outcome = world
             .owing
@@ -370,6 +400,28 @@ impl Session {
             .converge(&with_env(Arc::new(Overlay::new(machine.clone())), &task.env), None)?;
         verified(outcome, again)
     }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.post.leave(self.veil.as_ref());
+    }
+}
+
+/// An end that also says how the step was guarded.
+fn told(mut end: Result<Outcome, Box<Failure>>, guarded: Option<&Guarded>) -> Result<Outcome, Box<Failure>> {
+    let Some((state, sentence)) = guarded.and_then(Guarded::told) else {
+        return end;
+    };
+    let result = match &mut end {
+        Ok(outcome) => {
+            outcome.notes.push(sentence);
+            &mut outcome.result
+        }
+        Err(failure) => &mut failure.result,
+    };
+    result.insert(guard::KEY.to_owned(), state);
+    end
 }
 
 /// Whether what failed in a plan may go well once a command has run of which nobody knows what it does: something is
@@ -606,6 +658,7 @@ mod tests {
                 touches: Vec::new(),
                 note: Note::default(),
                 within: None,
+                guard: None,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -643,6 +696,7 @@ mod tests {
             touches: Vec::new(),
             note: Note::default(),
             within: None,
+            guard: None,
         }))
     }
 

@@ -7,6 +7,7 @@ use crate::path::AbsPath;
 use crate::resource::transaction::block::Commit;
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
+use crate::system::guard::Guard;
 use crate::system::overlay::Recorded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Request {
     /// at a file that somebody has changed since touches nothing. What is planned from now on is planned on the machine as
     /// it is.
     Recall,
+    /// The script of lock-out guards, before the first step that may need one.
+    Guard(String),
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,
     /// Debts of the machine's ledger that are paid, by their names.
@@ -64,6 +67,8 @@ pub struct Task<K = Kind> {
     pub touches: Vec<AbsPath>,
     /// What it means to the machine's ledger.
     pub note: Note,
+    /// How it is guarded where it may lock the orchestrator out.
+    pub guard: Option<Guard>,
     /// The transaction that the step belongs to: what it does is staged, and put in place by the transaction's commit.
     pub within: Option<u64>,
 }
@@ -72,8 +77,8 @@ impl<K> Task<K> {
     /// All but the kind, and the kind.
     #[must_use]
     pub fn apart(self) -> (Task<()>, K) {
-        let Task { id, after, kind, pass, expect, env, verify, touches, note, within } = self;
-        (Task { id, after, kind: (), pass, expect, env, verify, touches, note, within }, kind)
+        let Task { id, after, kind, pass, expect, env, verify, touches, note, guard, within } = self;
+        (Task { id, after, kind: (), pass, expect, env, verify, touches, note, guard, within }, kind)
     }
 }
 

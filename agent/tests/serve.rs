@@ -81,6 +81,7 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         touches: Vec::new(),
         note: Note::default(),
         within: None,
+        guard: None,
     }))
 }
 

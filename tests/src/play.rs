@@ -152,7 +152,7 @@ impl Running {
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -4,6 +4,7 @@ use super::device::{self, Backend, Device, Presence, Shape, State};
 use super::{Resource, ResourceError};
 use crate::params;
 use crate::system::System;
+use crate::system::guard::Risk;
 use crate::value::Map;
 use std::net::IpAddr;
 
@@ -107,6 +108,10 @@ impl Resource for Bridge {
 
     fn result(&self, state: &State) -> Map {
         state.result()
+    }
+
+    fn risks(&self) -> Vec<Risk> {
+        vec![Risk::Device(self.name.clone())]
     }
 }
 

@@ -519,6 +519,7 @@ impl Trial<'_> {
             touches: Vec::new(),
             note: crate::wire::Note::default(),
             within: None,
+            guard: None,
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

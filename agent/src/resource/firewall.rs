@@ -11,6 +11,7 @@ use super::transaction::{self, FileSet, Watch, is_or_will_be, live};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
 use crate::system::System;
+use crate::system::guard::Risk;
 use crate::value::{Map, Value};
 use crate::{choice, params};
 use serde::Serialize;
@@ -244,6 +245,10 @@ impl Resource for Firewall {
         result.insert("backend".to_owned(), backend.word().into());
         result.insert("beside".to_owned(), Value::from(state.beside.clone()));
         result
+    }
+
+    fn risks(&self) -> Vec<Risk> {
+        vec![Risk::Firewall]
     }
 
     fn notes(&self, now: &State, _want: &State) -> Vec<String> {

@@ -7,6 +7,7 @@ use super::systemd::{self, show};
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
 use crate::path::AbsPath;
+use crate::system::guard::Risk;
 use crate::system::{Action, Answer, Effect, Probe, System};
 use crate::value::{Map, map};
 use crate::{choice, params};
@@ -317,6 +318,10 @@ impl Resource for Firewalld {
 
     fn result(&self, state: &State) -> Map {
         map([("zone", state.zone.as_str().into()), ("msg", format!("{} {}", self.thing(), self.state.word()).into())])
+    }
+
+    fn risks(&self) -> Vec<Risk> {
+        vec![Risk::Firewall]
     }
 
     fn notes(&self, now: &State, _want: &State) -> Vec<String> {

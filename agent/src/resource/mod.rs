@@ -16,6 +16,7 @@ pub mod words;
 use crate::diff::Change;
 use crate::pack::Pack;
 use crate::param::{Params, Spec};
+use crate::system::guard::Risk;
 use crate::system::{Answer, System, SystemError};
 use crate::value::Map;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,11 @@ pub trait Resource: Params + Pack + Debug + Clone + Send + Sync {
     /// Gives the texts that are compared with what is read of a file the form in which they will be read back: with
     /// placeholders for secrets.
     fn veil(&mut self, _as_read: &dyn Fn(&[u8]) -> Vec<u8>) {}
+
+    /// What a change of it may cut off, besides what is seen by the files and units that it changes.
+    fn risks(&self) -> Vec<Risk> {
+        Vec::new()
+    }
 
     /// Sentences that the plan shows beside the diff.
     fn notes(&self, _now: &Self::State, _want: &Self::State) -> Vec<String> {
@@ -527,6 +533,12 @@ macro_rules! registry {
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Kind::$kind(_) => <$module::$kind as Resource>::NAMES[0]),* }
+            }
+
+            /// See [`Resource::risks`].
+            #[must_use]
+            pub fn risks(&self) -> Vec<Risk> {
+                match self { $(Kind::$kind(kind) => kind.risks()),* }
             }
 
             /// See [`Resource::veil`].

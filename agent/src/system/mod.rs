@@ -8,6 +8,7 @@ pub mod cached;
 #[doc(hidden)]
 pub mod conformance;
 pub mod fake;
+pub mod guard;
 pub mod links;
 pub mod local;
 pub mod overlay;
@@ -456,6 +457,9 @@ pub enum SystemError {
     /// The machine has moved since the plan: nothing was touched.
     #[error("the host has moved since the plan: {0} was changed by somebody else; nothing was touched")]
     Moved(String),
+    /// The lock-out guard cannot be set up, or has put the machine back.
+    #[error("{0}")]
+    Guard(String),
     /// A secret would have become visible, for example in a command's arguments.
     #[error("{0}")]
     Secret(String),

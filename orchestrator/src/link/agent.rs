@@ -71,7 +71,7 @@ fn send_script(sha: &str) -> String {
     )
 }
 
-fn as_user(reach: &Reach, script: &str) -> String {
+pub(super) fn as_user(reach: &Reach, script: &str) -> String {
     match &reach.become_user {
         Some(user) => sudo::command(user, reach.become_password.as_ref(), script),
         None => format!("/bin/sh -c {}", sudo::quoted(script)),

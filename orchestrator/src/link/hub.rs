@@ -2,6 +2,7 @@
 
 use super::agent::{self, Agent, AgentError};
 use super::binary;
+use super::guard::{self, Question};
 use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
@@ -16,6 +17,7 @@ use okd_agent::resource::transaction::block::Commit;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
+use okd_agent::system::guard::SCRIPT;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
@@ -39,7 +41,7 @@ pub struct Hub {
 type Connecting = Arc<OnceCell<Result<Connection, ConnectError>>>;
 
 struct Shared {
-    connector: Connector,
+    connector: Arc<Connector>,
     transport: Transport,
     keeper: Arc<Keeper>,
     events: UnboundedSender<LinkEvent>,
@@ -69,6 +71,8 @@ struct Open {
     secrets: HashSet<String>,
     /// Whether it is one of a host that is not there.
     assumed: Arc<AtomicBool>,
+    /// Whether it has the script of lock-out guards.
+    guards: bool,
 }
 
 impl Hub {
@@ -89,7 +93,7 @@ impl Hub {
             });
         });
         let shared = Shared {
-            connector,
+            connector: Arc::new(connector),
             transport,
             keeper,
             events,
@@ -147,6 +151,9 @@ impl Hub {
             }
         }
         open.tell(&shared.keeper, task);
+        if !plan && task.guard.is_some() && !std::mem::replace(&mut open.guards, true) {
+            let _ = open.requests.send(Job::Say(Request::Guard(SCRIPT.to_owned())));
+        }
         open
     }
 
@@ -173,6 +180,7 @@ impl Hub {
                 assumed,
                 told: 0,
                 secrets: HashSet::new(),
+                guards: false,
             }
         })
     }
@@ -232,6 +240,17 @@ impl Links for Hub {
         if let Some(open) = self.sessions.get(address) {
             let _ = open.requests.send(Job::Say(request));
         }
+    }
+
+    fn confirm(&mut self, reach: &Arc<Reach>, question: Question) {
+        let (shared, reach) = (Arc::clone(&self.shared), Arc::clone(reach));
+        tokio::spawn(async move {
+            let ticket = question.ticket;
+            let (id, limit) = (ticket, question.limit());
+            let say = |text| drop(shared.events.send(LinkEvent::Waits { id, text, limit }));
+            let verdict = guard::ask(&shared.connector, &reach, &question, say).await;
+            let _ = shared.events.send(LinkEvent::Guarded { ticket, verdict });
+        });
     }
 
     fn recall(&mut self, host: &str) {

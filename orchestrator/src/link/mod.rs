@@ -2,6 +2,7 @@
 
 mod agent;
 pub mod binary;
+pub mod guard;
 pub mod hub;
 pub mod keys;
 pub mod known_hosts;

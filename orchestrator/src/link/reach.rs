@@ -1,5 +1,6 @@
 //! What the runner asks of links, and what they answer: steps go in, replies come out, for every way to reach a machine.
 
+use super::guard::{Policy, Question, Verdict};
 use super::target::Target;
 use crate::control::desk::Errand;
 use crate::media::MediaKind;
@@ -26,6 +27,8 @@ pub struct Reach {
     pub become_password: Option<Secret>,
     /// In a plan: what the host is taken for while it cannot be reached, one of [`Blank::kinds`].
     pub expected: Option<String>,
+    /// How steps are guarded that may lock okd-play out; `None`: not at all.
+    pub guard: Option<Policy>,
 }
 
 /// By what a host is reached.
@@ -87,7 +90,7 @@ pub enum LinkEvent {
     },
     /// A step waits for something.
     Waits {
-        /// The step's number.
+        /// The step's number, or a question's ticket.
         id: u64,
         /// For what, and how it stands.
         text: String,
@@ -100,6 +103,13 @@ pub enum LinkEvent {
         address: Address,
         /// The debts.
         debts: Vec<Debt>,
+    },
+    /// What has become of a guarded change.
+    Guarded {
+        /// The question's ticket.
+        ticket: u64,
+        /// What.
+        verdict: Verdict,
     },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {
@@ -153,6 +163,9 @@ pub trait Links: Send {
 
     /// Says something to a session that gives no answer; nothing where there is no such session any more.
     fn say(&mut self, address: &Address, request: Request);
+
+    /// Has a new connection to the host confirm a guarded change. What became of it comes as [`LinkEvent::Guarded`].
+    fn confirm(&mut self, reach: &Arc<Reach>, question: Question);
 
     /// Tells a host's sessions that the plan is at its end; see [`okd_agent::wire::Request::Recall`].
     fn recall(&mut self, host: &str);

@@ -23,6 +23,7 @@ pub use event::{Event, Pass, StepResult, StepStatus};
 
 use crate::link::reach::Address;
 use crate::run::Outcome;
+use crate::run::guard::CONFIRMED;
 use crate::site::Site;
 use crate::source::SourceMap;
 use failure::Reach;
@@ -259,9 +260,13 @@ impl Report {
                 if result.seconds >= 1.0 {
                     title.push(piece(Label::Dim, format!("  {}", layout::time(result.seconds))));
                 }
+                let confirmed = |note: &&String| note.as_str() == CONFIRMED;
+                if let Some(note) = result.notes.iter().find(confirmed) {
+                    title.push(piece(Label::Dim, format!("  {note}")));
+                }
                 page.ended(&title, &[piece(Label::Dim, step::place(result, &self.sources))]);
                 if !(verbose == 0 && self.known(result)) {
-                    let notes = result.notes.iter().map(String::as_str);
+                    let notes = result.notes.iter().filter(|note| !confirmed(note)).map(String::as_str);
                     step::body(&mut page, result, notes, &self.settings);
                 }
             }

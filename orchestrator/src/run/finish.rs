@@ -12,6 +12,7 @@ use crate::template::{RenderError, Truth};
 use okd_agent::Value;
 use okd_agent::resource::{Failure, Outcome, Status};
 use okd_agent::system::blank::Blank;
+use okd_agent::system::guard::KEY;
 use okd_agent::value::{Map, map};
 use okd_agent::wire::Reply;
 use std::sync::Arc;
@@ -156,6 +157,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         Status::Unknown(reason) => {
             let mut end = unknown(&live.context, &reason);
             end.diff = diff;
+            end.notes = notes;
             return end;
         }
     };
@@ -795,14 +797,18 @@ fn censored(mut told: StepResult) -> StepResult {
     if !told.msg.is_empty() {
         HIDDEN.clone_into(&mut told.msg);
     }
+    let guard = told.result.get(KEY).cloned();
     told.failure = told.failure.map(|failure| {
         Box::new(Failure {
             message: HIDDEN.to_owned(),
+            kept: super::guard::kept(guard.as_ref()),
             stale: failure.stale,
             lost: failure.lost,
             ..Failure::default()
         })
     });
-    told.result = Value::Map(map([("censored", HIDDEN.into()), ("changed", changed.into())]));
+    let mut result = map([("censored", HIDDEN.into()), ("changed", changed.into())]);
+    result.extend(guard.map(|guard| (KEY.to_owned(), guard)));
+    told.result = Value::Map(result);
     told
 }

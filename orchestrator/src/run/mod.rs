@@ -6,6 +6,7 @@ pub mod deed;
 mod finish;
 pub mod foresee;
 mod grow;
+pub mod guard;
 mod local;
 pub mod origin;
 pub mod owed;
@@ -138,6 +139,7 @@ pub async fn pass(
             ..Outcome::default()
         },
         bodies: HashMap::new(),
+        guards: guard::Guards::default(),
     };
     Ok(runner.run().await)
 }
@@ -194,6 +196,8 @@ struct Live {
     pause: Duration,
     /// What it owes once it changes something.
     owes: Vec<Debt>,
+    /// Items whose guard is or may be set up and has not been confirmed, and whether their answer was lost.
+    guarded: Vec<(usize, bool)>,
 }
 
 struct LiveItem {
@@ -371,6 +375,7 @@ struct Runner<'a, 'c> {
     recalled: HashSet<String>,
     /// Transactions by their commits.
     bodies: HashMap<NodeId, transaction::Body>,
+    guards: guard::Guards,
     outcome: Outcome,
 }
 
@@ -386,7 +391,9 @@ impl Runner<'_, '_> {
             if self.graph.ready.unsettled() == 0 && !self.cancelled() && self.next_play() {
                 continue;
             }
-            if self.graph.ready.unsettled() == 0 || (self.cancelled() && self.requests.is_empty()) {
+            if self.graph.ready.unsettled() == 0
+                || (self.cancelled() && self.requests.is_empty() && !self.guards.wait())
+            {
                 break;
             }
             if !self.wait().await {
@@ -676,6 +683,7 @@ impl Runner<'_, '_> {
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
             owes: Vec::new(),
+            guarded: Vec::new(),
             items: Vec::new(),
             context,
         };
@@ -831,6 +839,7 @@ impl Runner<'_, '_> {
                 }
             }
             LinkEvent::Owed { address, debts } => self.told_debts(&address, debts),
+            LinkEvent::Guarded { ticket, verdict } => self.judged_by_guard(ticket, &verdict),
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
@@ -867,6 +876,12 @@ impl Runner<'_, '_> {
             if blocked {
                 self.reply(node, index, wire::Reply::Held);
             } else {
+                let may = self.live.get(&node).is_some_and(|live| self.may_guard(live, index));
+                self.live
+                    .get_mut(&node)
+                    .filter(|_| may)
+                    .into_iter()
+                    .for_each(|live| live.guarded.push((index, true)));
                 let failure = Failure {
                     message: reason.to_owned(),
                     lost: unreachable,
@@ -898,6 +913,7 @@ impl Runner<'_, '_> {
         {
             finish::absent(&mut end, &reach.host);
         }
+        Self::note_guard(&mut live, index, &end);
         live.open -= 1;
         let again = finish::again(&live, index, &end, self.pass);
         match again {
@@ -911,8 +927,18 @@ impl Runner<'_, '_> {
             Some(false) => live.items[index].end = Some(finish::gave_up(end, live.attempt)),
             None => live.items[index].end = Some(finish::tried(end, &live)),
         }
+        let open = live.open;
+        self.live.insert(id, live);
+        if open == 0 && !self.confirm(id) {
+            self.proceed(id);
+        }
+    }
+
+    /// All that was asked for of a step has ended, and nothing waits to be confirmed.
+    fn proceed(&mut self, id: NodeId) {
+        let Some(mut live) = self.live.remove(&id) else { return };
         match live.open {
-            0 if again == Some(true) || live.trying() => {
+            0 if live.trying() => {
                 live.attempt += 1;
                 self.wait_again(id, &live);
             }

@@ -4,6 +4,7 @@
 use super::deed::Deed;
 use super::prepare::{Context, Item, ItemWork, Stop};
 use crate::error::Diagnostic;
+use crate::link::guard::Policy;
 use crate::link::reach::{Reach, Way};
 use crate::link::target::{SshOptions, Target};
 use crate::report::Pass;
@@ -102,6 +103,10 @@ pub fn reach(
         Pass::Plan if known => expected(&reader)?,
         _ => None,
     };
+    let guard = match &way {
+        Way::Ssh(_) => guard(&reader)?,
+        Way::Local | Way::Api(_) => None,
+    };
     Ok((
         Arc::new(Reach {
             host,
@@ -109,6 +114,7 @@ pub fn reach(
             become_user,
             become_password,
             expected,
+            guard,
         }),
         delegate,
     ))
@@ -142,6 +148,7 @@ pub fn api(context: &Context, interface: &'static str) -> Arc<Reach> {
         become_user: None,
         become_password: None,
         expected: None,
+        guard: None,
     })
 }
 
@@ -159,6 +166,7 @@ pub fn here(context: &Context, defaults: &Defaults, locals: &okd_agent::value::M
         become_user: None,
         become_password: None,
         expected: None,
+        guard: None,
     })
 }
 
@@ -176,6 +184,21 @@ fn expected(reader: &Reader<'_>) -> Result<Option<String>, Stop> {
         .at(span, "reached from here")
         .did_you_mean(&kind, Blank::kinds())
         .into())
+}
+
+/// How the host's steps are guarded: `okd_guard`.
+fn guard(reader: &Reader<'_>) -> Result<Option<Policy>, Stop> {
+    let Some(text) = reader.text("okd_guard")? else {
+        return Ok(Some(Policy::default()));
+    };
+    Policy::parse(&text).map_err(|word| {
+        let found = format!("`{word}` in `okd_guard` says nothing of a guard");
+        Diagnostic::new("bad-connection", found)
+            .at(reader.context.node.step.task.span, "reached from here")
+            .did_you_mean(&word, Policy::WORDS)
+            .help("a number of seconds from 1 to 3600, `false`, `required`, `always`, or several of these")
+            .into()
+    })
 }
 
 fn become_user(

@@ -78,7 +78,8 @@ impl Runner<'_, '_> {
             && !live.in_turn()
             && task.failed_when.is_none()
             && effects.is_empty()
-            && live.items.iter().all(|item| item.reach.is_none());
+            && live.items.iter().all(|item| item.reach.is_none())
+            && !(0..live.items.len()).any(|index| live.items[index].end.is_none() && self.may_guard(&live, index));
         if !live.ignore {
             live.barrier.extend(&ids);
         }
@@ -203,6 +204,10 @@ impl Runner<'_, '_> {
         let reach = Arc::clone(reach);
         let (env, touches) = (item.env.clone(), item.touches.clone());
         let within = self.within(id);
+        let guard = reach.guard.map(|policy| match pass {
+            wire::Pass::Plan => policy.guard(""),
+            wire::Pass::Apply => policy.guard(self.guards.id(&reach.host)),
+        });
         let machine = reach.address().host;
         // A check in a run is made on the machine as it is, not on what the plan foresaw.
         let anew = self.unsure.contains(host) || (self.pass == Pass::Apply && pass == wire::Pass::Plan);
@@ -223,15 +228,15 @@ impl Runner<'_, '_> {
                 self.requests.insert(number, (id, index));
                 match deed {
                     Deed::Machine(kind) => {
-                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, within };
+                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, guard, within };
                         self.channels.links.send(&reach, task);
                     }
                     Deed::Media(kind) => {
-                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, within };
+                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, guard: None, within };
                         self.channels.links.make(&reach, task);
                     }
                     Deed::Commit(commit) => {
-                        let task = Task { id: number, after, kind: *commit, pass, expect: None, env, verify, touches, note, within };
+                        let task = Task { id: number, after, kind: *commit, pass, expect: None, env, verify, touches, note, guard, within };
                         self.channels.links.commit(&reach, task);
                     }
                     Deed::Api(kind) => self.channels.links.call(

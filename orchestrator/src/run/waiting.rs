@@ -142,7 +142,12 @@ fn told(module: &str, reply: Reply, elapsed: Value) -> Reply {
 impl Runner<'_, '_> {
     /// A step of an interface waits for something.
     pub(super) fn waits(&self, request: u64, text: String, limit: Duration) {
-        let live = self.requests.get(&request).and_then(|(node, _)| self.live.get(node));
+        let node = self
+            .requests
+            .get(&request)
+            .map(|(node, _)| *node)
+            .or_else(|| self.guards.node(request));
+        let live = node.and_then(|node| self.live.get(&node));
         if let Some(live) = live {
             self.say_waits(live, text, Some(limit));
         }

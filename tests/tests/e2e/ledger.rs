@@ -51,7 +51,7 @@ fn killed(transport: &str) {
     let lab = Lab::up();
     let host = toy(&lab);
     let cut = play(&lab, "new", WAITS);
-    let run = cut.start(&["--yes", "--transport", transport]);
+    let mut run = cut.start(&["--yes", "--transport", transport]);
     until("the step between runs", 60, || host.has("/srv/began").then_some(()));
     run.kill();
     host.sh("pkill -KILL -f 'okd-play/[a]gent-' || true; touch /srv/go");

@@ -6,6 +6,7 @@ mod arrives;
 mod cut;
 mod faults;
 mod firewall;
+mod guard;
 mod guests;
 mod hook;
 mod installer;

@@ -79,19 +79,26 @@ impl Connector {
         self.connect_saying(target, &|_| {}).await
     }
 
+    /// As [`Connector::connect`], without waiting for others that are being connected to: a host puts itself back
+    /// meanwhile.
+    pub async fn connect_at_once(&self, target: &Target) -> Result<Connection, ConnectError> {
+        self.connect_from(target, 0, false, &|_| {}).await
+    }
+
     /// As [`Connector::connect`]; says to whom it connects, and how long that may take.
     pub async fn connect_saying(
         &self,
         target: &Target,
         say: &(dyn Fn(String) + Sync),
     ) -> Result<Connection, ConnectError> {
-        self.connect_from(target, 0, say).await
+        self.connect_from(target, 0, true, say).await
     }
 
     async fn connect_from(
         &self,
         target: &Target,
         depth: usize,
+        waits: bool,
         say: &(dyn Fn(String) + Sync),
     ) -> Result<Connection, ConnectError> {
         let settings = self.resolver.resolve(target).await?;
@@ -101,7 +108,10 @@ impl Connector {
             Proxy::Jump(hops) => Some(self.jump(target, hops, depth).await?),
             _ => None,
         };
-        let _overall = self.connects.acquire().await;
+        let _overall = match waits {
+            true => Some(self.connects.acquire().await),
+            false => None,
+        };
         let _place = match &via {
             Some(via) => self.through.enter(via.host().to_owned()).await,
             None => self.addresses.enter(address(&settings)).await,
@@ -164,7 +174,7 @@ impl Connector {
             }
             cell.clone()
         };
-        let connect = || Box::pin(self.connect_from(&hop, depth + 1, &|_| {}));
+        let connect = || Box::pin(self.connect_from(&hop, depth + 1, true, &|_| {}));
         let made = cell.get_or_init(connect).await.clone();
         made.map_err(|error| ConnectError::Jump {
             hop: last.to_string(),

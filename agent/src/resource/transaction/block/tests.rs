@@ -40,6 +40,7 @@ impl Run {
             verify: true,
             touches: Vec::new(),
             note: crate::wire::Note::default(),
+            guard: None,
             within: Some(self.first),
         }
     }
