@@ -287,12 +287,15 @@ impl Session {
                 reply = Reply::Failed(failure(message));
             }
             (None, Some(reason)) if task.pass == Pass::Apply => {
-                let message = format!("what it leaves is not known before it is applied, so it cannot be staged: {reason}");
+                let message =
+                    format!("what it leaves is not known before it is applied, so it cannot be staged: {reason}");
                 reply = Reply::Failed(failure(message));
             }
             (None, unknown) => open.unsure = open.unsure.or(unknown),
         }
-        if matches!(reply, Reply::Failed(_)) && let Err(error) = open.overlay.back_to(mark) {
+        if matches!(reply, Reply::Failed(_))
+            && let Err(error) = open.overlay.back_to(mark)
+        {
             open.unsure.get_or_insert(error.to_string());
         }
         self.bracket = Some(open);
@@ -329,12 +332,7 @@ impl Session {
         (guarded.clone(), Some(guarded))
     }
 
-    fn plan(
-        &self,
-        task: &Task<()>,
-        work: &dyn Work,
-        staged: Option<&Arc<Overlay>>,
-    ) -> Result<Outcome, Box<Failure>> {
+    fn plan(&self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
         let world = staged.unwrap_or(&self.plan).clone();
         self.witness.watch(true);
         let (world, guarded) = self.guarded(task, work, world);
@@ -358,12 +356,7 @@ impl Session {
         end
     }
 
-    fn apply(
-        &self,
-        task: &Task<()>,
-        work: &dyn Work,
-        staged: Option<&Arc<Overlay>>,
-    ) -> Result<Outcome, Box<Failure>> {
+    fn apply(&self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
         let machine: Arc<dyn System> = match staged {
             Some(overlay) => overlay.clone(),
             None => self.veil.clone(),
@@ -396,8 +389,7 @@ impl Session {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
-        let again = work
-            .converge(&with_env(Arc::new(Overlay::new(machine.clone())), &task.env), None)?;
+        let again = work.converge(&with_env(Arc::new(Overlay::new(machine.clone())), &task.env), None)?;
         verified(outcome, again)
     }
 }

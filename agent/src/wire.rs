@@ -77,8 +77,35 @@ impl<K> Task<K> {
     /// All but the kind, and the kind.
     #[must_use]
     pub fn apart(self) -> (Task<()>, K) {
-        let Task { id, after, kind, pass, expect, env, verify, touches, note, guard, within } = self;
-        (Task { id, after, kind: (), pass, expect, env, verify, touches, note, guard, within }, kind)
+        let Task {
+            id,
+            after,
+            kind,
+            pass,
+            expect,
+            env,
+            verify,
+            touches,
+            note,
+            guard,
+            within,
+        } = self;
+        (
+            Task {
+                id,
+                after,
+                kind: (),
+                pass,
+                expect,
+                env,
+                verify,
+                touches,
+                note,
+                guard,
+                within,
+            },
+            kind,
+        )
     }
 }
 

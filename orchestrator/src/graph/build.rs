@@ -283,7 +283,8 @@ impl Graph {
         let ends: Vec<NodeId> = threads.iter().flat_map(|thread| thread.ends.iter().copied()).collect();
         let end = self.part(&[(start, Edge::Order)], &ends, "include ends");
         if let Some(commit) = self.commit_of(at) {
-            self.commits.extend((first..self.ready.len() as u32).map(|id| (NodeId(id), commit)));
+            self.commits
+                .extend((first..self.ready.len() as u32).map(|id| (NodeId(id), commit)));
         }
         ((first..self.ready.len() as u32).map(NodeId).collect(), end)
     }
@@ -298,14 +299,14 @@ impl Graph {
                 Flow::Step(step) if once(step) && threads.len() > 1 => self.once(step, around, threads),
                 Flow::Step(step) => threads.iter_mut().for_each(|thread| self.step(step, around, thread)),
                 Flow::Block(block) => match &block.commit {
-                Some(commit) if block.rescue.is_empty() && block.always.is_empty() && !block.parallel => {
-                    let marks: Vec<usize> = threads.iter().map(|thread| thread.ends.len()).collect();
-                    let first = self.ready.len();
-                    self.flows(&block.body, around, threads);
-                    self.commit(commit, around, threads, &marks, first);
-                }
-                _ => self.block(block, around, threads),
-            },
+                    Some(commit) if block.rescue.is_empty() && block.always.is_empty() && !block.parallel => {
+                        let marks: Vec<usize> = threads.iter().map(|thread| thread.ends.len()).collect();
+                        let first = self.ready.len();
+                        self.flows(&block.body, around, threads);
+                        self.commit(commit, around, threads, &marks, first);
+                    }
+                    _ => self.block(block, around, threads),
+                },
             }
             if around.linear || meets {
                 self.lockstep(threads);
@@ -315,9 +316,20 @@ impl Graph {
 
     /// What ends a transaction waits for all of its steps: those whose ends stand behind the marks, and that are nodes from
     /// `first` on.
-    fn commit(&mut self, commit: &Arc<Step>, around: &Around<'_>, threads: &mut [Thread], marks: &[usize], first: usize) {
+    fn commit(
+        &mut self,
+        commit: &Arc<Step>,
+        around: &Around<'_>,
+        threads: &mut [Thread],
+        marks: &[usize],
+        first: usize,
+    ) {
         for (thread, mark) in threads.iter_mut().zip(marks) {
-            let open = thread.ends.iter().skip(*mark).filter(|end| !thread.before.iter().any(|(id, _)| id == *end));
+            let open = thread
+                .ends
+                .iter()
+                .skip(*mark)
+                .filter(|end| !thread.before.iter().any(|(id, _)| id == *end));
             let open: Befores = open.map(|end| (*end, Edge::Order)).collect();
             thread.before.extend(open);
         }
@@ -328,11 +340,15 @@ impl Graph {
             threads.iter_mut().for_each(|thread| self.step(commit, around, thread));
         }
         for end in (last..self.ready.len()).map(|id| NodeId(id as u32)) {
-            let Work::Step(StepNode { host, .. }) = self.work(end).clone() else { continue };
-            let own = (first..last).map(|id| NodeId(id as u32)).filter(|id| match self.work(*id) {
-                Work::Step(node) => node.host == host,
-                Work::Join(_) => false,
-            });
+            let Work::Step(StepNode { host, .. }) = self.work(end).clone() else {
+                continue;
+            };
+            let own = (first..last)
+                .map(|id| NodeId(id as u32))
+                .filter(|id| match self.work(*id) {
+                    Work::Step(node) => node.host == host,
+                    Work::Join(_) => false,
+                });
             let own: Vec<NodeId> = own.collect();
             self.commits.extend(own.into_iter().map(|id| (id, end)));
         }
@@ -548,7 +564,9 @@ impl Graph {
             // Of a step in a transaction nothing is there before all of it is, but for the others in it.
             let own = self.commit_of(wish.node);
             for node in nodes {
-                let from = self.commit_of(node).filter(|commit| Some(*commit) != own && *commit != wish.node);
+                let from = self
+                    .commit_of(node)
+                    .filter(|commit| Some(*commit) != own && *commit != wish.node);
                 self.ready.edge(from.unwrap_or(node), wish.node, Edge::Need);
             }
         }

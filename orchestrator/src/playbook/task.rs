@@ -103,14 +103,24 @@ fn validated(
     value: &Node,
     place: &Arc<Place>,
 ) -> Result<Item, Diagnostic> {
-    let own: Vec<_> = entries.iter().filter(|(other, _)| other.span != key.span).cloned().collect();
+    let own: Vec<_> = entries
+        .iter()
+        .filter(|(other, _)| other.span != key.span)
+        .cloned()
+        .collect();
     let task = task(span, &own, place)?;
-    let name = task.name.as_ref().map_or(task.module.clone(), |name| name.to_value().to_string());
+    let name = task
+        .name
+        .as_ref()
+        .map_or(task.module.clone(), |name| name.to_value().to_string());
     Ok(Item::Block(Arc::new(Block {
         name: Some(format!("{name}: validate")),
         transaction: Some(Arc::new(transaction::validating(key, value, place)?)),
         keywords: task.keywords.clone(),
-        body: vec![Item::Task(Arc::new(Task { keywords: Keywords::default(), ..task }))],
+        body: vec![Item::Task(Arc::new(Task {
+            keywords: Keywords::default(),
+            ..task
+        }))],
         ..Block::bare(span)
     })))
 }

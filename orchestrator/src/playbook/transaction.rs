@@ -37,7 +37,9 @@ const CALL_KEYS: [&str; 4] = ["name", "args", "when", "vars"];
 pub const SUBJECTS: [&str; 6] = ["dns", "dhcp", "tcp", "tls", "http", "ping"];
 
 fn wrong(span: Span, message: &str, example: &str) -> Diagnostic {
-    Diagnostic::new("wrong-type", message).at(span, "").help(format!("such as `{example}`"))
+    Diagnostic::new("wrong-type", message)
+        .at(span, "")
+        .help(format!("such as `{example}`"))
 }
 
 /// Reads a transaction.
@@ -46,7 +48,11 @@ fn wrong(span: Span, message: &str, example: &str) -> Diagnostic {
 /// What it does not know, and a check that does not look at the staged files.
 pub fn transaction(key: &Node, value: &Node, place: &Arc<Place>) -> Result<Transaction, Diagnostic> {
     let NodeKind::Map(entries) = &value.kind else {
-        return Err(wrong(value.span, "`transaction` is a mapping with `check`, `reload` and `probe`", CHECK));
+        return Err(wrong(
+            value.span,
+            "`transaction` is a mapping with `check`, `reload` and `probe`",
+            CHECK,
+        ));
     };
     let mut transaction = Transaction {
         span: key.span,
@@ -63,13 +69,20 @@ pub fn transaction(key: &Node, value: &Node, place: &Arc<Place>) -> Result<Trans
             "probe" => transaction.probe = calls(value, "probe", place)?,
             name => {
                 let found = Diagnostic::new("unknown-key", format!("`{name}` is not a keyword of `transaction`"));
-                let near = nearest(name, KEYS.into_iter());
-                return Err(found.at(key.span, near.map_or_else(String::new, |near| format!("did you mean `{near}`?"))));
+                let near = nearest(name, KEYS);
+                return Err(found.at(
+                    key.span,
+                    near.map_or_else(String::new, |near| format!("did you mean `{near}`?")),
+                ));
             }
         }
     }
     if entries.is_empty() {
-        return Err(wrong(value.span, "a transaction needs `check`, `reload` or `probe`", CHECK));
+        return Err(wrong(
+            value.span,
+            "a transaction needs `check`, `reload` or `probe`",
+            CHECK,
+        ));
     }
     Ok(transaction)
 }
@@ -80,14 +93,20 @@ pub fn transaction(key: &Node, value: &Node, place: &Arc<Place>) -> Result<Trans
 /// A check that does not look at the staged files.
 pub fn validating(key: &Node, value: &Node, place: &Arc<Place>) -> Result<Transaction, Diagnostic> {
     if value.as_str().is_some_and(|text| text.contains("%s")) {
-        let found = Diagnostic::new("wrong-value", "`%s` is one file of a module that has `validate` among its parameters");
+        let found = Diagnostic::new(
+            "wrong-value",
+            "`%s` is one file of a module that has `validate` among its parameters",
+        );
         return Err(found
             .at(value.span, "")
             .help("as a keyword of the task, `validate` checks all files that it writes: `{stage}` is the root of a view that has them"));
     }
     Ok(Transaction {
         span: key.span,
-        node: Node::new(NodeKind::Map(vec![(Node::str("check", key.span), value.clone())]), value.span),
+        node: Node::new(
+            NodeKind::Map(vec![(Node::str("check", key.span), value.clone())]),
+            value.span,
+        ),
         check: checks(value)?,
         reload: Vec::new(),
         probe: Vec::new(),
@@ -101,7 +120,9 @@ fn checks(value: &Node) -> Result<Vec<Node>, Diagnostic> {
         _ => vec![value.clone()],
     };
     for command in &all {
-        let line = command.as_str().ok_or_else(|| wrong(command.span, "`check` is a command, or a list of commands", CHECK))?;
+        let line = command
+            .as_str()
+            .ok_or_else(|| wrong(command.span, "`check` is a command, or a list of commands", CHECK))?;
         if !line.contains("{stage}") && !line.contains("{{") {
             return Err(not_staged(command.span));
         }
@@ -114,10 +135,13 @@ fn checks(value: &Node) -> Result<Vec<Node>, Diagnostic> {
 /// A check that would look at the files that are there.
 #[must_use]
 pub fn not_staged(span: Span) -> Diagnostic {
-    Diagnostic::new("not-staged", "this checks the files that are there, not the new ones: `{stage}` is missing")
-        .at(span, "")
-        .note("`{stage}` is the root of a view of the machine that has the new files")
-        .help(format!("such as `{CHECK}`"))
+    Diagnostic::new(
+        "not-staged",
+        "this checks the files that are there, not the new ones: `{stage}` is missing",
+    )
+    .at(span, "")
+    .note("`{stage}` is the root of a view of the machine that has the new files")
+    .help(format!("such as `{CHECK}`"))
 }
 
 fn calls(value: &Node, what: &str, place: &Arc<Place>) -> Result<Vec<Arc<Task>>, Diagnostic> {
@@ -125,14 +149,20 @@ fn calls(value: &Node, what: &str, place: &Arc<Place>) -> Result<Vec<Arc<Task>>,
         NodeKind::Seq(list) => list.iter().collect(),
         _ => vec![value],
     };
-    all.into_iter().map(|node| call(node, what, place).map(Arc::new)).collect()
+    all.into_iter()
+        .map(|node| call(node, what, place).map(Arc::new))
+        .collect()
 }
 
 /// One task of those that tell and ask. Besides the form of a task, the module may have one word beside which its other
 /// parameters stand, and a probe's parameters need no module.
 fn call(node: &Node, what: &str, place: &Arc<Place>) -> Result<Task, Diagnostic> {
     let NodeKind::Map(entries) = &node.kind else {
-        return Err(wrong(node.span, &format!("`{what}` is a task, or a list of tasks"), if what == "probe" { PROBE } else { RELOAD }));
+        return Err(wrong(
+            node.span,
+            &format!("`{what}` is a task, or a list of tasks"),
+            if what == "probe" { PROBE } else { RELOAD },
+        ));
     };
     let name = |key: &Node| key.as_str().unwrap_or_default().to_owned();
     let subject = entries.iter().find(|(key, _)| SUBJECTS.contains(&name(key).as_str()));
@@ -142,9 +172,14 @@ fn call(node: &Node, what: &str, place: &Arc<Place>) -> Result<Task, Diagnostic>
         return Ok(asked);
     }
     let known = |key: &str| TASK_KEYS.contains(&key) || keywords::NAMES.contains(&key);
-    if let Some((key, _)) = entries.iter().find(|(key, _)| known(&name(key)) && !CALL_KEYS.contains(&name(key).as_str())) {
+    if let Some((key, _)) = entries
+        .iter()
+        .find(|(key, _)| known(&name(key)) && !CALL_KEYS.contains(&name(key).as_str()))
+    {
         let found = Diagnostic::new("unsupported", format!("`{}` has no meaning in `{what}`", name(key)));
-        return Err(found.at(key.span, "").help("it acts on the block's host as the block's user"));
+        return Err(found
+            .at(key.span, "")
+            .help("it acts on the block's host as the block's user"));
     }
     let module = entries.iter().find(|(key, _)| actions::is_module(short(&name(key))));
     let mut call = match module {
@@ -164,15 +199,24 @@ fn call(node: &Node, what: &str, place: &Arc<Place>) -> Result<Task, Diagnostic>
         }
         _ => task(node.span, entries, place)?,
     };
-    if kind_info(&call.module).is_none_or(|kind| !okd_agent::resource::KINDS.iter().any(|own| own.names == kind.names)) {
+    if kind_info(&call.module).is_none_or(|kind| !okd_agent::resource::KINDS.iter().any(|own| own.names == kind.names))
+    {
         let found = Diagnostic::new("unsupported", format!("`{}` cannot stand in `{what}`", call.module));
-        return Err(found.at(call.module_span, "").help("a module that acts on the host can, such as `service` or `command`"));
+        return Err(found
+            .at(call.module_span, "")
+            .help("a module that acts on the host can, such as `service` or `command`"));
     }
     if let (true, NodeKind::Map(args)) = (matches!(call.short_module(), "command" | "shell"), &mut call.args.kind)
         && !args.iter().any(|(key, _)| name(key) == "predicts")
     {
-        let nothing = (Node::str("nothing", node.span), Node::new(NodeKind::Bool(true), node.span));
-        args.push((Node::str("predicts", node.span), Node::new(NodeKind::Map(vec![nothing]), node.span)));
+        let nothing = (
+            Node::str("nothing", node.span),
+            Node::new(NodeKind::Bool(true), node.span),
+        );
+        args.push((
+            Node::str("predicts", node.span),
+            Node::new(NodeKind::Map(vec![nothing]), node.span),
+        ));
     }
     Ok(call)
 }

@@ -152,7 +152,11 @@ fn keep(name: &str, value: &mut Value, keeper: &Keeper) {
 
 /// Everything that can be found wrong with a step's arguments before anything is rendered.
 pub fn check(step: &Step, errors: &mut Diagnostics) {
-    for call in step.commit.iter().flat_map(|commit| commit.reload.iter().chain(&commit.probe)) {
+    for call in step
+        .commit
+        .iter()
+        .flat_map(|commit| commit.reload.iter().chain(&commit.probe))
+    {
         check(&step.calling(call), errors);
     }
     let task = &step.task;
@@ -335,8 +339,12 @@ fn node_at<'a>(task: &'a Task, path: &[String]) -> Option<(Span, &'a Node)> {
             NodeKind::Map(_) => {
                 let raw = if depth == 0 {
                     let question = || {
-                        let subjects = at.1.entries().filter(|(key, _)| key.as_str().is_some_and(|key| SUBJECTS.contains(&key)));
-                        subjects.filter(|_| task.short_module() == "probe").find_map(|(_, inner)| inner.entry(key))
+                        let subjects =
+                            at.1.entries()
+                                .filter(|(key, _)| key.as_str().is_some_and(|key| SUBJECTS.contains(&key)));
+                        subjects
+                            .filter(|_| task.short_module() == "probe")
+                            .find_map(|(_, inner)| inner.entry(key))
                     };
                     at.1.entry(key).or_else(question).or_else(|| at.1.entry("_raw_params"))
                 } else {

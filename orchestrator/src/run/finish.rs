@@ -325,7 +325,10 @@ impl Runner<'_, '_> {
         let result = registered(&live, &ends);
         self.give(&live, &ends, &result);
         if node.step.commit.is_some() {
-            let failed = !matches!(worst, StepStatus::Changed | StepStatus::Ok | StepStatus::Unknown | StepStatus::Skipped);
+            let failed = !matches!(
+                worst,
+                StepStatus::Changed | StepStatus::Ok | StepStatus::Unknown | StepStatus::Skipped
+            );
             self.release(id, failed.then_some(id));
         }
         let live = self.staged(id, live, worst);
@@ -567,7 +570,10 @@ impl Runner<'_, '_> {
             told.failure.clone_from(&end.failure);
             told.origins.clone_from(&end.origins);
             told.notifies = notifies.to_vec();
-            told.by = end.by.and_then(|by| self.node(by)).map(|node| (node.step.path.clone(), node.host.as_str().to_owned()));
+            told.by = end
+                .by
+                .and_then(|by| self.node(by))
+                .map(|node| (node.step.path.clone(), node.host.as_str().to_owned()));
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
             let _ = self

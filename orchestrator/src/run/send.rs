@@ -228,15 +228,51 @@ impl Runner<'_, '_> {
                 self.requests.insert(number, (id, index));
                 match deed {
                     Deed::Machine(kind) => {
-                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, guard, within };
+                        let task = Task {
+                            id: number,
+                            after,
+                            kind,
+                            pass,
+                            expect,
+                            env,
+                            verify,
+                            touches,
+                            note,
+                            guard,
+                            within,
+                        };
                         self.channels.links.send(&reach, task);
                     }
                     Deed::Media(kind) => {
-                        let task = Task { id: number, after, kind, pass, expect, env, verify, touches, note, guard: None, within };
+                        let task = Task {
+                            id: number,
+                            after,
+                            kind,
+                            pass,
+                            expect,
+                            env,
+                            verify,
+                            touches,
+                            note,
+                            guard: None,
+                            within,
+                        };
                         self.channels.links.make(&reach, task);
                     }
                     Deed::Commit(commit) => {
-                        let task = Task { id: number, after, kind: *commit, pass, expect: None, env, verify, touches, note, guard, within };
+                        let task = Task {
+                            id: number,
+                            after,
+                            kind: *commit,
+                            pass,
+                            expect: None,
+                            env,
+                            verify,
+                            touches,
+                            note,
+                            guard,
+                            within,
+                        };
                         self.channels.links.commit(&reach, task);
                     }
                     Deed::Api(kind) => self.channels.links.call(

@@ -53,19 +53,26 @@ impl Runner<'_, '_> {
 
     /// Whether a step acts elsewhere than those before it in its transaction.
     pub(super) fn strays(&mut self, id: NodeId, reach: &Reach) -> bool {
-        let Some(commit) = self.graph.commit_of(id) else { return false };
+        let Some(commit) = self.graph.commit_of(id) else {
+            return false;
+        };
         let body = self.bodies.entry(commit).or_default();
         *body.address.get_or_insert_with(|| reach.address()) != reach.address()
     }
 
     /// The end of a transaction with what is known of its steps; it is skipped where they are.
     pub(super) fn closing(&self, id: NodeId, prepared: Result<Prepared, Stop>) -> Result<Prepared, Stop> {
-        let open = self.live.iter().filter(|(other, _)| self.graph.commit_of(**other) == Some(id));
+        let open = self
+            .live
+            .iter()
+            .filter(|(other, _)| self.graph.commit_of(**other) == Some(id));
         let mut body = Body::default();
         open.for_each(|(_, live)| body.look(live));
         let known = self.bodies.get(&id);
         if !(body.ran || known.is_some_and(|known| known.ran)) {
-            return Ok(single(ItemWork::Skip("none of its steps is meant for this host".to_owned())));
+            return Ok(single(ItemWork::Skip(
+                "none of its steps is meant for this host".to_owned(),
+            )));
         }
         let mut prepared = prepared?;
         for Item { work, .. } in &mut prepared.items {
@@ -80,24 +87,37 @@ impl Runner<'_, '_> {
 
     /// A step that has ended: `None` where it is held until its transaction has.
     pub(super) fn staged(&mut self, id: NodeId, mut live: Live, worst: StepStatus) -> Option<Live> {
-        let Some(commit) = self.graph.commit_of(id) else { return Some(live) };
+        let Some(commit) = self.graph.commit_of(id) else {
+            return Some(live);
+        };
         let scope = live.context.scoped().shared();
         let keywords = &live.context.node.step.keywords;
         let said = |node| live.context.flag(node, &scope).ok().flatten();
-        let hidden = (said(keywords.no_log.as_ref()) == Some(true), said(keywords.diff.as_ref()) == Some(false));
+        let hidden = (
+            said(keywords.no_log.as_ref()) == Some(true),
+            said(keywords.diff.as_ref()) == Some(false),
+        );
         let body = self.bodies.entry(commit).or_default();
         body.hidden = (body.hidden.0 || hidden.0, body.hidden.1 || hidden.1);
         body.look(&live);
         let node = &live.context.node;
         let hosts = std::iter::once(&node.host).chain(&node.shared).cloned().collect();
-        body.given.extend(node.step.task.register.clone().map(|name| (name, hosts)));
+        body.given
+            .extend(node.step.task.register.clone().map(|name| (name, hosts)));
         if self.pass == Pass::Plan {
             return Some(live);
         }
-        if matches!(worst, StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued) {
+        if matches!(
+            worst,
+            StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued
+        ) {
             let label = self.node(commit).map(|node| node.step.label()).unwrap_or_default();
             let kept = format!("nothing of the transaction \"{label}\" was put in place");
-            for failure in live.items.iter_mut().filter_map(|item| item.end.as_mut()?.failure.as_mut()) {
+            for failure in live
+                .items
+                .iter_mut()
+                .filter_map(|item| item.end.as_mut()?.failure.as_mut())
+            {
                 if failure.kept.is_empty() && !failure.lost {
                     failure.kept.clone_from(&kept);
                 }
@@ -111,7 +131,9 @@ impl Runner<'_, '_> {
 
     /// A transaction has ended: what its steps did is told now, as done, or as taken back by a step.
     pub(super) fn release(&mut self, commit: NodeId, by: Option<NodeId>) {
-        let Some(body) = self.bodies.get_mut(&commit) else { return };
+        let Some(body) = self.bodies.get_mut(&commit) else {
+            return;
+        };
         let (held, given) = (std::mem::take(&mut body.held), std::mem::take(&mut body.given));
         if by.is_some() {
             self.taken_back(given);
@@ -175,7 +197,8 @@ fn undone(live: &mut Live, by: NodeId, transaction: &str) {
         if end.status == StepStatus::Changed {
             end.status = StepStatus::Blocked;
             end.by = Some(by);
-            end.msg = format!("the transaction \"{transaction}\" did not come to its end, so nothing of this is in place");
+            end.msg =
+                format!("the transaction \"{transaction}\" did not come to its end, so nothing of this is in place");
             end.diff.clear();
             end.notes.clear();
             if let Value::Map(result) = &mut end.result {
@@ -202,7 +225,9 @@ pub(super) fn work(
             return Err(transaction::not_staged(node.span).into());
         }
         let words = words::split(&line);
-        check.push(words.map_err(|problem| Diagnostic::new("wrong-value", format!("`check`: {problem}")).at(node.span, ""))?);
+        check.push(
+            words.map_err(|problem| Diagnostic::new("wrong-value", format!("`check`: {problem}")).at(node.span, ""))?,
+        );
     }
     let deed = Commit {
         name: context.name(scope),
@@ -212,7 +237,11 @@ pub(super) fn work(
         unsure: None,
         bracket: Bracket::default(),
     };
-    Ok(ItemWork::Send(Box::new(Deed::Commit(Box::new(deed))), context.environment(scope)?, Vec::new()))
+    Ok(ItemWork::Send(
+        Box::new(Deed::Commit(Box::new(deed))),
+        context.environment(scope)?,
+        Vec::new(),
+    ))
 }
 
 fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<Kind>, Stop> {
@@ -223,7 +252,10 @@ fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<
             step: Arc::clone(&step),
             ..context.node.clone()
         };
-        let context = Context { node, ..context.clone() };
+        let context = Context {
+            node,
+            ..context.clone()
+        };
         let scoped = Scoped {
             step: Some(step),
             ..scoped.clone()
@@ -231,12 +263,22 @@ fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<
         match context.item(&scoped)? {
             ItemWork::Send(deed, _, _) => match *deed {
                 Deed::Machine(kind) => kinds.push(kind),
-                _ => return Err(Diagnostic::new("unsupported", "this does not act on the host").at(call.module_span, "").into()),
+                _ => {
+                    return Err(Diagnostic::new("unsupported", "this does not act on the host")
+                        .at(call.module_span, "")
+                        .into());
+                }
             },
             ItemWork::Skip(_) | ItemWork::Local(_) => {}
             ItemWork::Unknown(reason, _) => return Err(Stop::Unknown(reason)),
             ItemWork::Fail(failure) => {
-                let found = Diagnostic::new("failed", failure.result.get("msg").map_or(failure.message.clone(), Value::to_string));
+                let found = Diagnostic::new(
+                    "failed",
+                    failure
+                        .result
+                        .get("msg")
+                        .map_or(failure.message.clone(), Value::to_string),
+                );
                 return Err(found.at(call.span, "").into());
             }
         }

@@ -422,7 +422,9 @@ impl<'a> Flattener<'a> {
     /// Whether a transaction may stand here.
     fn may_begin(&mut self, transaction: &Transaction, around: &Around) {
         let text = match around.inside {
-            Some(_) => "a transaction cannot stand in another one: their files are one set, or two that stand behind each other",
+            Some(_) => {
+                "a transaction cannot stand in another one: their files are one set, or two that stand behind each other"
+            }
             None if around.handler => "a transaction cannot stand among handlers; what it tells belongs to `reload`",
             None => return,
         };
@@ -695,7 +697,12 @@ impl<'a> Flattener<'a> {
 /// The step that puts in place what a block has staged, whatever the block's own condition says by then.
 fn commit_of(block: &Block, transaction: &Arc<Transaction>, around: &Around) -> Step {
     let span = transaction.span;
-    let mut task = Task::bare(span, "transaction", transaction.node.clone(), Arc::clone(&transaction.place));
+    let mut task = Task::bare(
+        span,
+        "transaction",
+        transaction.node.clone(),
+        Arc::clone(&transaction.place),
+    );
     task.name = block.name.as_ref().map(|name| Node::str(name.clone(), span));
     Step {
         path: format!("{}/commit", around.path),

@@ -59,8 +59,16 @@ pub(super) fn task(task: &Task, transaction: Span) -> Option<Diagnostic> {
             "put it before or after the block; what tells the service of the files belongs to `reload`",
         ),
     };
-    let found = Diagnostic::new("not-in-transaction", format!("`{}` {why}, so it cannot be staged", task.module));
-    Some(found.at(task.module_span, "").at(transaction, "in this transaction").help(help))
+    let found = Diagnostic::new(
+        "not-in-transaction",
+        format!("`{}` {why}, so it cannot be staged", task.module),
+    );
+    Some(
+        found
+            .at(task.module_span, "")
+            .at(transaction, "in this transaction")
+            .help(help),
+    )
 }
 
 /// Keywords that would have a part of a transaction done elsewhere, by somebody else, or at another time.
@@ -78,7 +86,11 @@ pub(super) fn keywords(keywords: &Keywords, transaction: Span) -> Option<Diagnos
     let (name, node) = own.into_iter().find_map(|(name, node)| Some((name, node.as_ref()?)))?;
     let text = format!("`{name}` cannot differ inside a transaction: its files are checked and swapped together");
     let found = Diagnostic::new("not-in-transaction", text).at(node.span, "");
-    Some(found.at(transaction, "this transaction").help(format!("give `{name}` to the block")))
+    Some(
+        found
+            .at(transaction, "this transaction")
+            .help(format!("give `{name}` to the block")),
+    )
 }
 
 #[cfg(test)]

@@ -40,7 +40,10 @@ const WEB: &str = r#"
 /// What is allowed only to be skipped is not allowed at all: the step above is taken out where a run shall begin.
 fn web(lab: &Lab) -> Play<'_> {
     let (text, rest) = WEB.split_once("        - name: Seen\n").unwrap();
-    Play::new(lab, &format!("{text}  handlers:{}", rest.split_once("  handlers:").unwrap().1))
+    Play::new(
+        lab,
+        &format!("{text}  handlers:{}", rest.split_once("  handlers:").unwrap().1),
+    )
 }
 
 fn install(host: &Host<'_>, flavour: Flavour, packages: &str) {
@@ -54,12 +57,18 @@ fn install(host: &Host<'_>, flavour: Flavour, packages: &str) {
 
 /// A checker that says yes, and how often it was asked.
 fn counter(host: &Host<'_>) {
-    host.put("/srv/counted", b"#!/bin/sh\nls $1/etc/hostname >/dev/null && echo asked >>/srv/asked\n");
+    host.put(
+        "/srv/counted",
+        b"#!/bin/sh\nls $1/etc/hostname >/dev/null && echo asked >>/srv/asked\n",
+    );
     host.sh("chmod 755 /srv/counted");
 }
 
 fn picture(host: &Host<'_>) -> Picture {
-    Picture::lasting(host, &[OF_ONE_HOST, OF_THE_SERVICES, &["/srv", "/var/lib/okd-play"]].concat())
+    Picture::lasting(
+        host,
+        &[OF_ONE_HOST, OF_THE_SERVICES, &["/srv", "/var/lib/okd-play"]].concat(),
+    )
 }
 
 fn says(host: &Host<'_>, port: u16) -> String {
@@ -68,7 +77,10 @@ fn says(host: &Host<'_>, port: u16) -> String {
 
 /// Nothing of okd-play's own is left behind.
 fn tidy(host: &Host<'_>) {
-    assert_eq!(host.sh("ls -A /var/lib/okd-play/owed 2>/dev/null; ls -A /run/okd-play 2>/dev/null"), "");
+    assert_eq!(
+        host.sh("ls -A /var/lib/okd-play/owed 2>/dev/null; ls -A /run/okd-play 2>/dev/null"),
+        ""
+    );
 }
 
 /// The old set is in place, byte for byte, and runs.
@@ -76,7 +88,11 @@ fn as_before(host: &Host<'_>, before: &Picture, run: &Run) {
     before.assert_same(&picture(host));
     assert!(host.active("nginx"), "nginx does not run\n{run}");
     assert_eq!([says(host, 8080), says(host, 8081)], ["one", "one"], "{run}");
-    assert_eq!(host.read("/srv/told"), "one True\n", "a handler ran for what is not in place\n{run}");
+    assert_eq!(
+        host.read("/srv/told"),
+        "one True\n",
+        "a handler ran for what is not in place\n{run}"
+    );
     tidy(host);
 }
 
@@ -95,7 +111,11 @@ fn web_server(flavour: Flavour, transport: &str) {
         assert_eq!(run.status("plan", "host", task), "changed", "{task}\n{run}");
         assert_eq!(run.status("apply", "host", task), "changed", "{task}\n{run}");
     }
-    assert_eq!(run.result("apply", "host", "Web")["diff"][0]["text"], "reload nginx", "{run}");
+    assert_eq!(
+        run.result("apply", "host", "Web")["diff"][0]["text"],
+        "reload nginx",
+        "{run}"
+    );
     assert_eq!([says(&host, 8080), says(&host, 8081)], ["one", "one"], "{run}");
     assert_eq!(host.read("/srv/told"), "one True\n");
     let asked = host.read("/srv/asked");
@@ -114,7 +134,8 @@ fn web_server(flavour: Flavour, transport: &str) {
     as_before(&host, &before, &run);
 
     // What passes a weaker checker makes the reload fail.
-    let weak = "{\"word\": \"two\", \"extra\": \"no_such on;\", \"check\": \"grep -q okd.d {stage}/etc/nginx/nginx.conf\"}";
+    let weak =
+        "{\"word\": \"two\", \"extra\": \"no_such on;\", \"check\": \"grep -q okd.d {stage}/etc/nginx/nginx.conf\"}";
     let run = with(&["-e", weak]).ended(1);
     let failed = run.result("apply", "host", "Web");
     assert!(failed["msg"].as_str().unwrap().starts_with("reload: "), "{run}");
@@ -201,11 +222,17 @@ fn a_name_server_that_the_run_installs_is_checked_when_it_is_applied() {
     run.says("5 | api IN A 10.0.0.999");
     run.says("nothing was swapped");
     assert_eq!(run.status("apply", "host", "Zone"), "blocked", "{run}");
-    assert!(!host.has("/var/named/okd.example.org.zone") && !host.active("named"), "{run}");
+    assert!(
+        !host.has("/var/named/okd.example.org.zone") && !host.active("named"),
+        "{run}"
+    );
     // It did not run before, and a probe that fails leaves it like that.
     let run = play.run(&["--yes", "-e", "zone=10.0.0.2"]).ended(1);
     run.says("the old set was put back; named did not run before and does not now");
-    assert!(!host.has("/var/named/okd.example.org.zone") && !host.active("named"), "{run}");
+    assert!(
+        !host.has("/var/named/okd.example.org.zone") && !host.active("named"),
+        "{run}"
+    );
     tidy(&host);
     play.apply(&[]);
     assert_eq!(host.sh("dig +short @127.0.0.1 api.okd.example.org"), "10.0.0.1\n");
@@ -244,7 +271,9 @@ fn contents(host: &Host<'_>) -> String {
 fn killed(lab: &Lab, host: &Host<'_>, transport: &str) {
     let play = Play::new(lab, MANY);
     let run = play.start(&["--yes", "--transport", transport]);
-    until("a part of the set is in place", 120, || host.holds("grep -qx new /etc/toy/12").then_some(()));
+    until("a part of the set is in place", 120, || {
+        host.holds("grep -qx new /etc/toy/12").then_some(())
+    });
     drop(run);
     until("nothing acts on the host any more", 60, || {
         (!host.holds("pgrep -f 'okd-play/[a]gent-|[o]kd-play-shell'")).then_some(())
@@ -258,7 +287,10 @@ fn a_swap_by_plain_ssh_that_is_killed_in_the_middle_is_taken_up() {
     toy(&host);
     killed(&lab, &host, "ssh");
     let left = contents(&host);
-    assert!(left.contains("old") && left.contains("new"), "it was not cut in the middle: {left}");
+    assert!(
+        left.contains("old") && left.contains("new"),
+        "it was not cut in the middle: {left}"
+    );
     assert_eq!(host.sh("cat /run/toy; ls /var/lib/okd-play/owed | wc -l"), "old\n1\n");
     // The next run fails: what comes back is what the first one found, and not the mixture that it left.
     let play = Play::new(&lab, MANY);
@@ -296,12 +328,17 @@ fn power_lost_in_a_swap_is_taken_up() {
     host.sh("systemctl -q enable toy 2>/dev/null || true");
     let play = Play::new(&lab, MANY);
     let run = play.start(&["--yes", "--transport", "ssh"]);
-    until("a part of the set is in place", 120, || host.holds("grep -qx new /etc/toy/12").then_some(()));
+    until("a part of the set is in place", 120, || {
+        host.holds("grep -qx new /etc/toy/12").then_some(())
+    });
     host.verb("kill");
     drop(run);
     host.verb("start");
     let left = contents(&host);
-    assert!(left.contains("old") && left.contains("new"), "it was not cut in the middle: {left}");
+    assert!(
+        left.contains("old") && left.contains("new"),
+        "it was not cut in the middle: {left}"
+    );
     play.apply(&[]);
     assert_eq!(contents(&host), " 12 new\n");
     assert_eq!(host.sh("cat /run/toy"), "new\n");
@@ -360,7 +397,11 @@ fn language(transport: &str) {
     assert_eq!(run.status("apply", "host", "One"), "blocked", "{run}");
     run.says("nothing of the transaction \\\"Outer\\\" was put in place");
     assert_eq!(host.read("/srv/rescued"), "Breaks\n", "{run}");
-    assert_eq!([host.read("/srv/always"), host.read("/srv/behind")], ["False\n", "False\n"], "{run}");
+    assert_eq!(
+        [host.read("/srv/always"), host.read("/srv/behind")],
+        ["False\n", "False\n"],
+        "{run}"
+    );
     assert!(!host.has("/etc/toy"), "{run}");
 
     let run = with(&["-e", "refused=true"]).ended(0);
@@ -369,8 +410,16 @@ fn language(transport: &str) {
     assert!(!host.has("/etc/toy"), "{run}");
 
     let run = with(&[]).ended(0);
-    assert_eq!(host.sh("cat /etc/toy/*.conf; stat -c %U /etc/toy/1.conf; ls /etc/toy"), "one\n2\n3\nroot\n1.conf\n2.conf\n3.conf\n", "{run}");
-    assert_eq!([host.read("/srv/always"), host.read("/srv/behind")], ["True\n", "True\n"], "{run}");
+    assert_eq!(
+        host.sh("cat /etc/toy/*.conf; stat -c %U /etc/toy/1.conf; ls /etc/toy"),
+        "one\n2\n3\nroot\n1.conf\n2.conf\n3.conf\n",
+        "{run}"
+    );
+    assert_eq!(
+        [host.read("/srv/always"), host.read("/srv/behind")],
+        ["True\n", "True\n"],
+        "{run}"
+    );
     assert_eq!(run.status("apply", "host", "Broken inside"), "rescued", "{run}");
     let again = with(&[]).ended(0);
     assert_eq!(again.status("apply", "host", "Outer"), "ok", "{again}");
@@ -393,11 +442,17 @@ fn a_task_that_writes_several_files_is_validated_as_a_whole() {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let task = "    - name: Rules\n      copy: {dest: \"/etc/sudoers.d/{{ item }}\", content: \"{{ line }}\\n\", mode: \"0440\"}\n      \
         loop: [one, two]\n      vars: {line: \"ops ALL=(ALL) ALL\"}\n      validate: visudo -c -f {stage}/etc/sudoers\n";
-    let bad = task.replace("ops ALL=(ALL) ALL", "{% if item == 'two' %}nonsense{% else %}ops ALL=(ALL) ALL{% endif %}");
+    let bad = task.replace(
+        "ops ALL=(ALL) ALL",
+        "{% if item == 'two' %}nonsense{% else %}ops ALL=(ALL) ALL{% endif %}",
+    );
     let run = Play::tasks(&lab, &bad).run(&["--yes"]).ended(1);
     run.says("visudo refuses the new files");
     run.says("/etc/sudoers.d/two:1");
-    assert!(!host.has("/etc/sudoers.d/one") && !host.has("/etc/sudoers.d/two"), "{run}");
+    assert!(
+        !host.has("/etc/sudoers.d/one") && !host.has("/etc/sudoers.d/two"),
+        "{run}"
+    );
     let play = Play::tasks(&lab, task);
     play.apply(&[]);
     assert!(host.has("/etc/sudoers.d/one") && host.has("/etc/sudoers.d/two"));
@@ -421,7 +476,10 @@ fn a_transaction_on_this_machine() {
     );
     let play = Play::new(&lab, &text);
     let names = || {
-        let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         names
     };

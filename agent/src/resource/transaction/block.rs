@@ -61,7 +61,9 @@ impl Bracket {
     /// What is there at the touched paths, and what should be.
     fn set(&self, world: &dyn System) -> Result<(Files, Files), ResourceError> {
         let (mut now, mut want) = (Files::new(), Files::new());
-        let Some(overlay) = &self.staged else { return Ok((now, want)) };
+        let Some(overlay) = &self.staged else {
+            return Ok((now, want));
+        };
         let changes = self.changes();
         let further = changes.iter().find_map(|change| match change {
             Recorded::Make(path, Make::Hard { .. }) => Some(path),
@@ -131,7 +133,10 @@ impl Work for Commit {
     }
 
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
-        self.reload.iter_mut().chain(&mut self.probe).for_each(|kind| kind.veil(as_read));
+        self.reload
+            .iter_mut()
+            .chain(&mut self.probe)
+            .for_each(|kind| kind.veil(as_read));
     }
 
     fn holds(&self) -> Vec<Recorded> {
@@ -144,7 +149,11 @@ const NOTHING: &str = "nothing was swapped: all files are as they were";
 impl Commit {
     /// Names the debt to the service, from run to run and whatever the block's files are.
     fn service(&self) -> String {
-        let told = if self.reload.is_empty() { postcard::to_stdvec(&self.check) } else { postcard::to_stdvec(&self.reload) };
+        let told = if self.reload.is_empty() {
+            postcard::to_stdvec(&self.check)
+        } else {
+            postcard::to_stdvec(&self.reload)
+        };
         format!("block-{}", &sha256(&told.unwrap_or_default())[..16])
     }
 
@@ -202,7 +211,9 @@ impl Commit {
         };
         match swap.exchange(&reader, world) {
             Ok(()) => {}
-            Err(ResourceError::Failed(failure)) if world.predicted() && is_refusal(&failure) && !world.promised().is_empty() => {
+            Err(ResourceError::Failed(failure))
+                if world.predicted() && is_refusal(&failure) && !world.promised().is_empty() =>
+            {
                 put_all(&now, &want, world)?;
                 let reason = format!("{}; what packages of the plan bring may change that", failure.message);
                 return Ok(Outcome::unknown(reason));
@@ -235,7 +246,11 @@ impl Commit {
         for argv in self.check.iter().filter(|_| !converged) {
             notes.push(format!("checked before anything is swapped: {}", argv.join(" ")));
         }
-        notes.extend(self.probe.iter().map(|kind| format!("asked afterwards: {}", asked(kind))));
+        notes.extend(
+            self.probe
+                .iter()
+                .map(|kind| format!("asked afterwards: {}", asked(kind))),
+        );
         if !(self.reload.is_empty() && self.probe.is_empty()) {
             notes.push("the old set is put back when any of that fails".to_owned());
         }
@@ -265,7 +280,8 @@ fn is_refusal(failure: &Failure) -> bool {
 
 /// A failure with the files that did it, and with what stayed where nobody has said it.
 fn untouched(error: ResourceError, diff: &[Change]) -> ResourceError {
-    if matches!(&error, ResourceError::System(error) if matches!(**error, SystemError::Unknown(_) | SystemError::Lost(_))) {
+    if matches!(&error, ResourceError::System(error) if matches!(**error, SystemError::Unknown(_) | SystemError::Lost(_)))
+    {
         return error;
     }
     let mut failure = error.failure();
@@ -293,11 +309,19 @@ impl Block<'_> {
     /// Whose files they are, for messages.
     fn owner(&self) -> String {
         let names = self.names();
-        if names.is_empty() { self.commit.name.clone() } else { names.join(", ") }
+        if names.is_empty() {
+            self.commit.name.clone()
+        } else {
+            names.join(", ")
+        }
     }
 
     fn runs(&self) -> bool {
-        !self.before.is_empty() && self.before.iter().all(|(_, unit)| unit.as_ref().is_some_and(Unit::runs))
+        !self.before.is_empty()
+            && self
+                .before
+                .iter()
+                .all(|(_, unit)| unit.as_ref().is_some_and(Unit::runs))
     }
 
     fn failed(&self, what: &str, mut failure: Box<Failure>, world: &dyn System) -> ResourceError {
@@ -309,7 +333,9 @@ impl Block<'_> {
     }
 
     fn tell(&self, kind: &Kind, world: &Machine) -> Result<Outcome, ResourceError> {
-        let outcome = kind.converge(world, None).map_err(|failure| self.failed("reload", failure, world))?;
+        let outcome = kind
+            .converge(world, None)
+            .map_err(|failure| self.failed("reload", failure, world))?;
         match outcome.status {
             Status::Unknown(reason) => Err(SystemError::Unknown(reason).into()),
             _ => Ok(outcome),
@@ -343,7 +369,11 @@ impl Reader for Block<'_> {
     fn back(&self, world: &Machine) -> Result<String, ResourceError> {
         let mut at = self.before.iter();
         for kind in &self.commit.reload {
-            let seen = if matches!(kind, Kind::Service(_)) { at.next() } else { None };
+            let seen = if matches!(kind, Kind::Service(_)) {
+                at.next()
+            } else {
+                None
+            };
             match (kind, seen) {
                 (Kind::Service(service), Some((_, Some(unit)))) if !unit.runs() => service.stop(world)?,
                 _ => drop(self.tell(kind, world)?),

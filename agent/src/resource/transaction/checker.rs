@@ -47,15 +47,28 @@ pub(super) struct Check<'a> {
 
 impl FileSet {
     pub(super) fn check(&self) -> Check<'_> {
-        let files: Vec<(&AbsPath, &[u8])> =
-            self.files.iter().map(|file| (&file.path, file.staged.as_deref().unwrap_or(&file.bytes))).collect();
+        let files: Vec<(&AbsPath, &[u8])> = self
+            .files
+            .iter()
+            .map(|file| (&file.path, file.staged.as_deref().unwrap_or(&file.bytes)))
+            .collect();
         let staged = |(path, bytes): &(&AbsPath, &[u8])| Staged {
             path: path.as_str().trim_start_matches('/').to_owned(),
             bytes: bytes.to_vec(),
         };
-        let stage = files.iter().map(staged).chain(self.checker.further.iter().cloned()).collect();
+        let stage = files
+            .iter()
+            .map(staged)
+            .chain(self.checker.further.iter().cloned())
+            .collect();
         let (name, argv) = (self.checker.name, &self.checker.argv);
-        Check { name, argv: argv.clone(), shown: argv, stage, files }
+        Check {
+            name,
+            argv: argv.clone(),
+            shown: argv,
+            stage,
+            files,
+        }
     }
 }
 
@@ -78,7 +91,10 @@ pub(super) fn check(set: &Check<'_>, service: &str, running: bool, world: &dyn S
         if !world.promised().is_empty() {
             return Ok(());
         }
-        let message = format!("{} is not installed, so the new files of {service} cannot be checked", set.name);
+        let message = format!(
+            "{} is not installed, so the new files of {service} cannot be checked",
+            set.name
+        );
         return Err(ResourceError::command(message, set.shown, &answer));
     }
     Err(ResourceError::Failed(Box::new(refusal(set, answer, service, running))))

@@ -97,7 +97,13 @@ impl Content {
         }
         match (self.kind, self.mtime) {
             (FileKind::Link, _) => world.alter(path, &self.alter())?,
-            (_, Some(_)) => world.alter(path, &Alter { mtime: self.mtime, ..Alter::default() })?,
+            (_, Some(_)) => world.alter(
+                path,
+                &Alter {
+                    mtime: self.mtime,
+                    ..Alter::default()
+                },
+            )?,
             _ => {}
         }
         Ok(())
@@ -139,7 +145,10 @@ impl Content {
 
 /// What stands at a path of a set.
 pub(super) fn at<'a>(files: &'a Files, path: &AbsPath) -> Option<&'a Content> {
-    files.iter().find(|(known, _)| known == path).and_then(|(_, content)| content.as_ref())
+    files
+        .iter()
+        .find(|(known, _)| known == path)
+        .and_then(|(_, content)| content.as_ref())
 }
 
 /// The paths at which a service would read something else.
@@ -186,7 +195,9 @@ pub(super) fn changes(path: &AbsPath, here: Option<&Content>, wanted: Option<&Co
             ("owner", here.owner.clone(), wanted.owner.clone()),
             ("group", here.group.clone(), wanted.group.clone()),
         ];
-        let differing = pairs.into_iter().filter(|(_, before, after)| before != after && here.kind == wanted.kind);
+        let differing = pairs
+            .into_iter()
+            .filter(|(_, before, after)| before != after && here.kind == wanted.kind);
         changes.extend(differing.map(|(name, before, after)| field(name, before, after)));
     }
     changes
@@ -226,7 +237,11 @@ pub(super) fn put_back(old: &Files, world: &dyn System) -> Vec<String> {
             left.push(format!("{path} ({error})"));
         }
     }
-    left.extend(label(&written, world).err().map(|error| format!("SELinux labels ({error})")));
+    left.extend(
+        label(&written, world)
+            .err()
+            .map(|error| format!("SELinux labels ({error})")),
+    );
     left
 }
 
@@ -247,7 +262,10 @@ pub(super) fn keep(mark: &AbsPath, old: &Files, world: &dyn System) -> Result<()
     if let Some(folder) = mark.parent() {
         make_directories(&folder, 0o755, world)?;
     }
-    let all: Vec<u8> = old.iter().flat_map(|(_, content)| content.iter().flat_map(|one| one.bytes.clone())).collect();
+    let all: Vec<u8> = old
+        .iter()
+        .flat_map(|(_, content)| content.iter().flat_map(|one| one.bytes.clone()))
+        .collect();
     let parting = format!("\n-- {} --\n", crate::diff::sha256(&all));
     let mut bytes = format!("{HEAD}{}", parting.trim_start()).into_bytes();
     for (path, content) in old {
@@ -259,14 +277,20 @@ pub(super) fn keep(mark: &AbsPath, old: &Files, world: &dyn System) -> Result<()
                     FileKind::Directory => 'd',
                     _ => 'f',
                 };
-                format!("{letter} {:o} {} {} {path}\n", content.mode, content.owner, content.group)
+                format!(
+                    "{letter} {:o} {} {} {path}\n",
+                    content.mode, content.owner, content.group
+                )
             }
         };
         bytes.extend(line.into_bytes());
         bytes.extend(content.iter().flat_map(|content| content.bytes.iter().copied()));
         bytes.extend(parting.as_bytes());
     }
-    Ok(world.write(&FileWrite { mode: Some(0o600), ..FileWrite::new(mark.clone(), bytes) })?)
+    Ok(world.write(&FileWrite {
+        mode: Some(0o600),
+        ..FileWrite::new(mark.clone(), bytes)
+    })?)
 }
 
 /// The set that is kept at a path; empty where none is.
@@ -286,7 +310,9 @@ fn parsed(bytes: &[u8]) -> Option<Files> {
         let mut word = || words.next();
         let (letter, mode, owner, group, path) = (word()?, word()?, word()?, word()?, word()?);
         rest = &rest[end + 1..];
-        let length = rest.windows(parting.len()).position(|window| window == parting.as_bytes())?;
+        let length = rest
+            .windows(parting.len())
+            .position(|window| window == parting.as_bytes())?;
         let kind = match letter {
             "f" => Some(FileKind::File),
             "d" => Some(FileKind::Directory),
@@ -294,7 +320,10 @@ fn parsed(bytes: &[u8]) -> Option<Files> {
             _ => None,
         };
         let mode = u32::from_str_radix(mode, 8).ok()?;
-        let content = kind.map(|kind| Content { kind, ..Content::file(rest[..length].to_vec(), mode, owner, group) });
+        let content = kind.map(|kind| Content {
+            kind,
+            ..Content::file(rest[..length].to_vec(), mode, owner, group)
+        });
         files.push((AbsPath::new(path).ok()?, content));
         rest = &rest[length + parting.len()..];
     }
@@ -311,8 +340,14 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_back() {
         let file = |bytes: &[u8]| Some(Content::file(bytes.to_vec(), 0o640, "root", "named"));
-        let link = Content { kind: FileKind::Link, ..Content::file(b"../x y".to_vec(), 0o777, "root", "root") };
-        let folder = Content { kind: FileKind::Directory, ..Content::file(Vec::new(), 0o1755, "root", "root") };
+        let link = Content {
+            kind: FileKind::Link,
+            ..Content::file(b"../x y".to_vec(), 0o777, "root", "root")
+        };
+        let folder = Content {
+            kind: FileKind::Directory,
+            ..Content::file(Vec::new(), 0o1755, "root", "root")
+        };
         let files: Files = vec![
             (path("/etc/a b.conf"), file(b"one\n\n-- two --\n\xff")),
             (path("/etc/gone"), None),

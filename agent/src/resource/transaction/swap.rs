@@ -74,7 +74,10 @@ impl Swap<'_> {
         let mut old = if self.owed { kept(mark, world)? } else { Files::new() };
         let differs = |path: &AbsPath| at(self.now, path) != at(self.want, path);
         let fresh = self.now.iter().filter(|(path, _)| differs(path));
-        let fresh: Files = fresh.filter(|(path, _)| !old.iter().any(|(known, _)| known == path)).cloned().collect();
+        let fresh: Files = fresh
+            .filter(|(path, _)| !old.iter().any(|(known, _)| known == path))
+            .cloned()
+            .collect();
         old.extend(fresh);
         old.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(old)
@@ -91,7 +94,10 @@ impl Swap<'_> {
         let mut failure = error.failure();
         let left = put_back(old, world);
         failure.kept = if left.is_empty() {
-            let stands = reader.map_or_else(|| Ok("the old set was put back".to_owned()), |reader| reader.back(world));
+            let stands = reader.map_or_else(
+                || Ok("the old set was put back".to_owned()),
+                |reader| reader.back(world),
+            );
             match stands.map(|stands| (world.remove(mark, Removal::File), stands)) {
                 Ok((Ok(()), stands)) => stands,
                 Ok((Err(trouble), stands)) => format!("{stands}; {mark} could not be removed: {trouble}"),

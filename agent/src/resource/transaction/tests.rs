@@ -133,7 +133,11 @@ fn viewed(probe: &Probe, index: &str) -> String {
 impl System for Rig {
     fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
         let nodes = self.nodes.lock().unwrap();
-        let folder = nodes.keys().any(|known| known.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/')));
+        let folder = nodes.keys().any(|known| {
+            known
+                .strip_prefix(path.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        });
         if folder && !nodes.contains_key(path.as_str()) {
             drop(nodes);
             let rig = Rig::default();

@@ -88,7 +88,11 @@ impl Reader for Service<'_> {
                 unit.command("stop", unit, world)?;
             }
         } else if unit.active() {
-            let verb = if set.tell == Tell::Reload { "reload-or-restart" } else { "restart" };
+            let verb = if set.tell == Tell::Reload {
+                "reload-or-restart"
+            } else {
+                "restart"
+            };
             unit.command(verb, unit, world)?;
             unit.settle(world)?;
         } else {
@@ -97,7 +101,10 @@ impl Reader for Service<'_> {
         Ok(if unit.active() {
             format!("the old set was put back and {} is running on it", set.service)
         } else {
-            format!("the old set was put back; {} did not run before and does not now", set.service)
+            format!(
+                "the old set was put back; {} did not run before and does not now",
+                set.service
+            )
         })
     }
 }

@@ -145,7 +145,10 @@ impl Unit {
 pub(super) fn journal(unit: &str, world: &dyn System) -> Vec<String> {
     let argv = ["journalctl", "-u", unit, "-n", "20", "--no-pager", "-o", "cat"];
     let answer = world.probe(&Probe::new(format!("journal:{unit}"), &argv));
-    answer.map_or_else(|_| Vec::new(), |answer| answer.text().lines().map(str::to_owned).collect())
+    answer.map_or_else(
+        |_| Vec::new(),
+        |answer| answer.text().lines().map(str::to_owned).collect(),
+    )
 }
 
 /// What systemd says of the unit that a service watches.

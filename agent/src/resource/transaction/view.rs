@@ -26,15 +26,29 @@ pub(super) fn check<'a>(argv: &'a [String], want: &'a Files) -> Result<Check<'a>
         list.push_str(&line(stage.len(), path, content.as_ref())?);
         if let Some(content) = content {
             let bytes = content.bytes.clone();
-            stage.push(Staged { path: format!("new/{}", stage.len()), bytes });
+            stage.push(Staged {
+                path: format!("new/{}", stage.len()),
+                bytes,
+            });
             files.push((path, content.bytes.as_slice()));
         }
     }
-    stage.push(Staged { path: "list".to_owned(), bytes: list.into_bytes() });
-    stage.push(Staged { path: "view".to_owned(), bytes: SCRIPT.into() });
+    stage.push(Staged {
+        path: "list".to_owned(),
+        bytes: list.into_bytes(),
+    });
+    stage.push(Staged {
+        path: "view".to_owned(),
+        bytes: SCRIPT.into(),
+    });
     Ok(Check {
-        name: argv.first().map_or("the checker", |program| program.rsplit('/').next().unwrap_or(program)),
-        argv: words.into_iter().chain(argv.iter().map(|word| word.replace("{stage}", &root))).collect(),
+        name: argv
+            .first()
+            .map_or("the checker", |program| program.rsplit('/').next().unwrap_or(program)),
+        argv: words
+            .into_iter()
+            .chain(argv.iter().map(|word| word.replace("{stage}", &root)))
+            .collect(),
         shown: argv,
         stage,
         files,
@@ -43,7 +57,9 @@ pub(super) fn check<'a>(argv: &'a [String], want: &'a Files) -> Result<Check<'a>
 
 fn line(index: usize, path: &AbsPath, content: Option<&Content>) -> Result<String, ResourceError> {
     if path.as_str().contains('\n') {
-        return Err(ResourceError::message(format!("a path with a line end cannot be staged: {path:?}")));
+        return Err(ResourceError::message(format!(
+            "a path with a line end cannot be staged: {path:?}"
+        )));
     }
     let Some(content) = content else {
         return Ok(format!("- - - - {path}\n"));
@@ -53,5 +69,8 @@ fn line(index: usize, path: &AbsPath, content: Option<&Content>) -> Result<Strin
         FileKind::Directory => 'd',
         _ => 'f',
     };
-    Ok(format!("{kind} {index} {:o} {}:{} {path}\n", content.mode, content.owner, content.group))
+    Ok(format!(
+        "{kind} {index} {:o} {}:{} {path}\n",
+        content.mode, content.owner, content.group
+    ))
 }

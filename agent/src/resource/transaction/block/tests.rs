@@ -25,7 +25,11 @@ struct Run {
 impl Run {
     fn new(rig: &Arc<Rig>) -> Self {
         let session = Session::new(rig.clone(), Stop::default());
-        Run { session, count: 0, first: 0 }
+        Run {
+            session,
+            count: 0,
+            first: 0,
+        }
     }
 
     fn task<K>(&mut self, kind: K, pass: Pass) -> Task<K> {
@@ -75,7 +79,10 @@ impl Run {
 }
 
 fn kind(name: &str, args: &[(&str, &str)]) -> Kind {
-    let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+    let args = args
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect();
     Kind::decode(name, &args).unwrap().unwrap()
 }
 
@@ -101,7 +108,8 @@ fn commit() -> Commit {
 fn host() -> Rig {
     let rig = Rig::new(Family::El, true);
     rig.file(CONF, "old\n");
-    rig.make(&AbsPath::new("/etc/toy").unwrap(), &Make::Directory { mode: 0o755 }).unwrap();
+    rig.make(&AbsPath::new("/etc/toy").unwrap(), &Make::Directory { mode: 0o755 })
+        .unwrap();
     rig.file("/etc/toy/other.part", "other\n");
     rig.file("/usr/bin/x", "");
     rig.file("/var/lib/x", "");
@@ -150,12 +158,22 @@ fn a_block_is_planned_put_in_place_told_and_then_done() {
     );
     let later = kind("lineinfile", &[("path", PART), ("line", "new")]);
     let later = outcome(run.task(later, Pass::Plan).alone_outside(&mut run));
-    assert_eq!(later.status, Status::Same, "what a block leaves is seen by what stands behind it");
+    assert_eq!(
+        later.status,
+        Status::Same,
+        "what a block leaves is seen by what stands behind it"
+    );
 
     let applied = outcome(run.block(&two("new\n"), Pass::Apply));
     assert_eq!(applied.diff, planned.diff);
-    assert_eq!(applied.result["files"], Value::from(vec![CONF.to_owned(), PART.to_owned()]));
-    assert_eq!([rig.text(CONF), rig.text(PART)], [Some("new\n".to_owned()), Some("new\n".to_owned())]);
+    assert_eq!(
+        applied.result["files"],
+        Value::from(vec![CONF.to_owned(), PART.to_owned()])
+    );
+    assert_eq!(
+        [rig.text(CONF), rig.text(PART)],
+        [Some("new\n".to_owned()), Some("new\n".to_owned())]
+    );
     assert_eq!(rig.acts(), ["reload toy.service"]);
     assert_eq!(rig.text(mark().as_str()), None);
 
@@ -166,7 +184,10 @@ fn a_block_is_planned_put_in_place_told_and_then_done() {
 
 #[test]
 fn what_the_checker_refuses_is_refused_in_the_plan_and_nothing_is_swapped() {
-    let rig = Arc::new(Rig { refuses: Some("bad"), ..host() });
+    let rig = Arc::new(Rig {
+        refuses: Some("bad"),
+        ..host()
+    });
     for pass in [Pass::Plan, Pass::Apply] {
         let mut run = Run::new(&rig);
         let failure = failure(run.block(&two("fine\nbad line\n"), pass));
@@ -202,7 +223,10 @@ fn a_swap_that_fails_in_the_middle_is_taken_back_and_nobody_is_told() {
 
 #[test]
 fn a_reload_that_fails_brings_the_old_set_back() {
-    let rig = Arc::new(Rig { fails: Some("new"), ..host() });
+    let rig = Arc::new(Rig {
+        fails: Some("new"),
+        ..host()
+    });
     let failure = failure(Run::new(&rig).block(&two("new\n"), Pass::Apply));
     assert_eq!(failure.message, "reload: systemctl: Job failed.");
     assert_eq!(failure.kept, "the old set was put back and toy is running on it");
@@ -216,7 +240,10 @@ fn a_probe_that_fails_brings_the_old_set_back() {
     let rig = Arc::new(host());
     *rig.closed.lock().unwrap() = true;
     let failure = failure(Run::new(&rig).block(&two("new\n"), Pass::Apply));
-    assert_eq!(failure.message, "probe: asked TCP 127.0.0.1:80: wanted open, came closed");
+    assert_eq!(
+        failure.message,
+        "probe: asked TCP 127.0.0.1:80: wanted open, came closed"
+    );
     assert_eq!(failure.kept, "the old set was put back and toy is running on it");
     assert_eq!(failure.journal, ["first words", "last words"]);
     assert_eq!(failure.diff.len(), 2);
@@ -230,14 +257,20 @@ fn a_service_that_did_not_run_before_is_stopped_again() {
     *rig.unit.lock().unwrap() = (false, false);
     *rig.closed.lock().unwrap() = true;
     let failure = failure(Run::new(&rig).block(&two("new\n"), Pass::Apply));
-    assert_eq!(failure.kept, "the old set was put back; toy did not run before and does not now");
+    assert_eq!(
+        failure.kept,
+        "the old set was put back; toy did not run before and does not now"
+    );
     untouched(&rig);
     assert_eq!(rig.acts(), ["start toy.service", "stop toy.service"]);
 }
 
 #[test]
 fn where_putting_back_fails_too_it_is_said_what_is_where_and_the_next_run_has_the_old_set() {
-    let rig = Arc::new(Rig { fails: Some("new"), ..host() });
+    let rig = Arc::new(Rig {
+        fails: Some("new"),
+        ..host()
+    });
     *rig.stuck.lock().unwrap() = Some("old\n");
     let failed = failure(Run::new(&rig).block(&two("new\n"), Pass::Apply));
     assert_eq!(failed.message, "reload: systemctl: Job failed.");
@@ -264,7 +297,10 @@ fn kept_text(rig: &Rig) -> String {
 
 #[test]
 fn a_service_that_does_not_run_on_the_old_set_either_is_told_again_by_the_next_run() {
-    let rig = Arc::new(Rig { fails: Some("\n"), ..host() });
+    let rig = Arc::new(Rig {
+        fails: Some("\n"),
+        ..host()
+    });
     let failed = failure(Run::new(&rig).block(&two("new\n"), Pass::Apply));
     assert_eq!(
         failed.kept,
@@ -280,7 +316,10 @@ fn a_run_that_was_cut_is_taken_up_by_the_next_one() {
     let cut = |fails| {
         let rig = Arc::new(Rig { fails, ..host() });
         let old: Files = vec![
-            (AbsPath::new(CONF).unwrap(), Some(Content::file(b"old\n".to_vec(), 0o644, "root", "root"))),
+            (
+                AbsPath::new(CONF).unwrap(),
+                Some(Content::file(b"old\n".to_vec(), 0o644, "root", "root")),
+            ),
             (AbsPath::new(PART).unwrap(), None),
         ];
         keep(&mark(), &old, rig.as_ref()).unwrap();
@@ -290,17 +329,30 @@ fn a_run_that_was_cut_is_taken_up_by_the_next_one() {
     // In the middle of the swap.
     let rig = cut(None);
     let planned = outcome(Run::new(&rig).block(&two("new\n"), Pass::Plan));
-    assert!(planned.notes[0].contains("an earlier run was cut"), "{:?}", planned.notes);
+    assert!(
+        planned.notes[0].contains("an earlier run was cut"),
+        "{:?}",
+        planned.notes
+    );
     let done = outcome(Run::new(&rig).block(&two("new\n"), Pass::Apply));
     assert_eq!(done.diff, [Change::Act("reload toy".to_owned())]);
-    assert_eq!([rig.text(CONF), rig.text(PART)], [Some("new\n".to_owned()), Some("new\n".to_owned())]);
-    assert_eq!((rig.text(mark().as_str()), rig.acts()), (None, vec!["reload toy.service".to_owned()]));
+    assert_eq!(
+        [rig.text(CONF), rig.text(PART)],
+        [Some("new\n".to_owned()), Some("new\n".to_owned())]
+    );
+    assert_eq!(
+        (rig.text(mark().as_str()), rig.acts()),
+        (None, vec!["reload toy.service".to_owned()])
+    );
     // Behind it, before the service was told: no step has anything to do.
     let rig = cut(None);
     rig.file(PART, "new\n");
     let done = outcome(Run::new(&rig).block(&two("new\n"), Pass::Apply));
     assert_eq!(done.status, Status::Changed);
-    assert_eq!((rig.text(mark().as_str()), rig.acts()), (None, vec!["reload toy.service".to_owned()]));
+    assert_eq!(
+        (rig.text(mark().as_str()), rig.acts()),
+        (None, vec!["reload toy.service".to_owned()])
+    );
     // The next run fails: what the first one found comes back, and not what it left.
     let rig = cut(Some("new"));
     let failed = failure(Run::new(&rig).block(&two("new\n"), Pass::Apply));
@@ -334,8 +386,17 @@ fn what_does_more_than_write_files_fails_before_anything_is_changed() {
             failed.message,
             "it runs `systemctl restart toy.service`, which cannot be staged: a transaction holds files alone"
         );
-        let failed = failure(run.task(kind("command", &[("cmd", "make install")]), pass).alone(&mut run));
-        assert!(failed.message.starts_with("it runs `make install`, which cannot be staged"), "{}", failed.message);
+        let failed = failure(
+            run.task(kind("command", &[("cmd", "make install")]), pass)
+                .alone(&mut run),
+        );
+        assert!(
+            failed
+                .message
+                .starts_with("it runs `make install`, which cannot be staged"),
+            "{}",
+            failed.message
+        );
         // Where those failures do not matter, what the others have staged is put in place.
         outcome(run.task(copy(CONF, "new\n"), pass).alone(&mut run));
         let mut task = run.task(commit(), pass);
@@ -370,7 +431,10 @@ fn folders_links_attributes_and_removals_are_part_of_a_set_and_come_back() {
     };
     let steps = [
         kind("file", &[("path", "/etc/toy"), ("state", "absent")]),
-        kind("file", &[("path", "/etc/new/deep"), ("state", "directory"), ("mode", "0700")]),
+        kind(
+            "file",
+            &[("path", "/etc/new/deep"), ("state", "directory"), ("mode", "0700")],
+        ),
         copy("/etc/new/deep/file", "text\n"),
         kind("file", &[("path", "/etc/link"), ("state", "link"), ("src", "/etc/new")]),
         copy("/etc/turns", "into a file\n"),
@@ -389,9 +453,17 @@ fn folders_links_attributes_and_removals_are_part_of_a_set_and_come_back() {
         "/etc/turns",
     ];
     let seen = |fake: &Fake| paths.map(|path| Content::look(&AbsPath::new(path).unwrap(), fake).unwrap());
-    let silent = || Commit { check: Vec::new(), reload: Vec::new(), ..commit() };
+    let silent = || Commit {
+        check: Vec::new(),
+        reload: Vec::new(),
+        ..commit()
+    };
     let through = |fake: &Arc<Fake>, pass| {
-        let mut run = Run { session: Session::new(fake.clone(), Stop::default()), count: 1, first: 1 };
+        let mut run = Run {
+            session: Session::new(fake.clone(), Stop::default()),
+            count: 1,
+            first: 1,
+        };
         let all: Vec<Reply> = steps.iter().map(|step| run.step(step.clone(), pass)).collect();
         assert!(all.iter().all(|reply| matches!(reply, Reply::Outcome(_))), "{all:?}");
         run.commit(silent(), pass)
@@ -409,13 +481,32 @@ fn folders_links_attributes_and_removals_are_part_of_a_set_and_come_back() {
     let done = outcome(through(&open, Pass::Apply));
     let mut sorted = paths.map(|path| AbsPath::new(path).unwrap());
     sorted.sort_unstable();
-    assert_eq!(done.result["files"], Value::from(sorted.map(|path| path.to_string()).to_vec()));
+    assert_eq!(
+        done.result["files"],
+        Value::from(sorted.map(|path| path.to_string()).to_vec())
+    );
     let now = seen(&open);
-    let kinds = now.each_ref().map(|content| content.as_ref().map(|content| content.kind));
+    let kinds = now
+        .each_ref()
+        .map(|content| content.as_ref().map(|content| content.kind));
     use FileKind::{Directory, File, Link};
-    let expected = [Some(Link), Some(Directory), Some(Directory), Some(File), None, Some(File), None, None, None, Some(File)];
+    let expected = [
+        Some(Link),
+        Some(Directory),
+        Some(Directory),
+        Some(File),
+        None,
+        Some(File),
+        None,
+        None,
+        None,
+        Some(File),
+    ];
     assert_eq!(kinds, expected);
-    assert_eq!([now[2].as_ref().unwrap().mode, now[5].as_ref().unwrap().mode], [0o700, 0o600]);
+    assert_eq!(
+        [now[2].as_ref().unwrap().mode, now[5].as_ref().unwrap().mode],
+        [0o700, 0o600]
+    );
     assert_eq!(outcome(through(&open, Pass::Apply)).status, Status::Same);
 }
 
@@ -427,7 +518,10 @@ fn what_is_not_known_is_planned_as_such_and_never_applied() {
         run.first = 1;
         run.count = 1;
         outcome(run.step(copy(CONF, "new\n"), pass));
-        let unsure = Commit { unsure: Some("\"Part\" waits".to_owned()), ..commit() };
+        let unsure = Commit {
+            unsure: Some("\"Part\" waits".to_owned()),
+            ..commit()
+        };
         let reply = run.commit(unsure, pass);
         untouched(&rig);
         if pass == Pass::Plan {
@@ -454,7 +548,10 @@ impl Task {
 #[test]
 fn a_secret_reaches_its_file_and_the_checker_and_nothing_else() {
     const POISON: &str = "correct horse battery staple";
-    let rig = Arc::new(Rig { refuses: Some(POISON), ..host() });
+    let rig = Arc::new(Rig {
+        refuses: Some(POISON),
+        ..host()
+    });
     let placeholder = Secrets::placeholder("key", "00ff00ff");
     let mut secrets = Secrets::default();
     secrets.insert(placeholder.clone(), Secret::new(POISON));
@@ -462,7 +559,11 @@ fn a_secret_reaches_its_file_and_the_checker_and_nothing_else() {
     let mut run = Run::new(&rig);
     run.session.answer(Request::Secrets(secrets.clone()));
     let failed = failure(run.block(&step, Pass::Apply));
-    assert!(failed.message.contains("refuses the new files: /etc/toy.conf:1"), "the checker saw it: {}", failed.message);
+    assert!(
+        failed.message.contains("refuses the new files: /etc/toy.conf:1"),
+        "the checker saw it: {}",
+        failed.message
+    );
     assert!(!format!("{failed:?}").contains(POISON));
 
     let rig = Arc::new(host());
