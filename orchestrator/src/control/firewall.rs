@@ -530,6 +530,7 @@ impl Resource for ProxmoxFirewall {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use okd_agent::param::Params;
