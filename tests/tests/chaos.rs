@@ -5,6 +5,8 @@
 //! Two hosts go through the same changes of the cluster's description; `steady` is left in peace. `make chaos` sets how many
 //! kills there are; `OKD_CHAOS_SEED` repeats a run of them.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use okd_tests::{Flavour, Host, Lab, Picture, Play, Running, until};
 use std::path::Path;
 

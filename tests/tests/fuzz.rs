@@ -1,5 +1,5 @@
 //! Bytes that a reader once could not stand are read by it again; see tests/fuzz.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../fuzz/src/lib.rs"]
 mod readers;

@@ -29,8 +29,11 @@ use okd_play::vault::{Vault, VaultKey};
 use std::path::Path;
 use std::sync::Arc;
 
+/// What has to stand any bytes.
+pub type Reader = fn(&[u8]);
+
 /// Every reader by its name.
-pub const ALL: [(&str, fn(&[u8])); 8] = [
+pub const ALL: [(&str, Reader); 8] = [
     ("yaml", yaml),
     ("ini", ini),
     ("template", template),
