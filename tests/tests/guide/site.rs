@@ -46,13 +46,13 @@ impl Site {
         for file in ["hosts.yaml", "group_vars/all.yaml"] {
             site.put(
                 &format!("example/{file}"),
-                &std::fs::read_to_string(example.join(file)).unwrap(),
+                std::fs::read_to_string(example.join(file)).unwrap(),
             );
         }
         // Nobody listens on port 1: to a plan the host is not there yet.
         site.put(
             "hosts.yaml",
-            &format!(
+            format!(
                 "all: {{children: {{services: {{hosts: {{{SERVICES}: {{ansible_host: 127.0.0.1, ansible_port: 1, okd_expected: el9}}}}}}}}}}\n"
             ),
         );
@@ -287,7 +287,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// The stage `install.yaml`, run for real in a folder: programs from a server of this machine, files published for another one.
 pub(crate) struct Publication {
     pub(crate) site: Site,
-    files: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    files: Files,
 }
 
 impl Publication {
@@ -393,9 +393,12 @@ fn archive(installer: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
+/// Paths with their bytes, as they are now.
+type Files = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// What a server gives.
 enum Folder {
-    Memory(Arc<Mutex<Vec<(String, Vec<u8>)>>>),
+    Memory(Files),
     Disk(PathBuf),
 }
 
