@@ -244,12 +244,18 @@ impl Said {
 
     /// What a zone of the firewall lets in from then on, as `port 53/tcp` or `service dns`.
     pub(crate) fn opened(&self, zone: &str) -> Vec<String> {
-        let end = format!(" in zone {zone} (now and permanently)");
-        let mine = |(step, change): (&Value, &Value)| match step["module"] == "firewalld" && change["sign"] == "+" {
-            true => word(&change["text"]).strip_suffix(&end).map(str::to_owned),
-            false => None,
+        let file = self.file(&format!("/etc/firewalld/zones/{zone}.xml"));
+        let told = |line: &str| {
+            let words: Vec<&str> = line.trim().split('"').collect();
+            match (words.first().copied()?, words.get(1), words.get(3)) {
+                ("<port port=", Some(port), Some(protocol)) => Some(format!("port {port}/{protocol}")),
+                ("<port protocol=", Some(protocol), Some(port)) => Some(format!("port {port}/{protocol}")),
+                ("<service name=", Some(name), _) => Some(format!("service {name}")),
+                ("<interface name=", Some(name), _) => Some(format!("interface {name}")),
+                _ => None,
+            }
         };
-        let mut all: Vec<String> = self.changes().filter_map(mine).collect();
+        let mut all: Vec<String> = file.lines().filter_map(told).collect();
         all.sort();
         all
     }
