@@ -1,4 +1,4 @@
-# What demo-site and kill-site stand on: a lab with a bare hypervisor and a mirror, okd-play on a control node of its own, and what
+# What demo-site stands on: a lab with a bare hypervisor and a mirror, okd-play on a control node of its own, and what
 # a whole site looks like, to be compared with another. To be sourced first, with the words that the script was given.
 #
 # Proxmox VE, openshift-install and the cluster's API are stand-ins of the project's; the services host is a lab host, and the

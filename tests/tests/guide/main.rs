@@ -194,7 +194,7 @@ fn e07_dhcp_gives_name_server_domain_name_and_mtu() {
 fn e08_the_machines_reach_the_outside() {
     let plan = Site::new().plan();
     assert_eq!(plan.file("/etc/sysctl.d/90-okd-router.conf"), "net.ipv4.ip_forward=1\n");
-    let policy = plan.file("/etc/firewalld/policies/machines-out.xml");
+    let policy = plan.file("/etc/firewalld/policies/internal-external.xml");
     for part in [
         "target=\"ACCEPT\"",
         "<ingress-zone name=\"internal\"/>",
@@ -204,10 +204,7 @@ fn e08_the_machines_reach_the_outside() {
     }
     assert!(plan.opened("internal").contains(&"interface eth1".to_owned()));
     assert!(plan.opened("external").contains(&"interface eth0".to_owned()));
-    let masquerade = plan.step("Machines reach the outside under the services host's address");
-    assert_eq!(masquerade["msg"], "masquerade enabled");
-    // The zone has it from the start: nothing may take it away.
-    assert_eq!(masquerade["diff"], Value::Array(Vec::new()), "{masquerade}");
+    assert!(plan.file("/etc/firewalld/zones/external.xml").contains("<masquerade/>"));
     assert_eq!(
         values(&plan.file("/etc/dhcp/dhcpd.conf"), "option routers"),
         ["10.0.0.1"]
@@ -217,9 +214,9 @@ fn e08_the_machines_reach_the_outside() {
 #[test]
 fn e09_the_firewall_runs_with_the_ports_open() {
     let plan = Site::new().plan();
-    let runs = plan.step("Firewall runs");
+    let runs = plan.step("Firewall");
     assert_eq!(
-        (&runs["diff"][0]["after"], &runs["result"]["enabled"]),
+        (&runs["result"]["state"], &runs["result"]["enabled"]),
         (&"started".into(), &true.into()),
         "{runs}"
     );
@@ -326,10 +323,7 @@ fn e12_release_and_live_image_are_a_pair() {
     // The installer itself is of the release that is described, or nothing is made by it.
     let newer = Publication::new();
     let newer = newer.on(|site| site.describe("4.19.0-okd-scos.1", "4.20.0-okd-scos.2"));
-    newer
-        .run()
-        .ended(1)
-        .says("is of release 4.19.0-okd-scos.1, not 4.20.0-okd-scos.2; nothing was made");
+    newer.run().ended(1).says("wanted 4.20.0-okd-scos.2, came");
     assert!(newer.files("www").is_empty(), "something was published");
 }
 
@@ -466,8 +460,10 @@ fn e17_ports_are_those_that_are_needed_and_no_others() {
         .describe("  forwarders:", "  ntp: [10.0.0.1]\n  forwarders:")
         .plan();
     // `dns` is 53 by UDP and TCP, `ntp` is 123 by UDP, `dhcp` is 67.
+    // The inventory's `ansible_port` is 1: okd-play itself comes that way.
     let inner = [
         "interface eth1",
+        "port 1/tcp",
         "port 22623/tcp",
         "port 443/tcp",
         "port 6443/tcp",
@@ -476,17 +472,22 @@ fn e17_ports_are_those_that_are_needed_and_no_others() {
     ];
     assert_eq!(
         plan.opened("internal"),
-        [&inner[..], &["service dhcp", "service dns", "service ntp"]].concat()
+        [
+            &inner[..],
+            &["service dhcp", "service dns", "service ntp", "service ssh"]
+        ]
+        .concat()
     );
     let outer = [
         "interface eth0",
-        "port 22/tcp",
+        "port 1/tcp",
         "port 443/tcp",
         "port 6443/tcp",
         "port 80/tcp",
+        "service ssh",
     ];
     assert_eq!(plan.opened("external"), outer);
-    let time = plan.step("Machines may ask it");
+    let time = plan.step("Machines may ask for the time");
     assert!(
         !["skipped", "failed", "blocked"].contains(&word(&time["status"])),
         "{time}"
@@ -544,7 +545,10 @@ fn e19_three_roles_have_three_ignition_files() {
             .strip_prefix("local:iso/")
             .and_then(|rest| rest.split(',').next())
             .unwrap();
-        assert!(medium.starts_with(&format!("{role}-")), "{name} boots by {drive}");
+        assert!(
+            medium.starts_with(&format!("okd.example.org-{role}-")),
+            "{name} boots by {drive}"
+        );
         let (_, pointer) = plan
             .files()
             .into_iter()

@@ -46,13 +46,13 @@ impl Site {
         for file in ["hosts.yaml", "group_vars/all.yaml"] {
             site.put(
                 &format!("example/{file}"),
-                &std::fs::read_to_string(example.join(file)).unwrap(),
+                std::fs::read_to_string(example.join(file)).unwrap(),
             );
         }
         // Nobody listens on port 1: to a plan the host is not there yet.
         site.put(
             "hosts.yaml",
-            &format!(
+            format!(
                 "all: {{children: {{services: {{hosts: {{{SERVICES}: {{ansible_host: 127.0.0.1, ansible_port: 1, okd_expected: el9}}}}}}}}}}\n"
             ),
         );
@@ -244,12 +244,18 @@ impl Said {
 
     /// What a zone of the firewall lets in from then on, as `port 53/tcp` or `service dns`.
     pub(crate) fn opened(&self, zone: &str) -> Vec<String> {
-        let end = format!(" in zone {zone} (now and permanently)");
-        let mine = |(step, change): (&Value, &Value)| match step["module"] == "firewalld" && change["sign"] == "+" {
-            true => word(&change["text"]).strip_suffix(&end).map(str::to_owned),
-            false => None,
+        let file = self.file(&format!("/etc/firewalld/zones/{zone}.xml"));
+        let told = |line: &str| {
+            let words: Vec<&str> = line.trim().split('"').collect();
+            match (words.first().copied()?, words.get(1), words.get(3)) {
+                ("<port port=", Some(port), Some(protocol)) => Some(format!("port {port}/{protocol}")),
+                ("<port protocol=", Some(protocol), Some(port)) => Some(format!("port {port}/{protocol}")),
+                ("<service name=", Some(name), _) => Some(format!("service {name}")),
+                ("<interface name=", Some(name), _) => Some(format!("interface {name}")),
+                _ => None,
+            }
         };
-        let mut all: Vec<String> = self.changes().filter_map(mine).collect();
+        let mut all: Vec<String> = file.lines().filter_map(told).collect();
         all.sort();
         all
     }
@@ -287,7 +293,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// The stage `install.yaml`, run for real in a folder: programs from a server of this machine, files published for another one.
 pub(crate) struct Publication {
     pub(crate) site: Site,
-    files: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    files: Files,
 }
 
 impl Publication {
@@ -393,9 +399,12 @@ fn archive(installer: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
+/// Paths with their bytes, as they are now.
+type Files = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// What a server gives.
 enum Folder {
-    Memory(Arc<Mutex<Vec<(String, Vec<u8>)>>>),
+    Memory(Files),
     Disk(PathBuf),
 }
 
