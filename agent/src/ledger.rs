@@ -89,12 +89,6 @@ impl Debt {
     }
 }
 
-/// The file that says that a service was not told yet of what was written for it; the typed services keep it.
-#[must_use]
-pub fn owed_mark(unit: &str) -> AbsPath {
-    folder(FOLDERS[0]).join(&format!("{OWED}{unit}"))
-}
-
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -303,7 +297,6 @@ mod tests {
             matches!(&complaints[..], [one] if one.contains("owed-torn is damaged")),
             "{complaints:?}"
         );
-        assert_eq!(owed_mark("named.service").as_str(), path("named.service"));
     }
 
     #[test]
