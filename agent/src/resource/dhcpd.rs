@@ -162,8 +162,8 @@ impl Dhcpd {
             Backend::Dhcpd => false,
             Backend::Kea => true,
             Backend::Auto => {
-                !is_or_will_be(unit(family), package(family), world)
-                    && is_or_will_be(kea::unit(family), kea::package(family), world)
+                let comes = |unit, package| is_or_will_be(unit, package, world).unwrap_or(false);
+                !comes(unit(family), package(family)) && comes(kea::unit(family), kea::package(family))
             }
         }
     }

@@ -141,13 +141,13 @@ impl View for State {
 }
 
 impl Firewall {
-    fn program(&self, world: &dyn System) -> Program {
-        match self.backend {
+    fn program(&self, world: &dyn System) -> Result<Program, ResourceError> {
+        Ok(match self.backend {
             Backend::Firewalld => Program::Firewalld,
             Backend::Nftables => Program::Nftables,
-            Backend::Auto if is_or_will_be(firewalld::UNIT, "firewalld", world) => Program::Firewalld,
+            Backend::Auto if is_or_will_be(firewalld::UNIT, "firewalld", world)? => Program::Firewalld,
             Backend::Auto => Program::Nftables,
-        }
+        })
     }
 
     fn watch(&self, program: Program) -> Watch {
@@ -192,7 +192,7 @@ impl Resource for Firewall {
 
     fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
         let family = Family::of(world)?;
-        let program = self.program(world);
+        let program = self.program(world)?;
         if program == Program::Nftables
             && show(firewalld::UNIT, Manager::System, world).is_ok_and(|firewalld| firewalld.runs())
         {

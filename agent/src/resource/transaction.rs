@@ -185,10 +185,14 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
 }
 
 /// Whether a unit is on this machine, or a plan's package will bring it.
-#[must_use]
-pub fn is_or_will_be(unit: &str, package: &str, world: &dyn System) -> bool {
-    let promised = world.promised().iter().any(|promised| promised == package);
-    promised || systemd::show(unit, systemd::Manager::System, world).is_ok_and(|seen| seen.exists())
+///
+/// # Errors
+/// Where systemd does not answer: that is no sign that there is no such unit.
+pub fn is_or_will_be(unit: &str, package: &str, world: &dyn System) -> Result<bool, ResourceError> {
+    if world.promised().iter().any(|promised| promised == package) {
+        return Ok(true);
+    }
+    Ok(systemd::show(unit, systemd::Manager::System, world)?.exists())
 }
 
 fn is_ours(bytes: &[u8]) -> bool {

@@ -34,7 +34,7 @@ impl Property {
         let mut items = BTreeMap::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             match part.split_once('=') {
-                Some((name, value)) => items.insert(name.to_owned(), truth(value)),
+                Some((name, value)) => items.insert(name.trim().to_owned(), truth(value.trim())),
                 None => items.insert(default.to_owned(), truth(part)),
             };
         }
@@ -77,7 +77,14 @@ impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = self.items.iter().filter(|(name, _)| *name != self.default);
         let rest = rest.map(|(name, value)| format!("{name}={value}"));
-        let first = self.items.get(self.default).cloned();
+        // A bare value may neither be nothing nor look like a named one.
+        let first = self
+            .items
+            .get(self.default)
+            .map(|value| match value.is_empty() || value.contains('=') {
+                true => format!("{}={value}", self.default),
+                false => value.clone(),
+            });
         f.write_str(&first.into_iter().chain(rest).collect::<Vec<_>>().join(","))
     }
 }
