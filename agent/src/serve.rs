@@ -8,11 +8,12 @@ use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
-use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
+use crate::wire::{self, BUILD, Begin, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished and no other is begun.
@@ -32,6 +33,9 @@ pub fn serve(
             uid,
         },
     )?;
+    if let Some(claim) = machine.claimed() {
+        wire::send(writer, &Response::Taken(claim))?;
+    }
     let stop = Stop::default();
     let inbox = Inbox::fill(reader, stop.clone())?;
     let mut session = Session::new(machine, stop);
@@ -92,6 +96,7 @@ impl Work for Kind {
 
 /// The worlds of a session: the machine, and its prediction for plans.
 pub struct Session {
+    machine: Arc<dyn System>,
     witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
@@ -100,22 +105,32 @@ pub struct Session {
     stop: Stop,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
+    /// The run that what is applied is a part of.
+    run: Option<Begin>,
+    /// Whether the machine is the run's, or cannot be taken.
+    owned: bool,
+    /// What the next change has to be told with.
+    notes: Vec<String>,
 }
 
 impl Session {
     /// A session on a machine, which begins no step once `stop` is set.
     #[must_use]
     pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
-        let witness = Arc::new(Witness::new(machine));
+        let witness = Arc::new(Witness::new(machine.clone()));
         let veil = Arc::new(Veil::new(Arc::new(Cached::new(witness.clone()))));
         let plan = Arc::new(Overlay::new(veil.clone()));
         Session {
+            machine,
             witness,
             veil,
             plan,
             failed: HashSet::new(),
             stop,
             unfit: None,
+            run: None,
+            owned: false,
+            notes: Vec::new(),
         }
     }
 
@@ -135,10 +150,44 @@ impl Session {
             Request::Assume(changes) => {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
+            Request::Begin(run) => return self.begin(run),
             Request::Stop => self.stop.set(),
             Request::Task(task) => return Some(self.step(*task)),
         }
         None
+    }
+
+    /// Where the run waits for another one, that one is told at once.
+    fn begin(&mut self, run: Begin) -> Option<Response> {
+        self.owned = false;
+        let waits = run.alone.is_some_and(|seconds| seconds > 0);
+        let end = waits.then(|| self.machine.claim(&run.claim));
+        self.run = Some(run);
+        match end {
+            Some(Err(SystemError::Busy { by })) => Some(Response::Taken(*by)),
+            _ => None,
+        }
+    }
+
+    /// Takes the machine for the run, once; waits where another has it and that was asked for.
+    fn own(&mut self) -> Result<(), SystemError> {
+        let Some((claim, seconds)) = self.run.as_ref().and_then(|run| Some((&run.claim, run.alone?))) else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while !self.owned {
+            match self.machine.claim(claim) {
+                Ok(cannot) => {
+                    self.notes.extend(cannot);
+                    self.owned = true;
+                }
+                Err(SystemError::Busy { .. }) if Instant::now() < deadline && !self.stop.is_set() => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Does a step.
@@ -174,7 +223,7 @@ impl Session {
         task
     }
 
-    fn run<K: Work>(&self, task: &Task<K>) -> Reply {
+    fn run<K: Work>(&mut self, task: &Task<K>) -> Reply {
         let end = match task.pass {
             Pass::Plan => match &self.unfit {
                 Some(reason) => Err(failure(format!(
@@ -182,9 +231,16 @@ impl Session {
                 ))),
                 None => self.plan(task),
             },
-            Pass::Apply => self.apply(task),
+            Pass::Apply => self
+                .own()
+                .map_err(|error| Box::new(error.into()))
+                .and_then(|()| self.apply(task)),
         };
         match end {
+            Ok(mut outcome) if task.pass == Pass::Apply && outcome.status == Status::Changed => {
+                outcome.notes.append(&mut self.notes);
+                Reply::Outcome(Box::new(outcome))
+            }
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
             Err(failure) => Reply::Failed(failure),
         }

@@ -4,6 +4,7 @@
 
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
+use crate::system::claim::Claim;
 use crate::system::overlay::Recorded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,19 @@ pub enum Request {
     /// at a file that somebody has changed since touches nothing. What is planned from now on is planned on the machine as
     /// it is.
     Recall,
+    /// What is applied from now on is a part of this run.
+    Begin(Begin),
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,
+}
+
+/// The run that a session's applied steps are a part of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Whose it is.
+    pub claim: Claim,
+    /// Whether the run has the machine for itself; how many seconds it waits for another that has it.
+    pub alone: Option<u64>,
 }
 
 /// One step. Its kind is one of those that agents have, unless it is worked on in this process.
@@ -74,6 +86,8 @@ pub enum Response {
         /// The user that it runs as.
         uid: u32,
     },
+    /// Another session has the machine, of this run or of another one.
+    Taken(Claim),
     /// A step's end.
     Done {
         /// Which.

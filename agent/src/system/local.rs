@@ -1,11 +1,13 @@
 //! This machine: the one place that may touch the file system and start processes.
 #![allow(clippy::disallowed_methods)]
 
+mod lock;
 mod names;
 mod process;
 mod stage;
 mod swap;
 
+use super::claim::Claim;
 use super::links::Spot;
 use super::{Action, Alter, Answer, Entry, FileKind, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
 use crate::path::AbsPath;
@@ -22,6 +24,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 pub use swap::stem;
 
@@ -41,6 +44,7 @@ pub fn seconds_now() -> Option<i64> {
 pub struct Local {
     users: Names,
     groups: Names,
+    held: Mutex<Option<lock::Held>>,
 }
 
 impl Default for Local {
@@ -56,6 +60,7 @@ impl Local {
         Local {
             users: Names::users(),
             groups: Names::groups(),
+            held: Mutex::default(),
         }
     }
 
@@ -299,6 +304,21 @@ impl System for Local {
         self.users.forget();
         self.groups.forget();
         Ok(answer)
+    }
+
+    fn claim(&self, claim: &Claim) -> Result<Option<String>, SystemError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            match lock::take(claim)? {
+                Ok(taken) => *held = Some(taken),
+                Err(reason) => return Ok(Some(reason)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn claimed(&self) -> Option<Claim> {
+        lock::taken()
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod blank;
 pub mod cached;
+pub mod claim;
 #[doc(hidden)]
 pub mod conformance;
 pub mod fake;
@@ -15,6 +16,7 @@ pub mod veil;
 pub mod witness;
 
 use crate::path::AbsPath;
+use claim::Claim;
 use serde::{Deserialize, Serialize};
 
 /// One machine, as a resource may see and touch it. Every verb is complete in itself: after an error nothing is torn.
@@ -83,6 +85,20 @@ pub trait System: Send + Sync {
     /// Whether this is a prediction, not the machine itself. Only messages may depend on it.
     fn predicted(&self) -> bool {
         false
+    }
+
+    /// Takes the machine for a run, as long as this world lasts; all sessions of a run share it. What it returns says why
+    /// there is no lock on this machine. Only the machine itself can do so, no world above it.
+    ///
+    /// # Errors
+    /// [`SystemError::Busy`] while another run has it.
+    fn claim(&self, _claim: &Claim) -> Result<Option<String>, SystemError> {
+        Ok(None)
+    }
+
+    /// The run that has the machine, as far as that can be seen at once.
+    fn claimed(&self) -> Option<Claim> {
+        None
     }
 }
 
@@ -456,6 +472,12 @@ pub enum SystemError {
     /// The machine has moved since the plan: nothing was touched.
     #[error("the host has moved since the plan: {0} was changed by somebody else; nothing was touched")]
     Moved(String),
+    /// Another run changes the machine.
+    #[error("{} {by}; nothing was touched", .by.host)]
+    Busy {
+        /// Which, by the name that the machine has in the run that is refused.
+        by: Box<Claim>,
+    },
     /// A secret would have become visible, for example in a command's arguments.
     #[error("{0}")]
     Secret(String),

@@ -131,6 +131,7 @@ impl Veil {
             SystemError::Lost(reason) => SystemError::Lost(text(reason)),
             SystemError::Unknown(reason) => SystemError::Unknown(text(reason)),
             SystemError::Moved(path) => SystemError::Moved(text(path)),
+            SystemError::Busy { by } => SystemError::Busy { by },
             SystemError::Secret(reason) => SystemError::Secret(text(reason)),
         }
     }

@@ -4,7 +4,8 @@ use super::args::{ColourArg, LinkArgs, OutputArg, RunArgs};
 use super::terminal::Terminal;
 use super::{End, load, print};
 use crate::error::{Diagnostic, Exit};
-use crate::link::hub::Hub;
+use crate::history::{self, RunId};
+use crate::link::hub::{self, Hub};
 use crate::link::limits::Limits;
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
@@ -128,6 +129,13 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     let agreed = proceed && (args.yes || agree());
     let end = match agreed {
         true => {
+            let id = RunId::new();
+            hub.begins(hub::Run {
+                id: id.to_string(),
+                by: history::who(),
+                since: history::now("%H:%M:%S UTC on %Y-%m-%d"),
+                wait: args.wait_lock,
+            });
             let applied = one(
                 site,
                 Pass::Apply,

@@ -14,13 +14,14 @@ use okd_agent::resource::Failure;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
+use okd_agent::system::claim::Claim;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
-use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
+use okd_agent::wire::{BUILD, Begin, Pass, Reply, Request, Response, Task, encode, placeholders};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -31,6 +32,36 @@ pub struct Hub {
     shared: Arc<Shared>,
     sessions: HashMap<Address, Open>,
     desk: Desk,
+    run: Option<Run>,
+}
+
+/// The run that what is applied is a part of.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub by: String,
+    /// Since when it changes things, in words.
+    pub since: String,
+    /// Seconds that it waits for a host that another run has.
+    pub wait: u64,
+}
+
+impl Run {
+    /// What a session is told. The control node itself is not taken: many runs may work from there.
+    fn on(self, reach: &Reach) -> Begin {
+        let Run { id, by, since, wait } = self;
+        Begin {
+            claim: Claim {
+                run: id,
+                by,
+                since,
+                host: reach.host.clone(),
+            },
+            alone: (reach.way != Way::Local).then_some(wait),
+        }
+    }
 }
 
 /// A connection made once, whoever asks first.
@@ -45,6 +76,7 @@ struct Shared {
     stop: Stop,
     waits: Mutex<BTreeMap<Address, u64>>,
     predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
+    run: OnceLock<String>,
 }
 
 /// What a session is handed.
@@ -62,6 +94,8 @@ struct Open {
     told: usize,
     /// Placeholders of the secrets that it has been told.
     secrets: HashSet<String>,
+    /// Whether it knows which run it is a part of.
+    begun: bool,
     /// Whether it is one of a host that is not there.
     assumed: Arc<AtomicBool>,
 }
@@ -92,12 +126,20 @@ impl Hub {
             stop: Stop::default(),
             waits: Mutex::default(),
             predictions: Mutex::default(),
+            run: OnceLock::new(),
         };
         Hub {
             shared: Arc::new(shared),
             sessions: HashMap::new(),
             desk,
+            run: None,
         }
+    }
+
+    /// What is applied from now on is a part of this run.
+    pub fn begins(&mut self, run: Run) {
+        let _ = self.shared.run.set(run.id.clone());
+        self.run = Some(run);
     }
 
     /// Ends all sessions in good order: agents end by themselves when their input does.
@@ -125,7 +167,11 @@ impl Hub {
         let address = reach.address();
         let shared = Arc::clone(&self.shared);
         let plan = task.pass == Pass::Plan;
+        let run = self.run.clone().filter(|_| !plan);
         let open = self.open(reach);
+        if let Some(run) = run.filter(|_| !std::mem::replace(&mut open.begun, true)) {
+            let _ = open.requests.send(Job::Say(Request::Begin(run.on(reach))));
+        }
         if plan {
             let predictions = lock(&shared.predictions);
             let all = predictions.get(&address.host).map_or(&[][..], Vec::as_slice);
@@ -168,6 +214,7 @@ impl Hub {
                 assumed,
                 told: 0,
                 secrets: HashSet::new(),
+                begun: false,
             }
         })
     }
@@ -252,6 +299,11 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
+        if let Response::Taken(claim) = &response
+            && self.run.get().is_none_or(|own| *own != claim.run)
+        {
+            self.state(&address.host, claim.to_string(), true);
+        }
         if let Response::Done {
             id,
             mut reply,
@@ -474,6 +526,7 @@ async fn by_agent(
                     )));
                 }
                 Response::Hello { .. } => {}
+                taken @ Response::Taken(_) => shared.answer(&address, taken),
                 done @ Response::Done { .. } => {
                     open.fetch_sub(1, Ordering::Relaxed);
                     shared.answer(&address, done);

@@ -9,6 +9,7 @@ mod guests;
 mod hook;
 mod installer;
 mod interrupt;
+mod journal;
 mod laws;
 mod plan;
 mod refused;
