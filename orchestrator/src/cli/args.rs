@@ -2,6 +2,7 @@
 
 use crate::link::reach::Transport;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Plans, shows and applies idempotent playbooks on many hosts, over SSH or through a pushed agent.
@@ -30,6 +31,8 @@ pub enum Command {
     Vars(VarsArgs),
     /// Run one command on some hosts, and show what it prints
     Exec(ExecArgs),
+    /// Show what was run from here, and how it ended
+    Runs(RunsArgs),
     /// Encrypt, decrypt, view, edit and rekey files of Ansible Vault
     Vault(VaultCommand),
     /// Describe the modules: parameters, examples, what a plan knows of them
@@ -42,7 +45,8 @@ pub enum Command {
 }
 
 /// Which inventory and which variables.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SiteArgs {
     /// Inventory: a file, a folder, or a list of hosts that ends in a comma; may be given again
     #[arg(short = 'i', long = "inventory", value_name = "PATH|HOST,")]
@@ -59,7 +63,8 @@ pub struct SiteArgs {
 }
 
 /// Where vault passwords are.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VaultArgs {
     /// A vault password: a file, or a program that prints it; else `$ANSIBLE_VAULT_PASSWORD_FILE`
     #[arg(long, value_name = "FILE", alias = "vault-pass-file")]
@@ -138,7 +143,8 @@ pub struct SealArgs {
 }
 
 /// How hosts are reached.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinkArgs {
     /// How steps are carried out: by the agent, by plain SSH, or by what the host allows
     #[arg(long, value_enum, default_value_t = TransportArg::Auto)]
@@ -176,7 +182,8 @@ pub struct LinkArgs {
 }
 
 /// `okd-play run`.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunArgs {
     /// The playbook
     pub playbook: PathBuf,
@@ -336,6 +343,26 @@ pub struct ExecArgs {
     pub link: LinkArgs,
 }
 
+/// `okd-play runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// The run whose steps are shown: its id, or a part of it; none lists all runs
+    pub run: Option<String>,
+    /// What is printed
+    #[arg(short = 'o', long, value_enum, default_value_t = RunsOutput::Text)]
+    pub output: RunsOutput,
+}
+
+/// What `runs` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum RunsOutput {
+    /// For a person
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
 /// `okd-play doc`.
 #[derive(Debug, Args)]
 pub struct DocArgs {
@@ -347,7 +374,7 @@ pub struct DocArgs {
 }
 
 /// See [`Transport`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum TransportArg {
     /// The agent where it runs, else plain SSH
     #[default]
@@ -369,7 +396,7 @@ impl From<TransportArg> for Transport {
 }
 
 /// What `run` prints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum OutputArg {
     /// For a person
     #[default]
@@ -381,7 +408,7 @@ pub enum OutputArg {
 }
 
 /// When colours are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum ColourArg {
     /// On a terminal, unless `$NO_COLOR` is set
     #[default]

@@ -1,11 +1,11 @@
 //! `okd-play run`: plan, show, ask once, apply, report.
 
 use super::args::{ColourArg, LinkArgs, OutputArg, RunArgs};
+use super::kept::{self, Lineage};
 use super::terminal::Terminal;
 use super::{End, load, print};
 use crate::error::{Diagnostic, Exit};
-use crate::history::{self, RunId};
-use crate::link::hub::{self, Hub};
+use crate::link::hub::Hub;
 use crate::link::limits::Limits;
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
@@ -17,6 +17,7 @@ use crate::source::SourceMap;
 use okd_agent::secret::Secret;
 use std::io::IsTerminal;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -129,13 +130,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     let agreed = proceed && (args.yes || agree());
     let end = match agreed {
         true => {
-            let id = RunId::new();
-            hub.begins(hub::Run {
-                id: id.to_string(),
-                by: history::who(),
-                since: history::now("%H:%M:%S UTC on %Y-%m-%d"),
-                wait: args.wait_lock,
-            });
+            kept::begin(args, &Lineage::default(), sources, site, &mut hub, &mut report);
             let applied = one(
                 site,
                 Pass::Apply,
@@ -150,7 +145,9 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             let merged = planned.then(applied);
             report.links(&hub.waits());
             report.recap(&merged, true);
-            exit(&merged, false)
+            let end = exit(&merged, false);
+            report.ended(&merged, end);
+            end
         }
         false => {
             report.links(&hub.waits());
@@ -190,13 +187,20 @@ fn agree() -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-/// The first Ctrl-C lets running steps finish, the second drops them.
+/// The first Ctrl-C (or SIGTERM, or SIGHUP) lets running steps finish, the second drops them.
 fn cancel() -> watch::Receiver<Cancel> {
     let (sender, receiver) = watch::channel(Cancel::No);
     tokio::spawn(async move {
+        let [Ok(mut int), Ok(mut term), Ok(mut hup)] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal)
+        else {
+            return;
+        };
         for level in [Cancel::Soft, Cancel::Hard] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return;
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
             }
             let _ = sender.send(level);
         }

@@ -36,7 +36,7 @@ pub struct Hub {
 }
 
 /// The run that what is applied is a part of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Run {
     /// Its id.
     pub id: String,
@@ -46,12 +46,16 @@ pub struct Run {
     pub since: String,
     /// Seconds that it waits for a host that another run has.
     pub wait: u64,
+    /// Is told of each session before anything is applied there.
+    pub began: Arc<dyn Fn(&Address) + Send + Sync>,
 }
 
 impl Run {
     /// What a session is told. The control node itself is not taken: many runs may work from there.
     fn on(self, reach: &Reach) -> Begin {
-        let Run { id, by, since, wait } = self;
+        let Run {
+            id, by, since, wait, ..
+        } = self;
         Begin {
             claim: Claim {
                 run: id,
@@ -170,6 +174,7 @@ impl Hub {
         let run = self.run.clone().filter(|_| !plan);
         let open = self.open(reach);
         if let Some(run) = run.filter(|_| !std::mem::replace(&mut open.begun, true)) {
+            (run.began)(&address);
             let _ = open.requests.send(Job::Say(Request::Begin(run.on(reach))));
         }
         if plan {

@@ -44,6 +44,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         by: None,
         repeated: false,
         seconds: 0.25,
+        trace: event::Trace::default(),
     }
 }
 

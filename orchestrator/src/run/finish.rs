@@ -5,7 +5,7 @@ use super::record::Record;
 use super::{ItemEnd, Live, Runner};
 use crate::graph::build::StepNode;
 use crate::graph::{End, NodeId};
-use crate::report::{Event, Pass, StepResult, StepStatus};
+use crate::report::{Event, Pass, StepResult, StepStatus, Trace};
 use crate::site::{Slot, Step};
 use crate::source::yaml::Node;
 use crate::template::{RenderError, Truth};
@@ -312,6 +312,15 @@ pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Opt
     }
 }
 
+/// Whom a step notified.
+#[derive(Default)]
+struct Notified {
+    /// As it says it.
+    names: Vec<String>,
+    /// The handlers' paths.
+    fires: Vec<String>,
+}
+
 impl Runner<'_, '_> {
     /// A step whose items have all ended.
     pub(super) fn finish(&mut self, id: NodeId) {
@@ -415,7 +424,7 @@ impl Runner<'_, '_> {
     }
 
     /// Handlers that the step notifies, by their names.
-    fn notify(&mut self, live: &Live, worst: StepStatus) -> Vec<String> {
+    fn notify(&mut self, live: &Live, worst: StepStatus) -> Notified {
         let any = |status: StepStatus| {
             live.items
                 .iter()
@@ -425,11 +434,11 @@ impl Runner<'_, '_> {
         let changed = any(StepStatus::Changed);
         let maybe = any(StepStatus::Unknown);
         if !(changed || maybe) || matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
-            return Vec::new();
+            return Notified::default();
         }
         let node = &live.context.node;
         let scope = live.context.scoped().shared();
-        let mut names = Vec::new();
+        let (mut names, mut fires) = (Vec::new(), Vec::new());
         for topic in &node.step.notify {
             match live.context.world.engine().render(topic, &scope) {
                 Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
@@ -440,6 +449,7 @@ impl Runner<'_, '_> {
         let key = (node.play.index, node.host.as_str().to_owned());
         let handlers = self.world.handlers(&node.play);
         for handler in names.iter().flat_map(|name| meant(live, &handlers, name)) {
+            fires.push(handler.path.clone());
             let fired = self
                 .notified
                 .entry(key.clone())
@@ -454,7 +464,7 @@ impl Runner<'_, '_> {
                     .get_or_insert_with(|| format!("runs if \"{}\" changes something", live.name));
             }
         }
-        names
+        Notified { names, fires }
     }
 
     fn remember(&mut self, live: &Live) {
@@ -516,7 +526,7 @@ impl Runner<'_, '_> {
     }
 
     /// Events for the step: one, or one an item.
-    fn tell(&self, id: NodeId, live: &Live, notifies: &[String]) {
+    fn tell(&self, id: NodeId, live: &Live, notifies: &Notified) {
         let node = &live.context.node;
         if node.step.implicit && node.step.task.module == "meta" {
             return;
@@ -535,9 +545,16 @@ impl Runner<'_, '_> {
             .ok()
             .flatten()
             .unwrap_or(true);
-        for item in &live.items {
+        for (at, item) in live.items.iter().enumerate() {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
+            told.trace = Trace {
+                at,
+                sent: item.sent,
+                fires: notifies.fires.clone(),
+                hidden,
+                ..told.trace
+            };
             told.item = item.label.clone().filter(|_| !hidden);
             told.delegated.clone_from(&live.delegated);
             told.status = end.status;
@@ -548,7 +565,7 @@ impl Runner<'_, '_> {
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
             told.origins.clone_from(&end.origins);
-            told.notifies = notifies.to_vec();
+            told.notifies.clone_from(&notifies.names);
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
             let _ = self
@@ -594,6 +611,10 @@ impl Runner<'_, '_> {
             by: None,
             repeated: false,
             seconds: 0.0,
+            trace: Trace {
+                key: node.key().0,
+                ..Trace::default()
+            },
         }
     }
 

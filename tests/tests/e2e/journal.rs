@@ -12,7 +12,9 @@ fn one_at_a_time(transport: &str) {
     let (first, second) = (Play::tasks(&lab, HOLDS), Play::tasks(&lab, OTHER));
     let words = ["--transport", transport];
     let holds = first.start(&[&["--yes"], &words[..]].concat());
-    until("the first run changes the host", 60, || host.has("/srv/began").then_some(()));
+    until("the first run changes the host", 60, || {
+        host.has("/srv/began").then_some(())
+    });
     let refused = second.run(&[&["--yes"], &words[..]].concat()).ended(1);
     assert_eq!(refused.status("plan", "host", "Other"), "changed", "{refused}");
     assert_eq!(refused.status("apply", "host", "Other"), "failed", "{refused}");
@@ -49,7 +51,9 @@ fn the_lock_dies_with_its_holder() {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let (first, second) = (Play::tasks(&lab, HOLDS), Play::tasks(&lab, OTHER));
     let holds = first.start(&["--yes", "--transport", "agent"]);
-    until("the first run changes the host", 60, || host.has("/srv/began").then_some(()));
+    until("the first run changes the host", 60, || {
+        host.has("/srv/began").then_some(())
+    });
     host.sh("pkill -KILL -f okd-play/[a]gent-");
     let _ = holds.wait().ended(3);
     second.apply(&["--transport", "agent"]);
@@ -63,11 +67,100 @@ fn sessions_of_one_run_share_the_host() {
     let tasks = "    - copy: {dest: /srv/as-root, content: a, mode: \"0644\"}\n    \
                  - copy: {dest: /tmp/as-nobody, content: b, mode: \"0644\"}\n      become: true\n      become_user: nobody\n    \
                  - copy: {dest: /srv/again, content: c, mode: \"0644\"}\n      delegate_to: alias\n";
-    let play = Play::new(&lab, &format!("- hosts: host\n  gather_facts: false\n  tasks:\n{tasks}"));
+    let play = Play::new(
+        &lab,
+        &format!("- hosts: host\n  gather_facts: false\n  tasks:\n{tasks}"),
+    );
     play.put(
         "hosts.yaml",
         "all: {hosts: {host: {ansible_host: 10.77.1.21}, alias: {ansible_host: 10.77.1.21}}}\n",
     );
     play.apply(&["--transport", "agent"]);
     assert!(host.has("/srv/again") && host.has("/tmp/as-nobody"));
+}
+
+/// Lines of a journal file in the folder of a play.
+fn journal(play: &Play<'_>, id: &str) -> String {
+    let path = format!(".local/state/okd-play/runs/{id}.jsonl");
+    std::fs::read_to_string(play.folder().join(path)).unwrap()
+}
+
+#[test]
+fn a_run_is_written_down_and_its_secrets_are_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::up();
+    lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - name: Word\n      copy: {dest: /srv/word, content: \"{{ word }}\", mode: \"0644\"}\n    \
+                 - name: Silent\n      command: echo s3cr3t-output\n      no_log: true\n    \
+                 - name: Fails\n      command: \"false\"\n";
+    let play = Play::tasks(&lab, tasks);
+    let _ = play.run(&["--check", "-e", "word=s3cr3t-word"]).ended(0);
+    assert!(play.runs().is_empty(), "a plan left a journal");
+    let run = play.run(&["--yes", "-e", "word=s3cr3t-word"]).ended(1);
+    let runs = play.runs();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let (id, past) = (runs[0]["id"].as_str().unwrap(), &runs[0]);
+    run.says(id);
+    assert_eq!((past["how"].as_str(), past["code"].as_u64()), (Some("failed"), Some(1)));
+    assert_eq!(past["hosts"]["host"]["changed"].as_u64(), Some(2), "{past}");
+    let text = journal(&play, id);
+    let header = text.lines().next().unwrap();
+    assert!(!header.contains("s3cr3t") && header.contains("word=…"), "{header}");
+    assert!(!text.contains("s3cr3t-output"), "{text}");
+    let folder = play.folder().join(".local/state/okd-play/runs");
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.join(format!("{id}.jsonl"))), 0o600);
+    let shown = play.okd(&["runs", &id[16..]]).ended(0);
+    for words in ["Word", "Silent", "Fails", "play.yaml:", "failed"] {
+        shown.says(words);
+    }
+    play.okd(&["runs"]).ended(0).says("play.yaml");
+    play.okd(&["runs", "2020"]).ended(2).says("there is no run");
+    let other = Play::tasks(&lab, "    - ping:\n");
+    other.converged(&[]);
+    assert!(other.runs().is_empty(), "what changed nothing left a journal");
+}
+
+#[test]
+fn a_journal_says_how_its_run_ended() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, HOLDS);
+    for (signal, how) in [
+        ("INT", "interrupted"),
+        ("TERM", "interrupted"),
+        ("HUP", "interrupted"),
+        ("KILL", "killed"),
+    ] {
+        host.sh("rm -f /srv/began /srv/go");
+        let run = play.start(&["--yes", "--transport", "agent"]);
+        until("the step runs", 60, || host.has("/srv/began").then_some(()));
+        assert_eq!(play.runs()[0]["how"], "running");
+        run.signal(signal);
+        if signal != "KILL" {
+            until("the signal is heard", 30, || {
+                run.beside().contains("stopping: ").then_some(())
+            });
+            host.sh("touch /srv/go");
+        }
+        let ended = run.wait();
+        host.sh("touch /srv/go");
+        assert_eq!(play.runs()[0]["how"], how, "{signal}: {ended}");
+        until("the agent ends", 30, || {
+            (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
+        });
+    }
+    assert_eq!(play.runs().len(), 4);
+}
+
+#[test]
+fn a_run_goes_on_where_no_journal_can_be_written() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, OTHER);
+    play.put(".local/state", "a file in the way");
+    let run = play.apply(&[]);
+    run.says("this run leaves no journal");
+    assert!(host.has("/srv/other"));
 }
