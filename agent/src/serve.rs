@@ -2,8 +2,9 @@
 
 use crate::inbox::{Inbox, Stop};
 use crate::path::AbsPath;
-use crate::resource::{Failure, Kind, Outcome, Status, verified};
+use crate::resource::{Failure, Kind, Outcome, OwnKind, Status, verified};
 use crate::system::cached::Cached;
+use crate::system::journal::Journal;
 use crate::system::overlay::Overlay;
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
@@ -94,9 +95,18 @@ impl Work for Kind {
     }
 }
 
+impl Work for OwnKind {
+    fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+        OwnKind::converge(self, world, expect)
+    }
+
+    fn veil(&mut self, _: &dyn Fn(&[u8]) -> Vec<u8>) {}
+}
+
 /// The worlds of a session: the machine, and its prediction for plans.
 pub struct Session {
     machine: Arc<dyn System>,
+    journal: Arc<Journal>,
     witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
@@ -117,11 +127,13 @@ impl Session {
     /// A session on a machine, which begins no step once `stop` is set.
     #[must_use]
     pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
-        let witness = Arc::new(Witness::new(machine.clone()));
+        let journal = Arc::new(Journal::new(machine.clone()));
+        let witness = Arc::new(Witness::new(journal.clone()));
         let veil = Arc::new(Veil::new(Arc::new(Cached::new(witness.clone()))));
         let plan = Arc::new(Overlay::new(veil.clone()));
         Session {
             machine,
+            journal,
             witness,
             veil,
             plan,
@@ -153,6 +165,7 @@ impl Session {
             Request::Begin(run) => return self.begin(run),
             Request::Stop => self.stop.set(),
             Request::Task(task) => return Some(self.step(*task)),
+            Request::Own(task) => return Some(self.step(*task)),
         }
         None
     }
@@ -160,6 +173,7 @@ impl Session {
     /// Where the run waits for another one, that one is told at once.
     fn begin(&mut self, run: Begin) -> Option<Response> {
         self.owned = false;
+        self.journal.begin(&run.claim.run);
         let waits = run.alone.is_some_and(|seconds| seconds > 0);
         let end = waits.then(|| self.machine.claim(&run.claim));
         self.run = Some(run);
@@ -231,13 +245,16 @@ impl Session {
                 ))),
                 None => self.plan(task),
             },
-            Pass::Apply => self
-                .own()
-                .map_err(|error| Box::new(error.into()))
-                .and_then(|()| self.apply(task)),
+            Pass::Apply => {
+                self.journal.hide(task.hidden);
+                self.own()
+                    .map_err(|error| Box::new(error.into()))
+                    .and_then(|()| self.apply(task))
+            }
         };
         match end {
             Ok(mut outcome) if task.pass == Pass::Apply && outcome.status == Status::Changed => {
+                self.notes.extend(self.journal.notes());
                 outcome.notes.append(&mut self.notes);
                 Reply::Outcome(Box::new(outcome))
             }
@@ -501,6 +518,7 @@ mod tests {
                 expect: None,
                 env: Vec::new(),
                 verify,
+                hidden: false,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -535,6 +553,7 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            hidden: false,
         }))
     }
 

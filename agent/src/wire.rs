@@ -2,7 +2,7 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
-use crate::resource::{Failure, Kind, Outcome};
+use crate::resource::{Failure, Kind, Outcome, OwnKind};
 use crate::secret::Secrets;
 use crate::system::claim::Claim;
 use crate::system::overlay::Recorded;
@@ -23,6 +23,8 @@ const COMPRESS_ABOVE: usize = 1024;
 pub enum Request {
     /// A step to plan or to apply.
     Task(Box<Task>),
+    /// A step of okd-play's own, likewise.
+    Own(Box<Task<OwnKind>>),
     /// Secrets that later steps name by placeholder.
     Secrets(Secrets),
     /// The predictions are forgotten: a plan starts anew at what the machine is now.
@@ -65,6 +67,8 @@ pub struct Task<K = Kind> {
     pub env: Vec<(String, String)>,
     /// Inspect again after applying, and fail when something still differs.
     pub verify: bool,
+    /// `no_log`: nobody is shown what it changes.
+    pub hidden: bool,
 }
 
 /// In which world a step acts.

@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use stage::Stage;
 pub use stage::{fill_in, stays};
 use std::ffi::CStr;
-use std::fs::{self, DirBuilder, File, FileType, Metadata, Permissions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,6 +38,13 @@ pub fn seconds_now() -> Option<i64> {
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok())
+}
+
+/// Nanoseconds since 1970, by this machine's clock.
+#[must_use]
+pub fn nanos_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// This machine, seen and touched as the user that this program runs as.
@@ -315,6 +322,27 @@ impl System for Local {
             }
         }
         Ok(None)
+    }
+
+    fn append(&self, path: &AbsPath, bytes: &[u8], last: bool) -> Result<bool, SystemError> {
+        let real = path_of(path);
+        let known = real.exists();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        let mut file = options.open(&real).map_err(os("append", path))?;
+        let before = file.metadata().map_err(os("append", path))?.len();
+        let added = file.write_all(bytes).and_then(|()| match last {
+            true => file.sync_data(),
+            false => Ok(()),
+        });
+        if let Err(error) = added {
+            let _ = file.set_len(before);
+            return Err(os("append", path)(error));
+        }
+        if !known {
+            swap::settle(&real).map_err(os("append", path))?;
+        }
+        Ok(true)
     }
 
     fn claimed(&self) -> Option<Claim> {

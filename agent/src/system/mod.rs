@@ -9,6 +9,7 @@ pub mod claim;
 #[doc(hidden)]
 pub mod conformance;
 pub mod fake;
+pub mod journal;
 pub mod links;
 pub mod local;
 pub mod overlay;
@@ -94,6 +95,15 @@ pub trait System: Send + Sync {
     /// [`SystemError::Busy`] while another run has it.
     fn claim(&self, _claim: &Claim) -> Result<Option<String>, SystemError> {
         Ok(None)
+    }
+
+    /// Adds to the end of a file of okd-play's own, which is made where it is not there, for the acting user alone. `last`:
+    /// it is on the disk when this returns. `false` where this world has no such verb. Only the machine itself has it.
+    ///
+    /// # Errors
+    /// When the machine refuses; the file is as it was then.
+    fn append(&self, _path: &AbsPath, _bytes: &[u8], _last: bool) -> Result<bool, SystemError> {
+        Ok(false)
     }
 
     /// The run that has the machine, as far as that can be seen at once.
@@ -265,6 +275,8 @@ pub struct FileWrite {
     pub group: Option<String>,
     /// A checker's argv; `%s` in it becomes the temporary file. It has to succeed before the rename.
     pub validate: Option<Vec<String>>,
+    /// Whether the content is a secret in itself, or holds one.
+    pub secret: bool,
 }
 
 impl FileWrite {
@@ -278,6 +290,7 @@ impl FileWrite {
             owner: None,
             group: None,
             validate: None,
+            secret: false,
         }
     }
 }
@@ -377,6 +390,10 @@ pub struct Declared {
     pub removes: Vec<AbsPath>,
     /// Packages that will be there with all that they bring.
     pub brings: Vec<String>,
+    /// Whether it may do more than is said here: a command that a person wrote.
+    pub at_least: bool,
+    /// The command that takes it back, once the facts that it predicts are others than they were.
+    pub back: Option<Vec<String>>,
 }
 
 impl Effect {

@@ -206,9 +206,11 @@ impl System for Veil {
             "a secret may not name an owner",
             file.owner.iter().chain(&file.group).map(String::as_str),
         )?;
+        let bytes = self.reveal(&file.bytes);
         let revealed = FileWrite {
             path: file.path.clone(),
-            bytes: self.reveal(&file.bytes),
+            secret: file.secret || bytes != file.bytes,
+            bytes,
             mode: file.mode,
             owner: file.owner.clone(),
             group: file.group.clone(),

@@ -228,6 +228,7 @@ impl Resource for NocloudIso {
             owner: None,
             group: None,
             validate: None,
+            secret: true,
         })?;
         Ok(Map::new())
     }

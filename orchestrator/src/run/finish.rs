@@ -533,12 +533,7 @@ impl Runner<'_, '_> {
         }
         let scope = live.context.scoped().shared();
         let keywords = &node.step.keywords;
-        let hidden = live
-            .context
-            .flag(keywords.no_log.as_ref(), &scope)
-            .ok()
-            .flatten()
-            .unwrap_or(false);
+        let hidden = hides(live);
         let diff = live
             .context
             .flag(keywords.diff.as_ref(), &scope)
@@ -786,6 +781,13 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
     }
     result.insert("failed".to_owned(), ends.iter().any(|end| end.failure.is_some()).into());
     Value::Map(result)
+}
+
+/// Whether `no_log` hides a step.
+pub(super) fn hides(live: &Live) -> bool {
+    let scope = live.context.scoped().shared();
+    let own = live.context.node.step.keywords.no_log.as_ref();
+    live.context.flag(own, &scope).ok().flatten().unwrap_or(false)
 }
 
 /// `no_log`: only how it ended is told.

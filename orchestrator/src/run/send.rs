@@ -165,6 +165,7 @@ impl Runner<'_, '_> {
             return number;
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let hidden = finish::hides(live);
         let machine = reach.address().host;
         // A check in a run is made on the machine as it is, not on what the plan foresaw.
         let anew = self.unsure.contains(host) || (self.pass == Pass::Apply && pass == wire::Pass::Plan);
@@ -196,6 +197,7 @@ impl Runner<'_, '_> {
                                 expect,
                                 env,
                                 verify,
+                                hidden,
                             },
                         );
                     }
@@ -209,6 +211,7 @@ impl Runner<'_, '_> {
                             expect,
                             env: item.env.clone(),
                             verify,
+                            hidden,
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(
