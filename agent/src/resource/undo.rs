@@ -11,6 +11,7 @@ use crate::diff::{Change, TextChange, TextKind, text};
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::journal::{Act, Before, Deed, LARGEST, Left, Record, Touch, What, read};
+use crate::system::links;
 use crate::system::{Action, Alter, Answer, Declared, Effect, FileKind, FileWrite, Make, Meta, Probe, Removal, System};
 use crate::value::{Map, Value, map};
 use serde::Serialize;
@@ -149,6 +150,13 @@ impl Image {
     /// Whether this can only become the other by being removed first.
     fn gives_way(&self, to: &Image) -> bool {
         self.kind().is_some() && self.kind() != to.kind()
+    }
+}
+
+impl Spot {
+    /// Whether something else is put there, not only changed in its attributes.
+    fn anew(&self) -> bool {
+        self.now.kind() != self.before.kind() || self.now.bytes() != self.before.bytes()
     }
 }
 
@@ -368,6 +376,10 @@ impl Undo {
             ));
         }
         if now.kind() == Some(FileKind::Directory) && now.gives_way(before) {
+            let spot = links::Spot::find(path, false, &mut |at| world.stat(at))?;
+            if let Err(error) = spot.may_go() {
+                return Ok(Some(error.to_string()));
+            }
             let goes = |name: &str| {
                 let below = path.join(name);
                 state
@@ -705,7 +717,13 @@ impl Resource for Undo {
         for spot in now.paths.iter().rev().filter(|spot| spot.now.gives_way(&spot.before)) {
             remove(spot, world)?;
         }
-        for spot in now.paths.iter().filter(|spot| spot.now != spot.before) {
+        // Attributes last: a file that is put in place anew may share them with one that stays.
+        let (anew, altered): (Vec<&Spot>, Vec<&Spot>) = now
+            .paths
+            .iter()
+            .filter(|spot| spot.now != spot.before)
+            .partition(|spot| spot.anew());
+        for spot in anew.into_iter().chain(altered) {
             restore(spot, world)?;
         }
         for fact in now.facts.iter().filter(|fact| fact.now != fact.before) {

@@ -290,6 +290,34 @@ impl Journal {
         }
     }
 
+    /// What is at a path after a change of it failed, whatever that has done.
+    fn failed(&self, path: &AbsPath, last: bool) {
+        let mut run = lock(&self.run);
+        let Some(run) = run.as_mut() else { return };
+        let under = self.under.as_ref();
+        let Ok(spot) = Spot::find(path, last, &mut |at| under.stat(at)) else {
+            return;
+        };
+        let Some(content) = run.known.get(&spot.path).copied() else {
+            return;
+        };
+        let here = spot.here.as_ref();
+        let left = Left {
+            what: seen(&spot.path, here, under).filter(|_| content),
+            mode: here.map(|meta| meta.mode),
+            owner: here.map(|meta| meta.uid.to_string()),
+            group: here.map(|meta| meta.gid.to_string()),
+            mtime: None,
+        };
+        let touch = Touch {
+            path: spot.path,
+            before: None,
+            left,
+            secret: false,
+        };
+        run.keep(under, Deed::Paths(vec![touch]));
+    }
+
     fn acts(&self, action: &Action) -> Vec<AbsPath> {
         let mut run = lock(&self.run);
         let Some(run) = run.as_mut() else { return Vec::new() };
@@ -317,7 +345,16 @@ impl Journal {
             })
             .collect();
         drop(asked);
-        let paths: Vec<AbsPath> = declared.creates.iter().chain(&declared.removes).cloned().collect();
+        let mut paths: Vec<AbsPath> = declared.creates.iter().chain(&declared.removes).cloned().collect();
+        for path in &declared.creates {
+            let mut above = path.parent();
+            while let Some(folder) = above.filter(|folder| matches!(under.stat(folder), Ok(None))) {
+                above = folder.parent();
+                if !paths.contains(&folder) {
+                    paths.push(folder);
+                }
+            }
+        }
         let whole = known
             && declared.brings.is_empty()
             && (declared.back.is_some()
@@ -603,7 +640,7 @@ impl System for Journal {
             ..Left::of(What::File(file.bytes.len() as u64, sha256(&file.bytes)))
         };
         self.touch(&file.path, true, true, left, file.secret);
-        self.under.write(file)
+        self.under.write(file).inspect_err(|_| self.failed(&file.path, true))
     }
 
     fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
@@ -618,8 +655,12 @@ impl System for Journal {
                 ..Left::default()
             },
         };
+        if let Make::Hard { source } = kind {
+            // What is altered by its new name is altered by the old one too.
+            self.touch(source, false, false, Left::default(), false);
+        }
         self.touch(path, false, true, left, false);
-        self.under.make(path, kind)
+        self.under.make(path, kind).inspect_err(|_| self.failed(path, false))
     }
 
     fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
@@ -631,7 +672,7 @@ impl System for Journal {
             mtime: change.mtime,
         };
         self.touch(path, false, false, left, false);
-        self.under.alter(path, change)
+        self.under.alter(path, change).inspect_err(|_| self.failed(path, false))
     }
 
     fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
@@ -640,7 +681,7 @@ impl System for Journal {
         } else {
             self.touch(path, false, true, Left::of(What::Nothing), true);
         }
-        self.under.remove(path, how)
+        self.under.remove(path, how).inspect_err(|_| self.failed(path, false))
     }
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
