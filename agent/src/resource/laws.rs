@@ -114,11 +114,20 @@ const STAYS: &[(&str, &str)] = &[
         "apt",
         "a package that goes again leaves what it made, and others may need it by then",
     ),
+    (
+        "bridge",
+        "the network by which the machine is reached is not torn down; its files are taken back",
+    ),
     ("command", "nobody knows what a command did"),
     (
         "dnf",
         "a package that goes again leaves what it made, and others may need it by then",
     ),
+    (
+        "firewalld",
+        "what a firewall lets through is not changed behind whoever relies on it",
+    ),
+    ("group", "who was in a group that is gone is not known"),
     (
         "openshift_install",
         "a cluster may run by then whose keys are in its folder",
@@ -133,6 +142,7 @@ const STAYS: &[(&str, &str)] = &[
         "its name is new each time, and whoever asked for it takes it away",
     ),
     ("uri", "what it changed is elsewhere"),
+    ("vxlan", "as a bridge"),
     ("user", "files may belong to the user by then"),
 ];
 
@@ -203,6 +213,23 @@ fn seen_by_undo(machine: &Fake) -> Vec<String> {
     }
     let mut seen = Vec::new();
     walk(machine, &AbsPath::new("/").unwrap(), &mut seen);
+    let follows = ["live:", "archive:", "ssh-key:", "checksum:", "unit-enabled:", "apt:"];
+    let facts = machine
+        .facts()
+        .into_iter()
+        .filter(|(key, answer)| answer.success() && !follows.iter().any(|kind| key.starts_with(kind)));
+    for (key, answer) in facts {
+        let text = match key.starts_with("unit:") {
+            true => {
+                let unit = super::systemd::Unit::parse(&answer.text());
+                // A start script's unit says elsewhere whether it is enabled.
+                let enabled = unit.enabled().filter(|_| !unit.is_script());
+                format!("{} {enabled:?} {}", unit.runs(), unit.masked())
+            }
+            false => format!("{} {}", answer.rc, answer.text()),
+        };
+        seen.push(format!("{key} {text}"));
+    }
     seen
 }
 

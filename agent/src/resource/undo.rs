@@ -83,6 +83,8 @@ struct UnitSpot {
     name: String,
     now: Posture,
     before: Posture,
+    /// What systemd said of it before.
+    was: Unit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -96,7 +98,8 @@ struct Posture {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct FactSpot {
     key: String,
-    argv: Vec<String>,
+    /// The commands that take it back, the last change first, each with the one that it takes back.
+    back: Vec<(Vec<String>, Vec<String>)>,
     now: String,
     before: String,
     status: i32,
@@ -429,7 +432,7 @@ impl Undo {
     fn acts(&self, records: &[Record], state: &mut State, world: &dyn System) -> Result<(), ResourceError> {
         let mut first: BTreeMap<&str, (&Probe, &Answer)> = BTreeMap::new();
         let mut units: Vec<&str> = Vec::new();
-        let mut backs: Vec<(&str, &[String])> = Vec::new();
+        let mut backs: Vec<(&str, Vec<(Vec<String>, Vec<String>)>)> = Vec::new();
         for act in records.iter().filter_map(|record| match &record.deed {
             Deed::Act(act) => Some(act),
             _ => None,
@@ -445,9 +448,11 @@ impl Undo {
             for fact in &act.facts {
                 match (fact.key.strip_prefix("unit:"), &act.back) {
                     (Some(unit), _) if !units.contains(&unit) => units.push(unit),
-                    (None, Some(back)) if !backs.iter().any(|(key, _)| *key == fact.key) => {
-                        backs.push((&fact.key, back))
-                    }
+                    (None, Some(back)) => match backs.iter_mut().find(|(key, _)| *key == fact.key) {
+                        Some((_, all)) if all.iter().any(|(other, _)| other == back) => {}
+                        Some((_, all)) => all.insert(0, (back.clone(), act.argv.clone())),
+                        None => backs.push((&fact.key, vec![(back.clone(), act.argv.clone())])),
+                    },
                     _ => {}
                 }
             }
@@ -470,7 +475,11 @@ impl Undo {
             let Some((_, answer)) = first.get(format!("unit:{unit}").as_str()) else {
                 continue;
             };
-            let before = Posture::from(&Unit::parse(&answer.text()));
+            let mut was = Unit::parse(&answer.text());
+            if let Some((_, enabled)) = first.get(format!("unit-enabled:{unit}").as_str()) {
+                was.file = if enabled.success() { "enabled" } else { "disabled" }.to_owned();
+            }
+            let before = Posture::from(&was);
             let now = Posture::from(&show(unit, Manager::System, world)?);
             // A unit of which nobody can choose whether it starts at boot is as it is.
             let enabled = match (now.enabled, before.enabled) {
@@ -482,6 +491,7 @@ impl Undo {
                 name: unit.to_owned(),
                 now,
                 before,
+                was,
             });
         }
         for (key, back) in backs.into_iter().rev() {
@@ -491,7 +501,7 @@ impl Undo {
             let now = world.probe(probe)?;
             state.facts.push(FactSpot {
                 key: key.to_owned(),
-                argv: back.to_vec(),
+                back,
                 now: now.text(),
                 before: answer.text(),
                 status: answer.rc,
@@ -726,21 +736,7 @@ impl Resource for Undo {
         for spot in anew.into_iter().chain(altered) {
             restore(spot, world)?;
         }
-        for fact in now.facts.iter().filter(|fact| fact.now != fact.before) {
-            let answer = Answer {
-                rc: fact.status,
-                ..Answer::ok(fact.before.clone())
-            };
-            let declared = Declared {
-                predicts: vec![(fact.key.clone(), answer)],
-                ..Declared::default()
-            };
-            let action = Action {
-                argv: fact.argv.clone(),
-                ..Action::new(&[], Effect::Declared(declared))
-            };
-            super::acting::run(world, &action)?;
-        }
+        back(&now.facts, world)?;
         let tellings = now.tellings(want);
         if tellings.contains(&&Tell::Manager) {
             super::acting::run(world, &Action::new(&["systemctl", "daemon-reload"], Effect::none()))?;
@@ -811,8 +807,8 @@ impl UnitSpot {
         }
         if now.masked && !then.masked {
             self.command("unmask", world, |unit| {
-                "disabled".clone_into(&mut unit.file);
-                "loaded".clone_into(&mut unit.load);
+                unit.file.clone_from(&self.was.file);
+                unit.load.clone_from(&self.was.load);
             })?;
         }
         Ok(())
@@ -837,6 +833,34 @@ impl UnitSpot {
         }
         Ok(())
     }
+}
+
+/// Runs the commands that take facts back, each once for all facts that it takes back.
+fn back(facts: &[FactSpot], world: &dyn System) -> Result<(), ResourceError> {
+    let other: Vec<&FactSpot> = facts.iter().filter(|fact| fact.now != fact.before).collect();
+    let mut done: Vec<&Vec<String>> = Vec::new();
+    for (argv, forth) in other.iter().flat_map(|fact| &fact.back) {
+        if done.contains(&argv) {
+            continue;
+        }
+        done.push(argv);
+        let answer = |fact: &FactSpot| Answer {
+            rc: fact.status,
+            ..Answer::ok(fact.before.clone())
+        };
+        let own = other.iter().filter(|fact| fact.back.iter().any(|(own, _)| own == argv));
+        let declared = Declared {
+            predicts: own.map(|fact| (fact.key.clone(), answer(fact))).collect(),
+            back: Some(forth.clone()),
+            ..Declared::default()
+        };
+        let action = Action {
+            argv: argv.clone(),
+            ..Action::new(&[], Effect::Declared(declared))
+        };
+        super::acting::run(world, &action)?;
+    }
+    Ok(())
 }
 
 fn remove(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {

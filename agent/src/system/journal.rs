@@ -331,17 +331,18 @@ impl Journal {
             return Vec::new();
         }
         let asked = lock(&self.asked);
-        let facts: Vec<Fact> = declared
-            .predicts
-            .iter()
-            .map(|(key, _)| {
+        // A start script of System V's kind says elsewhere whether it is enabled.
+        let scripts = declared.predicts.iter().filter_map(|(key, _)| {
+            let unit = format!("unit-enabled:{}", key.strip_prefix("unit:")?);
+            asked.contains_key(&unit).then_some(unit)
+        });
+        let keys = declared.predicts.iter().map(|(key, _)| key.clone()).chain(scripts);
+        let facts: Vec<Fact> = keys
+            .map(|key| {
                 let fresh = run.facts.insert(key.clone());
-                let probe = asked.get(key).filter(|_| fresh);
+                let probe = asked.get(&key).filter(|_| fresh);
                 let before = probe.and_then(|probe| Some((probe.clone(), under.probe(probe).ok()?)));
-                Fact {
-                    key: key.clone(),
-                    before,
-                }
+                Fact { key, before }
             })
             .collect();
         drop(asked);
@@ -358,9 +359,12 @@ impl Journal {
         let whole = known
             && declared.brings.is_empty()
             && (declared.back.is_some()
-                || facts
-                    .iter()
-                    .all(|fact| ["unit:", "live:"].iter().any(|kind| fact.key.starts_with(kind)) || !paths.is_empty()));
+                || facts.iter().all(|fact| {
+                    ["unit:", "unit-enabled:", "live:"]
+                        .iter()
+                        .any(|kind| fact.key.starts_with(kind))
+                        || !paths.is_empty()
+                }));
         let argv = match (run.hidden, action.argv.first()) {
             (true, Some(program)) => vec![program.clone(), "…".to_owned()],
             _ => action.argv.clone(),

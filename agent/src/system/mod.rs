@@ -413,6 +413,17 @@ impl Effect {
     }
 }
 
+impl Effect {
+    /// The same, with the command that takes it back.
+    #[must_use]
+    pub fn back(mut self, argv: &[&str]) -> Self {
+        if let Effect::Declared(declared) = &mut self {
+            declared.back = Some(argv.iter().map(|word| (*word).to_owned()).collect());
+        }
+        self
+    }
+}
+
 /// What keeps a verb from being done. Nothing is torn by any of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SystemError {
