@@ -804,7 +804,7 @@ mod generated {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn edits_keep_the_laws(text in text(), (kind, pairs) in edit()) {
             let given = pairs.iter().filter(|(_, value)| !value.is_empty());

@@ -17,6 +17,9 @@ use crate::value::{Map, Value, map};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// How the reason begins why a path is left alone that is not what the run left.
+pub const MOVED: &str = "it was changed since";
+
 params! {
     /// Takes back what a run did on this machine.
     pub struct Undo {

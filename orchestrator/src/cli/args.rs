@@ -33,6 +33,8 @@ pub enum Command {
     Exec(ExecArgs),
     /// Show what was run from here, and how it ended
     Runs(RunsArgs),
+    /// Take back what a run changed: plan, show the diffs, ask once, apply
+    Undo(UndoArgs),
     /// Encrypt, decrypt, view, edit and rekey files of Ansible Vault
     Vault(VaultCommand),
     /// Describe the modules: parameters, examples, what a plan knows of them
@@ -351,6 +353,54 @@ pub struct RunsArgs {
     /// What is printed
     #[arg(short = 'o', long, value_enum, default_value_t = RunsOutput::Text)]
     pub output: RunsOutput,
+}
+
+/// `okd-play undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The run: its id, or a part of it
+    pub run: String,
+    /// Only on these hosts
+    #[arg(short = 'l', long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// Also what somebody has changed since
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub past: PastArgs,
+}
+
+/// What is said anew where a run is taken up or taken back; all else is as it was said then.
+#[derive(Debug, Args)]
+pub struct PastArgs {
+    /// Variables: `k=v`, YAML, or `@FILE`; may be given again
+    #[arg(short = 'e', long = "extra-vars", value_name = "K=V|@FILE")]
+    pub extra_vars: Vec<String>,
+    /// Plan and show the diffs only; nothing is changed
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// Apply without asking; needed where there is no terminal
+    #[arg(short = 'y', long, conflicts_with = "check")]
+    pub yes: bool,
+    /// Show only what would change, not how
+    #[arg(long)]
+    pub no_diff: bool,
+    /// Show diffs and lists whole
+    #[arg(long)]
+    pub full: bool,
+    /// What is printed
+    #[arg(short = 'o', long, value_enum, default_value_t = OutputArg::Text)]
+    pub output: OutputArg,
+    /// Say more, as `run`
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours: `auto`, `always` or `never`
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
+    pub color: ColourArg,
+    /// Wait so long for a host that another run is changing
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pub wait_lock: u64,
 }
 
 /// What `runs` prints.

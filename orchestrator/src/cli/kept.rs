@@ -1,10 +1,12 @@
 //! What a run's journal keeps of its command line, so that the run can be taken up again: the options, and never the value
 //! of a variable that was given there, since it may be a secret.
 
-use super::args::RunArgs;
+use super::args::{PastArgs, RunArgs};
 use super::{again, load};
-use crate::history::{self, Header, Journal, RunId};
+use crate::error::Diagnostic;
+use crate::history::{self, Header, Journal, Past, RunId};
 use crate::link::hub::{self, Hub};
+use crate::link::reach::Way;
 use crate::report::Report;
 use crate::site::Site;
 use crate::source::SourceMap;
@@ -43,9 +45,20 @@ pub(super) fn begin(
         by: header.by,
         since: history::moment(header.started, "%H:%M:%S UTC on %Y-%m-%d"),
         wait: args.wait_lock,
-        began: Arc::new(move |address| {
+        began: Arc::new(move |reach| {
+            let login = match &reach.way {
+                Way::Ssh(target) => target.user.clone(),
+                Way::Local | Way::Api(_) => None,
+            };
+            let line = json!({
+                "event": "session",
+                "host": reach.host,
+                "user": reach.become_user,
+                "login": login,
+                "local": reach.way == Way::Local,
+            });
             if let Some(journal) = &journal {
-                journal.write(&json!({"event": "session", "host": address.host, "user": address.user}));
+                journal.write(&line);
             }
         }),
     });
@@ -71,7 +84,7 @@ fn header(id: &RunId, args: &RunArgs, lineage: &Lineage, sources: &SourceMap, si
         id: id.to_string(),
         started: history::seconds(),
         by: history::who(),
-        words: words(args),
+        words: words(args, lineage),
         cwd: std::env::current_dir().unwrap_or_default(),
         playbook: args.playbook.clone(),
         inventory: kept.site.inventory.clone(),
@@ -85,8 +98,11 @@ fn header(id: &RunId, args: &RunArgs, lineage: &Lineage, sources: &SourceMap, si
 }
 
 /// The command line as far as it is kept.
-fn words(args: &RunArgs) -> Vec<String> {
-    let mut words = vec!["run".to_owned(), args.playbook.display().to_string()];
+fn words(args: &RunArgs, lineage: &Lineage) -> Vec<String> {
+    let mut words = match &lineage.undoes {
+        Some(run) => vec!["undo".to_owned(), run.clone()],
+        None => vec!["run".to_owned(), args.playbook.display().to_string()],
+    };
     words.extend(again::words(args));
     for (flag, value) in [
         ("--limit", args.site.limit.clone()),
@@ -99,6 +115,44 @@ fn words(args: &RunArgs) -> Vec<String> {
         }
     }
     words
+}
+
+/// The command line of a past run with what is said anew; the process goes to the folder where it was given.
+///
+/// # Errors
+/// `no-run` where the journal or the folder is not what it was.
+pub(super) fn args(past: &Past, anew: &PastArgs) -> Result<RunArgs, Diagnostic> {
+    let header = &past.header;
+    let given: Vec<String> = anew.extra_vars.iter().map(|given| absolute(given)).collect();
+    std::env::set_current_dir(&header.cwd).map_err(|error| {
+        Diagnostic::new("no-run", format!("{}: {error}", header.cwd.display()))
+            .note(format!("run {} was begun in that folder", past.id()))
+    })?;
+    let mut args: RunArgs = serde_json::from_value(header.args.clone()).map_err(|error| {
+        Diagnostic::new(
+            "no-run",
+            format!("the options of run {} cannot be read: {error}", past.id()),
+        )
+    })?;
+    args.site.extra_vars.extend(given);
+    args.check = anew.check;
+    args.exit_code = false;
+    args.yes = anew.yes;
+    args.no_diff = anew.no_diff;
+    args.full = anew.full;
+    args.output = anew.output;
+    args.verbose = anew.verbose;
+    args.color = anew.color;
+    args.wait_lock = anew.wait_lock;
+    Ok(args)
+}
+
+/// `@FILE` is meant where it is typed.
+fn absolute(given: &str) -> String {
+    match given.strip_prefix('@').map(std::path::absolute) {
+        Some(Ok(path)) => format!("@{}", path.display()),
+        _ => given.to_owned(),
+    }
 }
 
 /// The files that were read, with their SHA-256.

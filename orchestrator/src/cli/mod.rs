@@ -14,6 +14,7 @@ mod runs;
 mod show;
 mod terminal;
 mod topology;
+mod undo;
 mod unlock;
 mod vault;
 
@@ -45,6 +46,7 @@ pub fn main() -> u8 {
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),
         Command::Runs(args) => runs::runs(&args),
+        Command::Undo(args) => undo::undo(&sources, &args),
         Command::Vault(args) => vault::vault(&args.action),
         Command::Doc(args) => doc::doc(&args),
         Command::Completion { shell } => {

@@ -3,7 +3,7 @@
 use super::args::{ColourArg, LinkArgs, OutputArg, RunArgs};
 use super::kept::{self, Lineage};
 use super::terminal::Terminal;
-use super::{End, load, print};
+use super::{End, load, print, undo};
 use crate::error::{Diagnostic, Exit};
 use crate::link::hub::Hub;
 use crate::link::limits::Limits;
@@ -48,20 +48,30 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
         print(&text);
         return Ok(Exit::Ok);
     }
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if !args.check && !args.yes && !interactive {
-        return Err(Diagnostic::new("no-terminal", "there is no terminal to ask on")
-            .help("`--yes` applies without asking, `--check` only plans")
-            .into());
-    }
+    may_ask(args)?;
+    begin(sources, &site, args, &Lineage::default())
+}
+
+/// Runs a site with the options of a command line.
+pub(super) fn begin(sources: &SourceMap, site: &Site, args: &RunArgs, lineage: &Lineage) -> End {
     let options = options(&args.link, args.check, !args.no_diff, args.verify)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::new("no-runtime", format!("cannot start threads: {error}")))?;
-    let end = runtime.block_on(drive(sources, &site, args, &options));
+    let end = runtime.block_on(drive(sources, site, args, &options, lineage));
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     end
+}
+
+/// Refuses to begin what would have to ask where nobody can answer.
+pub(super) fn may_ask(args: &RunArgs) -> Result<(), Diagnostic> {
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if !args.check && !args.yes && !interactive {
+        return Err(Diagnostic::new("no-terminal", "there is no terminal to ask on")
+            .help("`--yes` applies without asking, `--check` only plans"));
+    }
+    Ok(())
 }
 
 /// What the command line says of connections and of the run.
@@ -107,13 +117,17 @@ fn known(secret: Secret) -> Secret {
     secret
 }
 
-async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options) -> End {
+async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options, lineage: &Lineage) -> End {
     let (replies, mut incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
     let keeper = Arc::clone(site.loading.loader.vault.keeper());
     let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
     let cancel = cancel();
-    let mut report = Report::new(sources.clone(), settings(args), site);
+    let how = Settings {
+        undoes: lineage.undoes.clone(),
+        ..settings(args)
+    };
+    let mut report = Report::new(sources.clone(), how, site);
     let planned = one(
         site,
         Pass::Plan,
@@ -126,11 +140,14 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     )
     .await?;
     report.plan(&planned);
+    if lineage.undoes.is_some() {
+        report.beside_plan(&undo::left(&planned));
+    }
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
     let agreed = proceed && (args.yes || agree());
     let end = match agreed {
         true => {
-            kept::begin(args, &Lineage::default(), sources, site, &mut hub, &mut report);
+            kept::begin(args, lineage, sources, site, &mut hub, &mut report);
             let applied = one(
                 site,
                 Pass::Apply,
@@ -142,7 +159,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
                 &mut report,
             )
             .await?;
-            let merged = planned.then(applied);
+            let merged = planned.clone().then(applied);
             report.links(&hub.waits());
             report.recap(&merged, true);
             let end = exit(&merged, false);
@@ -156,7 +173,10 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
         }
     };
     hub.close().await;
-    Ok(end)
+    Ok(match end {
+        Exit::Ok if lineage.undoes.is_some() && undo::moved(&planned) => Exit::Stale,
+        end => end,
+    })
 }
 
 fn settings(args: &RunArgs) -> Settings {
@@ -178,6 +198,7 @@ fn settings(args: &RunArgs) -> Settings {
         verbose: args.verbose,
         check: args.check,
         playbook: args.playbook.clone(),
+        undoes: None,
         again: super::again::words(args),
     }
 }

@@ -6,7 +6,7 @@ mod past;
 
 pub use id::{RunId, moment, seconds, who};
 pub use journal::Journal;
-pub use past::{Header, How, Past, Step, all, find};
+pub use past::{Header, How, Past, Session, Step, all, find};
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use super::{RunId, files, folder};
 use crate::error::Diagnostic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,20 @@ pub struct Header {
     pub resumes: Option<String>,
     /// The run that this one takes back.
     pub undoes: Option<String>,
+}
+
+/// A session in which a run changed things, or was about to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Session {
+    /// The host, by its name in the inventory.
+    pub host: String,
+    /// The user that was become.
+    pub user: Option<String>,
+    /// The user that logged in, where that was said.
+    pub login: Option<String>,
+    /// Whether it was on the control node.
+    pub local: bool,
 }
 
 /// A step of a past run, or one item of its loop.
@@ -191,8 +205,8 @@ impl Past {
                 for step in past.steps() {
                     *past.hosts.entry(step.host).or_default().entry(step.status).or_default() += 1;
                 }
-                for (host, _) in past.sessions() {
-                    past.hosts.entry(host).or_default();
+                for session in past.sessions() {
+                    past.hosts.entry(session.host).or_default();
                 }
             }
         }
@@ -226,16 +240,17 @@ impl Past {
         results.filter_map(|line| serde_json::from_value(line).ok()).collect()
     }
 
-    /// Where it changed things, or was about to: hosts, and the users that it became there; in order.
+    /// Where it changed things, or was about to, in order.
     #[must_use]
-    pub fn sessions(&self) -> Vec<(String, Option<String>)> {
-        let text = |value: &Value| value.as_str().map(str::to_owned);
+    pub fn sessions(&self) -> Vec<Session> {
         let begun = self.lines().filter(|line| line["event"] == "session");
-        let mut known = BTreeSet::new();
-        begun
-            .filter_map(|line| Some((text(&line["host"])?, text(&line["user"]))))
-            .filter(|session| known.insert(session.clone()))
-            .collect()
+        let mut all: Vec<Session> = Vec::new();
+        for session in begun.filter_map(|line| serde_json::from_value(line).ok()) {
+            if !all.contains(&session) {
+                all.push(session);
+            }
+        }
+        all
     }
 }
 

@@ -10,7 +10,7 @@ use crate::media::MediaKind;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
-use okd_agent::resource::Failure;
+use okd_agent::resource::{Failure, OwnKind};
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
@@ -47,7 +47,7 @@ pub struct Run {
     /// Seconds that it waits for a host that another run has.
     pub wait: u64,
     /// Is told of each session before anything is applied there.
-    pub began: Arc<dyn Fn(&Address) + Send + Sync>,
+    pub began: Arc<dyn Fn(&Reach) + Send + Sync>,
 }
 
 impl Run {
@@ -174,7 +174,7 @@ impl Hub {
         let run = self.run.clone().filter(|_| !plan);
         let open = self.open(reach);
         if let Some(run) = run.filter(|_| !std::mem::replace(&mut open.begun, true)) {
-            (run.began)(&address);
+            (run.began)(reach);
             let _ = open.requests.send(Job::Say(Request::Begin(run.on(reach))));
         }
         if plan {
@@ -248,6 +248,11 @@ impl Links for Hub {
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>) {
         let open = self.begin(reach, &task);
         let _ = open.requests.send(Job::Make(Box::new(task)));
+    }
+
+    fn own(&mut self, reach: &Arc<Reach>, task: Task<OwnKind>) {
+        let open = self.begin(reach, &task);
+        let _ = open.requests.send(Job::Say(Request::Own(Box::new(task))));
     }
 
     fn stop(&mut self) {
@@ -470,6 +475,15 @@ fn elsewhere(id: u64) -> Response {
     }
 }
 
+/// The number of the step that a request asks for.
+fn step(request: &Request) -> Option<u64> {
+    match request {
+        Request::Task(task) => Some(task.id),
+        Request::Own(task) => Some(task.id),
+        _ => None,
+    }
+}
+
 /// The answer to a step that was not begun.
 fn held(id: u64) -> Response {
     Response::Done {
@@ -496,8 +510,8 @@ async fn by_agent(
     let address = reach.address();
     let open = AtomicUsize::new(0);
     let frame = |job: Job| match job {
-        Job::Say(Request::Task(task)) if shared.stop.is_set() => {
-            shared.answer(&address, held(task.id));
+        Job::Say(request) if shared.stop.is_set() && step(&request).is_some() => {
+            shared.answer(&address, held(step(&request).unwrap_or_default()));
             Ok(Vec::new())
         }
         Job::Make(task) => {
@@ -505,7 +519,7 @@ async fn by_agent(
             Ok(Vec::new())
         }
         Job::Say(request) => {
-            if matches!(request, Request::Task(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
+            if step(&request).is_some() && open.fetch_add(1, Ordering::Relaxed) == 0 {
                 *lock(&shared.waits).entry(address.clone()).or_default() += 1;
             }
             encode(&request)

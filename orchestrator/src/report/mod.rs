@@ -74,6 +74,8 @@ pub struct Settings {
     pub check: bool,
     /// The playbook, for hints.
     pub playbook: PathBuf,
+    /// The run that is taken back.
+    pub undoes: Option<String>,
     /// What else the command line said of the inventory and of connections, for hints.
     pub again: Vec<String>,
 }
@@ -430,6 +432,11 @@ impl Report {
         }
         let text = page.text();
         self.writer.out(&text);
+    }
+
+    /// Something that belongs to the plan and is no step of it.
+    pub fn beside_plan(&mut self, text: &str) {
+        self.beside(text);
     }
 
     /// Ctrl-C was pressed: what runs may finish.

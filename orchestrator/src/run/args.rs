@@ -89,6 +89,10 @@ fn keep(name: &str, value: &mut Value, keeper: &Keeper) {
 /// Everything that can be found wrong with a step's arguments before anything is rendered.
 pub fn check(step: &Step, errors: &mut Diagnostics) {
     let task = &step.task;
+    if actions::is_own(&task.module) {
+        let text = format!("`{}` is not for playbooks", task.module);
+        errors.push(Diagnostic::new("unknown-module", text).at(task.module_span, ""));
+    }
     let Some(spec) = spec_of(&task.module) else { return };
     let NodeKind::Map(entries) = &task.args.kind else {
         return;

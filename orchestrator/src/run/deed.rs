@@ -3,7 +3,7 @@
 use crate::control::ApiKind;
 use crate::media::MediaKind;
 use okd_agent::param::ParamError;
-use okd_agent::resource::Kind;
+use okd_agent::resource::{Kind, OwnKind};
 use okd_agent::value::Map;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ pub enum Deed {
     Api(ApiKind),
     /// On the control node.
     Media(MediaKind),
+    /// On the step's machine, what only okd-play itself asks for.
+    Own(OwnKind),
 }
 
 impl Deed {
@@ -25,8 +27,11 @@ impl Deed {
         if let Some(kind) = Kind::decode(name, args) {
             return Some(kind.map(Deed::Machine));
         }
-        match MediaKind::decode(name, args) {
-            Some(kind) => Some(kind.map(Deed::Media)),
+        if let Some(kind) = MediaKind::decode(name, args) {
+            return Some(kind.map(Deed::Media));
+        }
+        match OwnKind::decode(name, args) {
+            Some(kind) => Some(kind.map(Deed::Own)),
             None => Some(ApiKind::decode(name, args)?.map(Deed::Api)),
         }
     }
@@ -35,7 +40,7 @@ impl Deed {
     #[must_use]
     pub fn interface(&self) -> Option<&'static str> {
         match self {
-            Deed::Machine(_) | Deed::Media(_) => None,
+            Deed::Machine(_) | Deed::Media(_) | Deed::Own(_) => None,
             Deed::Api(kind) => Some(kind.interface()),
         }
     }
@@ -49,6 +54,7 @@ impl Deed {
             Deed::Machine(kind) => kind.check(),
             Deed::Api(kind) => kind.check(),
             Deed::Media(kind) => kind.check(),
+            Deed::Own(kind) => kind.check(),
         }
     }
 }

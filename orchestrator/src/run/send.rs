@@ -214,6 +214,19 @@ impl Runner<'_, '_> {
                             hidden,
                         },
                     ),
+                    Deed::Own(kind) => self.channels.links.own(
+                        reach,
+                        Task {
+                            id: number,
+                            after,
+                            kind,
+                            pass,
+                            expect,
+                            env: item.env.clone(),
+                            verify,
+                            hidden,
+                        },
+                    ),
                     Deed::Api(kind) => self.channels.links.call(
                         reach,
                         Errand {

@@ -164,3 +164,122 @@ fn a_run_goes_on_where_no_journal_can_be_written() {
     run.says("this run leaves no journal");
     assert!(host.has("/srv/other"));
 }
+
+/// Something of every kind that can be taken back, and something that cannot.
+const CHANGES: &str = r#"
+    - copy: {dest: /srv/u/edited, content: "new\n", mode: "0600", owner: nobody}
+    - lineinfile: {path: /srv/u/lines, line: c, regexp: ^b}
+    - lineinfile: {path: /srv/u/lines, line: d}
+    - copy: {dest: /srv/u/made, content: "made\n", mode: "0644"}
+    - file: {path: /srv/u/removed, state: absent}
+    - file: {path: /srv/u/tree, state: absent}
+    - file: {path: /srv/u/link, src: /srv/u/edited, state: link}
+    - file: {path: /srv/u/deep/er, state: directory, mode: "0750"}
+    - copy: {dest: /srv/u/deep/er/file, content: "deep\n", mode: "0644"}
+    - file: {path: /srv/u/mode, mode: "0600", group: nogroup}
+    - okd.unit: {name: undone, content: "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"}
+    - service: {name: there, state: started, enabled: true}
+    - hostname: {name: undone.example.org}
+    - name: Command
+      command: touch /srv/beside
+"#;
+
+/// Everything below a folder: kind, mode, owners, where a link points, when a file was written, and what it holds.
+fn listing(host: &okd_tests::Host<'_>) -> String {
+    host.sh("cd /srv/u; find . \\( -type f -printf '%p %y %m %u:%g %s %T@\\n' \\) -o -printf '%p %y %m %u:%g %l\\n' | sed 's/\\.0*$//' | sort; \
+             find . -type f -exec sha256sum {} + | sort; hostname; systemctl is-enabled there || true; systemctl is-active there || true; systemctl cat undone 2>/dev/null || true")
+}
+
+fn taken_back(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh(
+        "printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/there.service; \
+         systemctl daemon-reload; mkdir -p /srv/u/tree/a; cd /srv/u; echo old >edited; printf 'a\\nb\\n' >lines; echo gone >removed; echo x >mode; \
+         echo deep >tree/a/b; chmod 600 tree/a/b; chown nobody tree/a; ln -s lines link; touch -d 2020-01-01 edited lines removed tree/a/b",
+    );
+    let before = listing(&host);
+    let play = Play::tasks(&lab, CHANGES);
+    play.apply(&["--transport", transport]);
+    let after = listing(&host);
+    assert_ne!(before, after);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+
+    let planned = play.okd(&["undo", &run, "--check", "--output", "json"]).ended(0);
+    assert_eq!(listing(&host), after, "a plan changed something");
+    planned.says("Not taken back");
+    planned.says("`touch /srv/beside`");
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    let name = format!("undo of {run}");
+    let diff = |run: &okd_tests::Run, pass| run.result(pass, "host", &name)["diff"].clone();
+    assert_eq!(diff(&planned, "plan"), diff(&undone, "apply"), "{undone}");
+    assert_eq!(listing(&host), before, "{undone}");
+    assert!(host.has("/srv/beside"));
+    let again = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    assert_eq!(again.status("plan", "host", &name), "ok", "{again}");
+
+    let runs = play.runs();
+    assert_eq!(runs[0]["undoes"], run.as_str());
+    play.okd(&["undo", runs[0]["id"].as_str().unwrap(), "--yes"]).ended(0);
+    let times = |text: &str| {
+        text.lines()
+            .map(|line| line.split(" 17").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(times(&listing(&host)), times(&after), "an undo of an undo");
+}
+
+#[test]
+fn a_run_by_the_agent_is_taken_back() {
+    taken_back("agent");
+}
+
+#[test]
+fn a_run_by_plain_ssh_is_taken_back() {
+    taken_back("ssh");
+}
+
+#[test]
+fn what_somebody_changed_since_is_left_alone() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("mkdir /srv/u; echo old | tee /srv/u/a /srv/u/b");
+    let tasks = "    - copy: {dest: /srv/u/a, content: new}\n    - copy: {dest: /srv/u/b, content: new}\n    \
+                 - file: {path: /srv/u/d, state: directory}\n";
+    let play = Play::tasks(&lab, tasks);
+    play.apply(&[]);
+    host.sh("echo theirs >/srv/u/a; touch /srv/u/d/theirs");
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(4);
+    undone.says("/srv/u/a: it was changed since");
+    undone.says("it holds what is not of that run: theirs");
+    assert_eq!(
+        (host.read("/srv/u/a"), host.read("/srv/u/b")),
+        ("theirs\n".into(), "old\n".into())
+    );
+    play.okd(&["undo", &run, "--yes", "--force"]).ended(0);
+    assert_eq!(host.read("/srv/u/a"), "old\n");
+    assert!(host.has("/srv/u/d/theirs"));
+}
+
+#[test]
+fn an_undo_shows_no_secret() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("mkdir /srv/u; echo s3cr3t-before >/srv/u/silent; echo s3cr3t-key >/srv/u/key; chmod 600 /srv/u/key");
+    let tasks = "    - copy: {dest: /srv/u/silent, content: s3cr3t-after, mode: \"0644\"}\n      no_log: true\n    \
+                 - copy: {dest: /srv/u/key, content: open}\n    \
+                 - copy: {dest: /srv/u/open, content: hello, mode: \"0644\"}\n";
+    let play = Play::tasks(&lab, tasks);
+    play.apply(&["--no-diff"]);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    for words in [&["--check"][..], &["--yes", "--output", "json", "-v"]] {
+        let shown = play.okd(&[&["undo", &run], words].concat()).ended(0);
+        assert!(!shown.words().contains("s3cr3t"), "{shown}");
+        shown.says("‹hidden›");
+        shown.says("hello");
+    }
+    assert_eq!(host.read("/srv/u/silent"), "s3cr3t-before\n");
+    let mode = host.sh("stat -c %a /var/lib/okd-play/runs /var/lib/okd-play/runs/*/* | sort -u");
+    assert_eq!(mode, "600\n700\n");
+}
