@@ -14,7 +14,7 @@ use okd_agent::wire::BUILD;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a run has to do with an earlier one.
@@ -166,11 +166,4 @@ pub(super) fn sums(sources: &SourceMap) -> BTreeMap<PathBuf, String> {
 
 fn sum(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The files that are not what they were.
-pub(super) fn changed(before: &BTreeMap<PathBuf, String>) -> Vec<&Path> {
-    let now = |path: &Path| std::fs::read(path).ok().map(|bytes| sum(&bytes));
-    let moved = before.iter().filter(|(path, sum)| now(path).as_ref() != Some(*sum));
-    moved.map(|(path, _)| path.as_path()).collect()
 }

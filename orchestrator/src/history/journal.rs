@@ -69,7 +69,7 @@ impl Journal {
             Err(error) => {
                 *file = None;
                 warn(&format!(
-                    "warning: the journal of this run ends here, {}: {error}\nThe run goes on; it can be resumed or undone only as far as it was written down.\n",
+                    "warning: the journal of this run ends here, {}: {error}\nThe run goes on; `okd-play undo` will know it only as far as it was written down.\n",
                     self.path.display()
                 ));
             }
@@ -87,7 +87,7 @@ impl Journal {
 
 fn unwritten(why: &str) {
     warn(&format!(
-        "warning: this run leaves no journal, {why}\nThe run goes on; it can neither be resumed nor undone afterwards.\n"
+        "warning: this run leaves no journal, {why}\nThe run goes on; `okd-play undo` cannot take it back afterwards.\n"
     ));
 }
 

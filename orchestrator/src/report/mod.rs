@@ -159,7 +159,7 @@ impl Report {
         });
     }
 
-    /// The run is over: the journal gets its last line, and the person the words that go on from here.
+    /// The run is over: the journal gets its last line, and the person the run's id.
     pub fn ended(&mut self, outcome: &Outcome, exit: Exit) {
         let Some(Kept {
             id,
@@ -182,10 +182,7 @@ impl Report {
             "elapsed_s": seconds,
         }));
         if self.text() {
-            let line = match how {
-                How::Done => format!("Run {id}"),
-                _ => format!("Go on      okd-play resume {id}"),
-            };
+            let line = format!("Run {id}");
             let mut page = self.page();
             page.line(&[piece(Label::Dim, line)]);
             let text = page.text();
