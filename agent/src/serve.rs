@@ -4,18 +4,20 @@ use crate::Turn;
 use crate::inbox::{Inbox, Stop};
 use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
-use crate::resource::{Failure, Kind, Outcome, Status, verified};
+use crate::resource::{Failure, Kind, Outcome, OwnKind, Status, verified};
 use crate::system::cached::Cached;
 use crate::system::guard::{self, Guarded, Post, Risk};
+use crate::system::journal::Journal;
 use crate::system::overlay::{Overlay, Recorded};
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
 use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
-use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
+use crate::wire::{self, BUILD, Begin, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`.
@@ -30,7 +32,7 @@ pub fn serve(
     writer: &mut impl Write,
 ) -> io::Result<()> {
     let stop = Stop::default();
-    let mut session = Session::new(machine, stop.clone());
+    let mut session = Session::new(machine.clone(), stop.clone());
     let (debts, complaints) = session.owed();
     wire::send(
         writer,
@@ -41,6 +43,9 @@ pub fn serve(
             complaints,
         },
     )?;
+    if let Some(claim) = machine.claimed() {
+        wire::send(writer, &Response::Taken(claim))?;
+    }
     let inbox = Inbox::fill(reader, stop)?;
     let mut told = Ok(());
     turn.others_end(|| told = wire::send(writer, &Response::Waits));
@@ -115,8 +120,18 @@ impl Work for Kind {
     }
 }
 
+impl Work for OwnKind {
+    fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+        OwnKind::converge(self, world, expect)
+    }
+
+    fn veil(&mut self, _: &dyn Fn(&[u8]) -> Vec<u8>) {}
+}
+
 /// The worlds of a session: the machine, and its prediction for plans.
 pub struct Session {
+    machine: Arc<dyn System>,
+    journal: Arc<Journal>,
     witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
@@ -130,6 +145,12 @@ pub struct Session {
     bracket: Option<Open>,
     /// Why no plan can be made, where what another session predicted does not fit this machine.
     unfit: Option<String>,
+    /// The run that what is applied is a part of.
+    run: Option<Begin>,
+    /// Whether the machine is the run's, or cannot be taken.
+    owned: bool,
+    /// What the next change has to be told with.
+    notes: Vec<String>,
 }
 
 /// A transaction that is not committed yet.
@@ -147,10 +168,13 @@ impl Session {
     #[must_use]
     pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
         let ledger = Arc::new(Mutex::new(Ledger::new(machine.clone())));
-        let witness = Arc::new(Witness::new(machine));
+        let journal = Arc::new(Journal::new(machine.clone()));
+        let witness = Arc::new(Witness::new(journal.clone()));
         let veil = Arc::new(Veil::new(Arc::new(Cached::new(witness.clone()))));
         let plan = Arc::new(Overlay::new(veil.clone()));
         Session {
+            machine,
+            journal,
             witness,
             veil,
             plan,
@@ -161,6 +185,9 @@ impl Session {
             turn: Turn::default(),
             bracket: None,
             unfit: None,
+            run: None,
+            owned: false,
+            notes: Vec::new(),
         }
     }
 
@@ -188,6 +215,7 @@ impl Session {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
             Request::Guard(script) => self.post.learn(script),
+            Request::Begin(run) => return self.begin(run),
             Request::Stop => self.stop.set(),
             // What cannot be forgotten is paid once more.
             Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
@@ -203,8 +231,43 @@ impl Session {
                 task.within = None;
                 return Some(self.step(*task));
             }
+            Request::Own(task) => return Some(self.step(*task)),
         }
         None
+    }
+
+    /// Where the run waits for another one, that one is told at once.
+    fn begin(&mut self, run: Begin) -> Option<Response> {
+        self.owned = false;
+        self.journal.begin(&run.claim.run);
+        let waits = run.alone.is_some_and(|seconds| seconds > 0);
+        let end = waits.then(|| self.machine.claim(&run.claim));
+        self.run = Some(run);
+        match end {
+            Some(Err(SystemError::Busy { by })) => Some(Response::Taken(*by)),
+            _ => None,
+        }
+    }
+
+    /// Takes the machine for the run, once; waits where another has it and that was asked for.
+    fn own(&mut self) -> Result<(), SystemError> {
+        let Some((claim, seconds)) = self.run.as_ref().and_then(|run| Some((&run.claim, run.alone?))) else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while !self.owned {
+            match self.machine.claim(claim) {
+                Ok(cannot) => {
+                    self.notes.extend(cannot);
+                    self.owned = true;
+                }
+                Err(SystemError::Busy { .. }) if Instant::now() < deadline && !self.stop.is_set() => {
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Does a step.
@@ -302,7 +365,7 @@ impl Session {
         reply
     }
 
-    fn run(&self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Reply {
+    fn run(&mut self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Reply {
         let end = match task.pass {
             Pass::Plan => match &self.unfit {
                 Some(reason) => Err(failure(format!(
@@ -310,9 +373,19 @@ impl Session {
                 ))),
                 None => self.plan(task, work, staged),
             },
-            Pass::Apply => self.apply(task, work, staged),
+            Pass::Apply => {
+                self.journal.hide(task.hidden);
+                self.own()
+                    .map_err(|error| Box::new(error.into()))
+                    .and_then(|()| self.apply(task, work, staged))
+            }
         };
         match end {
+            Ok(mut outcome) if task.pass == Pass::Apply && outcome.status == Status::Changed => {
+                self.notes.extend(self.journal.notes());
+                outcome.notes.append(&mut self.notes);
+                Reply::Outcome(Box::new(outcome))
+            }
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
             Err(failure) => Reply::Failed(failure),
         }
@@ -651,6 +724,7 @@ mod tests {
                 note: Note::default(),
                 within: None,
                 guard: None,
+                hidden: false,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -689,6 +763,7 @@ mod tests {
             note: Note::default(),
             within: None,
             guard: None,
+            hidden: false,
         }))
     }
 

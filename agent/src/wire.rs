@@ -5,8 +5,9 @@
 use crate::ledger::Debt;
 use crate::path::AbsPath;
 use crate::resource::transaction::block::Commit;
-use crate::resource::{Failure, Kind, Outcome};
+use crate::resource::{Failure, Kind, Outcome, OwnKind};
 use crate::secret::Secrets;
+use crate::system::claim::Claim;
 use crate::system::guard::Guard;
 use crate::system::overlay::Recorded;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,8 @@ pub enum Request {
     Task(Box<Task>),
     /// The end of a block with a transaction.
     Commit(Box<Task<Commit>>),
+    /// A step of okd-play's own, likewise.
+    Own(Box<Task<OwnKind>>),
     /// Secrets that later steps name by placeholder.
     Secrets(Secrets),
     /// The predictions are forgotten: a plan starts anew at what the machine is now.
@@ -40,10 +43,21 @@ pub enum Request {
     Recall,
     /// The script of lock-out guards, before the first step that may need one.
     Guard(String),
+    /// What is applied from now on is a part of this run.
+    Begin(Begin),
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,
     /// Debts of the machine's ledger that are paid, by their names.
     Settle(Vec<String>),
+}
+
+/// The run that a session's applied steps are a part of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// Whose it is.
+    pub claim: Claim,
+    /// Whether the run has the machine for itself; how many seconds it waits for another that has it.
+    pub alone: Option<u64>,
 }
 
 /// One step. Its kind is one of those that agents have, unless it is worked on in this process.
@@ -71,13 +85,34 @@ pub struct Task<K = Kind> {
     pub guard: Option<Guard>,
     /// The transaction that the step belongs to: what it does is staged, and put in place by the transaction's commit.
     pub within: Option<u64>,
+    /// `no_log`: nobody is shown what it changes.
+    pub hidden: bool,
 }
 
 impl<K> Task<K> {
     /// All but the kind, and the kind.
     #[must_use]
     pub fn apart(self) -> (Task<()>, K) {
+        self.with(())
+    }
+
+    /// The same step with another kind, and the kind that it had.
+    fn with<L>(self, kind: L) -> (Task<L>, K) {
         let Task {
+            id,
+            after,
+            kind: had,
+            pass,
+            expect,
+            env,
+            verify,
+            touches,
+            note,
+            guard,
+            within,
+            hidden,
+        } = self;
+        let task = Task {
             id,
             after,
             kind,
@@ -89,23 +124,17 @@ impl<K> Task<K> {
             note,
             guard,
             within,
-        } = self;
-        (
-            Task {
-                id,
-                after,
-                kind: (),
-                pass,
-                expect,
-                env,
-                verify,
-                touches,
-                note,
-                guard,
-                within,
-            },
-            kind,
-        )
+            hidden,
+        };
+        (task, had)
+    }
+}
+
+impl Task<()> {
+    /// The step with its kind.
+    #[must_use]
+    pub fn of<K>(self, kind: K) -> Task<K> {
+        self.with(kind).0
     }
 }
 
@@ -143,6 +172,8 @@ pub enum Response {
     },
     /// Another agent is in the middle of a step; this one begins when that has ended.
     Waits,
+    /// Another session has the machine, of this run or of another one.
+    Taken(Claim),
     /// A step's end.
     Done {
         /// Which.

@@ -6,6 +6,7 @@ use okd_agent::secret::{Secret, Secrets};
 use okd_agent::system::cached::Cached;
 use okd_agent::system::conformance::{actions, files, probes};
 use okd_agent::system::fake::Fake;
+use okd_agent::system::journal::{self, Journal};
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Overlay;
 use okd_agent::system::veil::Veil;
@@ -50,6 +51,22 @@ fn this_machine() {
 #[test]
 fn this_machine_remembered() {
     everything(&Cached::new(Arc::new(Local::new())));
+}
+
+#[test]
+fn this_machine_before_its_run_is_named() {
+    everything(&Journal::new(Arc::new(Local::new())));
+}
+
+#[test]
+fn this_machine_kept() {
+    let (_dir, runs) = folder();
+    let local: Arc<dyn System> = Arc::new(Local::new());
+    let journal = Journal::new(local.clone()).in_folder(runs.clone());
+    journal.begin("run");
+    everything(&journal);
+    let records = journal::read_from([runs.join("run")], local.as_ref()).unwrap();
+    assert!(records.len() > 100, "{} records", records.len());
 }
 
 #[test]
@@ -177,6 +194,13 @@ fn a_machine_of_data_predicted() {
     let machine = fake();
     conforms(files(&Overlay::new(machine.clone()), &AbsPath::new("/work").unwrap()));
     assert_eq!(machine.log(), Vec::<String>::new());
+}
+
+#[test]
+fn a_machine_of_data_kept() {
+    let journal = Journal::new(fake()).in_folder(AbsPath::new("/var/lib/runs").unwrap());
+    journal.begin("run");
+    conforms(files(&journal, &AbsPath::new("/work").unwrap()));
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Agent {
             Response::Done { id, reply, recorded } => (id, reply, recorded),
             // Another test's agent is in the middle of a step.
             Response::Waits => self.reply(),
-            Response::Hello { .. } => panic!("a second hello"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -82,6 +82,7 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         note: Note::default(),
         within: None,
         guard: None,
+        hidden: false,
     }))
 }
 

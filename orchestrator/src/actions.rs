@@ -4,7 +4,7 @@
 use crate::control::API_KINDS;
 use crate::media::MEDIA_KINDS;
 use okd_agent::param::{Params, Spec};
-use okd_agent::resource::{KINDS, KindInfo};
+use okd_agent::resource::{KINDS, KindInfo, OWN_KINDS};
 use okd_agent::{Value, params};
 use std::sync::LazyLock;
 
@@ -325,5 +325,11 @@ pub fn module_names() -> &'static [&'static str] {
 /// Whether there is a module of this name (without `ansible.builtin.`).
 #[must_use]
 pub fn is_module(name: &str) -> bool {
-    NAMES.binary_search(&crate::playbook::short(name)).is_ok()
+    NAMES.binary_search(&crate::playbook::short(name)).is_ok() || is_own(name)
+}
+
+/// Whether only okd-play itself may ask for it, in playbooks that it makes.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    OWN_KINDS.iter().any(|kind| kind.names.contains(&name))
 }

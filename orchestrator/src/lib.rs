@@ -5,6 +5,7 @@ pub mod cli;
 pub mod control;
 pub mod error;
 pub mod graph;
+pub mod history;
 pub mod inventory;
 pub mod link;
 pub mod media;

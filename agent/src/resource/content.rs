@@ -206,6 +206,7 @@ impl Content {
                     owner,
                     group,
                     validate,
+                    secret: false,
                 })?;
             }
             Some(_) => {
@@ -238,6 +239,7 @@ impl Content {
             owner: Some(self.owner.clone()).filter(|owner| !owner.is_empty()),
             group: Some(self.group.clone()).filter(|group| !group.is_empty()),
             validate: None,
+            secret: false,
         })?;
         Ok(path)
     }

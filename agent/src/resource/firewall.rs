@@ -230,7 +230,7 @@ impl Resource for Firewall {
         let added = transaction::apply(&self.set(now), &now.service, &want.service, world)?;
         for (now, want) in now.connections.iter().zip(&want.connections) {
             if now.zone != want.zone {
-                want.take_zone(world)?;
+                want.take_zone(&now.zone, world)?;
             }
         }
         Ok(added)

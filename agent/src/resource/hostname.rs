@@ -84,7 +84,11 @@ impl Resource for Hostname {
             now.file.place(&want.file, &Placing::default(), world)?;
         }
         // hostnamectl tells running services too; it needs systemd and its bus.
-        let effect = || Effect::predicts(probe().key, Answer::ok(format!("{}\n", want.name)));
+        let either = "hostnamectl set-hostname \"$1\" 2>/dev/null || hostname \"$1\"";
+        let effect = || {
+            Effect::predicts(probe().key, Answer::ok(format!("{}\n", want.name)))
+                .back(&["/bin/sh", "-c", either, "sh", &now.name])
+        };
         let asked = Action::new(&["hostnamectl", "set-hostname", &want.name], effect());
         if !world.act(&asked)?.success() {
             let plain = Action::new(&["hostname", &want.name], effect());

@@ -396,13 +396,15 @@ impl Resource for OpenshiftInstall {
         let config = folder.join(CONFIG);
         let text = String::from_utf8_lossy(find(&want.inputs.texts, CONFIG).unwrap_or_default()).into_owned();
         put(&config, &text.replacen(HIDDEN, self.secret(), 1), world)?;
-        let consumed = Declared { removes: vec![config], ..Declared::default() };
+        // It makes more than is said here, and a cluster may live by it: an undo leaves it alone.
+        let more = Declared { at_least: true, ..Declared::default() };
+        let consumed = Declared { removes: vec![config], ..more.clone() };
         let planned = self.run(&["create", "manifests"], Some(&folder), consumed, world)?.predicted;
         if !planned {
             self.edit(&folder, &want.inputs, world)?;
         }
         let files = FILES.map(|file| folder.join(file)).into();
-        let made = Declared { creates: files, ..Declared::default() };
+        let made = Declared { creates: files, ..more };
         self.run(&["create", "ignition-configs"], Some(&folder), made, world)?;
         if !planned {
             self.prove(&folder, &want.inputs, world)?;

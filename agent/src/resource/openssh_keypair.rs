@@ -131,6 +131,7 @@ impl Resource for OpensshKeypair {
                 owner: None,
                 group: None,
                 validate: None,
+                secret: false,
             })?;
             return Ok(Map::new());
         }

@@ -121,6 +121,8 @@ impl Run<'_> {
                 creates: predicts.creates.clone(),
                 removes: predicts.removes.clone(),
                 brings: predicts.brings.clone(),
+                at_least: true,
+                back: None,
             }),
         }
     }

@@ -95,7 +95,7 @@ impl Resource for Seboolean {
         })
     }
 
-    fn apply(&self, _now: &State, _want: &State, world: &Self::World) -> Result<Map, ResourceError> {
+    fn apply(&self, now: &State, _want: &State, world: &Self::World) -> Result<Map, ResourceError> {
         let (word, digit) = if self.state { ("on", 1) } else { ("off", 0) };
         let mut predicts = vec![(self.probe().key, Answer::ok(format!("{} --> {word}\n", self.name)))];
         let mut argv = vec!["setsebool"];
@@ -104,7 +104,15 @@ impl Resource for Seboolean {
             predicts.push((self.stored().key, Answer::ok(format!("{}={digit}\n", self.name))));
         }
         argv.extend([self.name.as_str(), word]);
-        run(world, &Action::new(&argv, Effect::Declared(Declared { predicts, ..Declared::default() })))?;
+        let word = |on: Option<bool>| if on == Some(true) { "on" } else { "off" };
+        let effect = Effect::Declared(Declared { predicts, ..Declared::default() });
+        // What runs may be another value than what is stored.
+        let both = "setsebool -P \"$1\" \"$2\" && setsebool \"$1\" \"$3\"";
+        let effect = match now.stored {
+            Some(_) => effect.back(&["/bin/sh", "-c", both, "sh", &self.name, word(now.stored), word(now.live)]),
+            None => effect.back(&["setsebool", &self.name, word(now.live)]),
+        };
+        run(world, &Action::new(&argv, effect))?;
         Ok(Map::new())
     }
 

@@ -117,7 +117,8 @@ impl Sysctl {
         if out.trim_end_matches('\n') == text.trim_end_matches('\n') { text.to_owned() } else { out }
     }
 
-    fn command(&self, words: &[&str]) -> Action {
+    /// What `sysctl` does with these words, which a value that the kernel had takes back.
+    fn command(&self, words: &[&str], before: Option<&str>) -> Action {
         let mut argv = vec!["sysctl"];
         if self.ignoreerrors {
             argv.push("-e");
@@ -127,6 +128,10 @@ impl Sysctl {
         let effect = match self.state {
             Presence::Present => Effect::predicts(probe(&self.name).key, answer),
             Presence::Absent => Effect::none(),
+        };
+        let effect = match before {
+            Some(live) => effect.back(&["sysctl", "-w", &format!("{}={live}", self.name)]),
+            None => effect,
         };
         Action::new(&argv, effect)
     }
@@ -176,12 +181,15 @@ impl Resource for Sysctl {
     fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
         let mut result = Map::new();
         if now.live != want.live {
-            run(world, &self.command(&["-w", &format!("{}={}", self.name, self.wanted())]))?;
+            run(world, &self.command(&["-w", &format!("{}={}", self.name, self.wanted())], now.live.as_deref()))?;
         }
         if now.file != want.file {
             result = now.file.place(&want.file, &Placing::default(), world)?;
             if self.reload {
-                run(world, &self.command(&["-p", self.sysctl_file.as_str()]))?;
+                let live = world.probe(&probe(&self.name))?;
+                let live = live.success().then(|| live.text().trim().to_owned());
+                let before = now.live.clone().or(live);
+                run(world, &self.command(&["-p", self.sysctl_file.as_str()], before.as_deref()))?;
             }
         }
         Ok(result)

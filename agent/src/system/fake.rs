@@ -208,6 +208,16 @@ impl Fake {
         self.lock().installed.clone()
     }
 
+    /// What probes answer, by their keys, as far as that was planted or predicted.
+    #[must_use]
+    pub fn facts(&self) -> BTreeMap<String, Answer> {
+        self.lock()
+            .facts
+            .iter()
+            .map(|(key, answer)| (key.clone(), answer.clone()))
+            .collect()
+    }
+
     /// A file's bytes as text; `None` where there is none.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<String> {

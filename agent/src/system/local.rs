@@ -1,11 +1,13 @@
 //! This machine: the one place that may touch the file system and start processes.
 #![allow(clippy::disallowed_methods)]
 
+mod lock;
 mod names;
 mod process;
 mod stage;
 mod swap;
 
+use super::claim::Claim;
 use super::links::Spot;
 use super::{Action, Alter, Answer, Entry, FileKind, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
 use crate::path::AbsPath;
@@ -17,11 +19,12 @@ use rustix::io::Errno;
 use stage::Stage;
 pub use stage::{fill_in, stays};
 use std::ffi::CStr;
-use std::fs::{self, DirBuilder, File, FileType, Metadata, Permissions};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 pub use swap::stem;
 
@@ -37,10 +40,18 @@ pub fn seconds_now() -> Option<i64> {
         .and_then(|since| i64::try_from(since.as_secs()).ok())
 }
 
+/// Nanoseconds since 1970, by this machine's clock.
+#[must_use]
+pub fn nanos_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// This machine, seen and touched as the user that this program runs as.
 pub struct Local {
     users: Names,
     groups: Names,
+    held: Mutex<Option<lock::Held>>,
 }
 
 impl Default for Local {
@@ -56,6 +67,7 @@ impl Local {
         Local {
             users: Names::users(),
             groups: Names::groups(),
+            held: Mutex::default(),
         }
     }
 
@@ -299,6 +311,42 @@ impl System for Local {
         self.users.forget();
         self.groups.forget();
         Ok(answer)
+    }
+
+    fn claim(&self, claim: &Claim) -> Result<Option<String>, SystemError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            match lock::take(claim)? {
+                Ok(taken) => *held = Some(taken),
+                Err(reason) => return Ok(Some(reason)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn append(&self, path: &AbsPath, bytes: &[u8], last: bool) -> Result<bool, SystemError> {
+        let real = path_of(path);
+        let known = real.exists();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600);
+        let mut file = options.open(&real).map_err(os("append", path))?;
+        let before = file.metadata().map_err(os("append", path))?.len();
+        let added = file.write_all(bytes).and_then(|()| match last {
+            true => file.sync_data(),
+            false => Ok(()),
+        });
+        if let Err(error) = added {
+            let _ = file.set_len(before);
+            return Err(os("append", path)(error));
+        }
+        if !known {
+            swap::settle(&real).map_err(os("append", path))?;
+        }
+        Ok(true)
+    }
+
+    fn claimed(&self) -> Option<Claim> {
+        lock::taken()
     }
 }
 

@@ -5,10 +5,12 @@
 
 pub mod blank;
 pub mod cached;
+pub mod claim;
 #[doc(hidden)]
 pub mod conformance;
 pub mod fake;
 pub mod guard;
+pub mod journal;
 pub mod links;
 pub mod local;
 pub mod overlay;
@@ -16,6 +18,7 @@ pub mod veil;
 pub mod witness;
 
 use crate::path::AbsPath;
+use claim::Claim;
 use serde::{Deserialize, Serialize};
 
 /// One machine, as a resource may see and touch it. Every verb is complete in itself: after an error nothing is torn.
@@ -84,6 +87,29 @@ pub trait System: Send + Sync {
     /// Whether this is a prediction, not the machine itself. Only messages may depend on it.
     fn predicted(&self) -> bool {
         false
+    }
+
+    /// Takes the machine for a run, as long as this world lasts; all sessions of a run share it. What it returns says why
+    /// there is no lock on this machine. Only the machine itself can do so, no world above it.
+    ///
+    /// # Errors
+    /// [`SystemError::Busy`] while another run has it.
+    fn claim(&self, _claim: &Claim) -> Result<Option<String>, SystemError> {
+        Ok(None)
+    }
+
+    /// Adds to the end of a file of okd-play's own, which is made where it is not there, for the acting user alone. `last`:
+    /// it is on the disk when this returns. `false` where this world has no such verb. Only the machine itself has it.
+    ///
+    /// # Errors
+    /// When the machine refuses; the file is as it was then.
+    fn append(&self, _path: &AbsPath, _bytes: &[u8], _last: bool) -> Result<bool, SystemError> {
+        Ok(false)
+    }
+
+    /// The run that has the machine, as far as that can be seen at once.
+    fn claimed(&self) -> Option<Claim> {
+        None
     }
 }
 
@@ -250,6 +276,8 @@ pub struct FileWrite {
     pub group: Option<String>,
     /// A checker's argv; `%s` in it becomes the temporary file. It has to succeed before the rename.
     pub validate: Option<Vec<String>>,
+    /// Whether the content is a secret in itself, or holds one.
+    pub secret: bool,
 }
 
 impl FileWrite {
@@ -263,6 +291,7 @@ impl FileWrite {
             owner: None,
             group: None,
             validate: None,
+            secret: false,
         }
     }
 }
@@ -362,6 +391,10 @@ pub struct Declared {
     pub removes: Vec<AbsPath>,
     /// Packages that will be there with all that they bring.
     pub brings: Vec<String>,
+    /// Whether it may do more than is said here: a command that a person wrote.
+    pub at_least: bool,
+    /// The command that takes it back, once the facts that it predicts are others than they were.
+    pub back: Option<Vec<String>>,
 }
 
 impl Effect {
@@ -378,6 +411,17 @@ impl Effect {
             predicts: vec![(key.into(), answer)],
             ..Declared::default()
         })
+    }
+}
+
+impl Effect {
+    /// The same, with the command that takes it back.
+    #[must_use]
+    pub fn back(mut self, argv: &[&str]) -> Self {
+        if let Effect::Declared(declared) = &mut self {
+            declared.back = Some(argv.iter().map(|word| (*word).to_owned()).collect());
+        }
+        self
     }
 }
 
@@ -460,6 +504,12 @@ pub enum SystemError {
     /// The lock-out guard cannot be set up, or has put the machine back.
     #[error("{0}")]
     Guard(String),
+    /// Another run changes the machine.
+    #[error("{} {by}; nothing was touched", .by.host)]
+    Busy {
+        /// Which, by the name that the machine has in the run that is refused.
+        by: Box<Claim>,
+    },
     /// A secret would have become visible, for example in a command's arguments.
     #[error("{0}")]
     Secret(String),

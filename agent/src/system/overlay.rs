@@ -336,6 +336,7 @@ impl State {
             owner: Some(owners.user),
             group: Some(owners.group),
             validate: None,
+            secret: file.secret,
         };
         self.tree.put(spot.path, meta, Content::Bytes(file.bytes.clone()));
         Ok(Recorded::Write(recorded))

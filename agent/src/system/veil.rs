@@ -132,6 +132,7 @@ impl Veil {
             SystemError::Unknown(reason) => SystemError::Unknown(text(reason)),
             SystemError::Moved(path) => SystemError::Moved(text(path)),
             SystemError::Guard(reason) => SystemError::Guard(text(reason)),
+            SystemError::Busy { by } => SystemError::Busy { by },
             SystemError::Secret(reason) => SystemError::Secret(text(reason)),
         }
     }
@@ -206,9 +207,11 @@ impl System for Veil {
             "a secret may not name an owner",
             file.owner.iter().chain(&file.group).map(String::as_str),
         )?;
+        let bytes = self.reveal(&file.bytes);
         let revealed = FileWrite {
             path: file.path.clone(),
-            bytes: self.reveal(&file.bytes),
+            secret: file.secret || bytes != file.bytes,
+            bytes,
             mode: file.mode,
             owner: file.owner.clone(),
             group: file.group.clone(),

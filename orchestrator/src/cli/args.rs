@@ -2,6 +2,7 @@
 
 use crate::link::reach::Transport;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Plans, shows and applies idempotent playbooks on many hosts, over SSH or through a pushed agent.
@@ -30,6 +31,10 @@ pub enum Command {
     Vars(VarsArgs),
     /// Run one command on some hosts, and show what it prints
     Exec(ExecArgs),
+    /// Show what was run from here, and how it ended
+    Runs(RunsArgs),
+    /// Take back what a run changed: plan, show the diffs, ask once, apply
+    Undo(UndoArgs),
     /// Encrypt, decrypt, view, edit and rekey files of Ansible Vault
     Vault(VaultCommand),
     /// Describe the modules: parameters, examples, what a plan knows of them
@@ -42,7 +47,8 @@ pub enum Command {
 }
 
 /// Which inventory and which variables.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SiteArgs {
     /// Inventory: a file, a folder, or a list of hosts that ends in a comma; may be given again
     #[arg(short = 'i', long = "inventory", value_name = "PATH|HOST,")]
@@ -59,7 +65,8 @@ pub struct SiteArgs {
 }
 
 /// Where vault passwords are.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VaultArgs {
     /// A vault password: a file, or a program that prints it; else `$ANSIBLE_VAULT_PASSWORD_FILE`
     #[arg(long, value_name = "FILE", alias = "vault-pass-file")]
@@ -138,7 +145,8 @@ pub struct SealArgs {
 }
 
 /// How hosts are reached.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinkArgs {
     /// How steps are carried out: by the agent, by plain SSH, or by what the host allows
     #[arg(long, value_enum, default_value_t = TransportArg::Auto)]
@@ -176,7 +184,8 @@ pub struct LinkArgs {
 }
 
 /// `okd-play run`.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunArgs {
     /// The playbook
     pub playbook: PathBuf,
@@ -225,6 +234,9 @@ pub struct RunArgs {
     /// Inspect everything again after it was changed
     #[arg(long)]
     pub verify: bool,
+    /// Wait so long for a host that another run is changing
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pub wait_lock: u64,
     /// List the hosts, and contact none
     #[arg(long)]
     pub list_hosts: bool,
@@ -333,6 +345,74 @@ pub struct ExecArgs {
     pub link: LinkArgs,
 }
 
+/// `okd-play runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// The run whose steps are shown: its id, or a part of it; none lists all runs
+    pub run: Option<String>,
+    /// What is printed
+    #[arg(short = 'o', long, value_enum, default_value_t = RunsOutput::Text)]
+    pub output: RunsOutput,
+}
+
+/// `okd-play undo`.
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// The run: its id, or a part of it
+    pub run: String,
+    /// Only on these hosts
+    #[arg(short = 'l', long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// Also what somebody has changed since
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub past: PastArgs,
+}
+
+/// What is said anew where a run is taken up or taken back; all else is as it was said then.
+#[derive(Debug, Args)]
+pub struct PastArgs {
+    /// Variables: `k=v`, YAML, or `@FILE`; may be given again
+    #[arg(short = 'e', long = "extra-vars", value_name = "K=V|@FILE")]
+    pub extra_vars: Vec<String>,
+    /// Plan and show the diffs only; nothing is changed
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// Apply without asking; needed where there is no terminal
+    #[arg(short = 'y', long, conflicts_with = "check")]
+    pub yes: bool,
+    /// Show only what would change, not how
+    #[arg(long)]
+    pub no_diff: bool,
+    /// Show diffs and lists whole
+    #[arg(long)]
+    pub full: bool,
+    /// What is printed
+    #[arg(short = 'o', long, value_enum, default_value_t = OutputArg::Text)]
+    pub output: OutputArg,
+    /// Say more, as `run`
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours: `auto`, `always` or `never`
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
+    pub color: ColourArg,
+    /// Wait so long for a host that another run is changing
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pub wait_lock: u64,
+}
+
+/// What `runs` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum RunsOutput {
+    /// For a person
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
 /// `okd-play doc`.
 #[derive(Debug, Args)]
 pub struct DocArgs {
@@ -344,7 +424,7 @@ pub struct DocArgs {
 }
 
 /// See [`Transport`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum TransportArg {
     /// The agent where it runs, else plain SSH
     #[default]
@@ -366,7 +446,7 @@ impl From<TransportArg> for Transport {
 }
 
 /// What `run` prints.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum OutputArg {
     /// For a person
     #[default]
@@ -378,7 +458,7 @@ pub enum OutputArg {
 }
 
 /// When colours are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum ColourArg {
     /// On a terminal, unless `$NO_COLOR` is set
     #[default]

@@ -6,12 +6,15 @@ mod doc;
 mod doctor;
 mod exec;
 mod graph;
+mod kept;
 mod lists;
 pub mod load;
 mod run;
+mod runs;
 mod show;
 mod terminal;
 mod topology;
+mod undo;
 mod unlock;
 mod vault;
 
@@ -42,6 +45,8 @@ pub fn main() -> u8 {
         Command::Inventory(args) => show::inventory(&sources, &args),
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),
+        Command::Runs(args) => runs::runs(&args),
+        Command::Undo(args) => undo::undo(&sources, &args),
         Command::Vault(args) => vault::vault(&args.action),
         Command::Doc(args) => doc::doc(&args),
         Command::Completion { shell } => {

@@ -1,8 +1,9 @@
 //! `okd-play run`: plan, show, ask once, apply, report.
 
 use super::args::{ColourArg, LinkArgs, OutputArg, RunArgs};
+use super::kept::{self, Lineage};
 use super::terminal::Terminal;
-use super::{End, load, print};
+use super::{End, load, print, undo};
 use crate::error::{Diagnostic, Exit};
 use crate::link::hub::Hub;
 use crate::link::limits::Limits;
@@ -17,6 +18,7 @@ use okd_agent::secret::Secret;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -47,20 +49,30 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
         print(&text);
         return Ok(Exit::Ok);
     }
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if !args.check && !args.yes && !interactive {
-        return Err(Diagnostic::new("no-terminal", "there is no terminal to ask on")
-            .help("`--yes` applies without asking, `--check` only plans")
-            .into());
-    }
+    may_ask(args)?;
+    begin(sources, &site, args, &Lineage::default())
+}
+
+/// Runs a site with the options of a command line.
+pub(super) fn begin(sources: &SourceMap, site: &Site, args: &RunArgs, lineage: &Lineage) -> End {
     let options = options(&args.link, args.check, !args.no_diff, args.verify)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::new("no-runtime", format!("cannot start threads: {error}")))?;
-    let end = runtime.block_on(drive(sources, &site, args, &options));
+    let end = runtime.block_on(drive(sources, site, args, &options, lineage));
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     end
+}
+
+/// Refuses to begin what would have to ask where nobody can answer.
+pub(super) fn may_ask(args: &RunArgs) -> Result<(), Diagnostic> {
+    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if !args.check && !args.yes && !interactive {
+        return Err(Diagnostic::new("no-terminal", "there is no terminal to ask on")
+            .help("`--yes` applies without asking, `--check` only plans"));
+    }
+    Ok(())
 }
 
 /// What the command line says of connections and of the run.
@@ -109,13 +121,17 @@ fn known(secret: Secret) -> Secret {
     secret
 }
 
-async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options) -> End {
+async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options, lineage: &Lineage) -> End {
     let (replies, mut incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
     let keeper = Arc::clone(site.loading.loader.vault.keeper());
     let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
     let cancel = cancel();
-    let mut report = Report::new(sources.clone(), settings(args), site);
+    let how = Settings {
+        undoes: lineage.undoes.clone(),
+        ..settings(args)
+    };
+    let mut report = Report::new(sources.clone(), how, site);
     let planned = one(
         site,
         Pass::Plan,
@@ -128,10 +144,14 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     )
     .await?;
     report.plan(&planned);
+    if lineage.undoes.is_some() {
+        report.beside_plan(&undo::left(&planned));
+    }
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
     let agreed = proceed && (args.yes || agree());
     let end = match agreed {
         true => {
+            kept::begin(args, lineage, sources, site, &mut hub, &mut report);
             let applied = one(
                 site,
                 Pass::Apply,
@@ -143,10 +163,12 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
                 &mut report,
             )
             .await?;
-            let merged = planned.then(applied);
+            let merged = planned.clone().then(applied);
             report.links(&hub.waits());
             report.recap(&merged, true);
-            exit(&merged, false)
+            let end = exit(&merged, false);
+            report.ended(&merged, end);
+            end
         }
         false => {
             report.links(&hub.waits());
@@ -155,7 +177,10 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
         }
     };
     hub.close().await;
-    Ok(end)
+    Ok(match end {
+        Exit::Ok if lineage.undoes.is_some() && undo::moved(&planned) => Exit::Stale,
+        end => end,
+    })
 }
 
 fn settings(args: &RunArgs) -> Settings {
@@ -177,6 +202,7 @@ fn settings(args: &RunArgs) -> Settings {
         verbose: args.verbose,
         check: args.check,
         playbook: args.playbook.clone(),
+        undoes: None,
         again: super::again::words(args),
     }
 }
@@ -186,13 +212,20 @@ fn agree() -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-/// The first Ctrl-C lets running steps finish, the second drops them.
+/// The first Ctrl-C (or SIGTERM, or SIGHUP) lets running steps finish, the second drops them.
 fn cancel() -> watch::Receiver<Cancel> {
     let (sender, receiver) = watch::channel(Cancel::No);
     tokio::spawn(async move {
+        let [Ok(mut int), Ok(mut term), Ok(mut hup)] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal)
+        else {
+            return;
+        };
         for level in [Cancel::Soft, Cancel::Hard] {
-            if tokio::signal::ctrl_c().await.is_err() {
-                return;
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
             }
             let _ = sender.send(level);
         }

@@ -12,19 +12,20 @@ use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::ledger::Debt;
-use okd_agent::resource::Failure;
 use okd_agent::resource::transaction::block::Commit;
+use okd_agent::resource::{Failure, OwnKind};
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
+use okd_agent::system::claim::Claim;
 use okd_agent::system::guard::SCRIPT;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
-use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
+use okd_agent::wire::{BUILD, Begin, Pass, Reply, Request, Response, Task, encode, placeholders};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -35,6 +36,40 @@ pub struct Hub {
     shared: Arc<Shared>,
     sessions: HashMap<Address, Open>,
     desk: Desk,
+    run: Option<Run>,
+}
+
+/// The run that what is applied is a part of.
+#[derive(Clone)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub by: String,
+    /// Since when it changes things, in words.
+    pub since: String,
+    /// Seconds that it waits for a host that another run has.
+    pub wait: u64,
+    /// Is told of each session before anything is applied there.
+    pub began: Arc<dyn Fn(&Reach) + Send + Sync>,
+}
+
+impl Run {
+    /// What a session is told. The control node itself is not taken: many runs may work from there.
+    fn on(self, reach: &Reach) -> Begin {
+        let Run {
+            id, by, since, wait, ..
+        } = self;
+        Begin {
+            claim: Claim {
+                run: id,
+                by,
+                since,
+                host: reach.host.clone(),
+            },
+            alone: (reach.way != Way::Local).then_some(wait),
+        }
+    }
 }
 
 /// A connection made once, whoever asks first.
@@ -49,6 +84,7 @@ struct Shared {
     stop: Stop,
     waits: Mutex<BTreeMap<Address, u64>>,
     predictions: Mutex<HashMap<String, Vec<Said>>>,
+    run: OnceLock<String>,
 }
 
 /// What a session predicted of its host; without a session, what the run itself says of it.
@@ -69,6 +105,8 @@ struct Open {
     told: usize,
     /// Placeholders of the secrets that it has been told.
     secrets: HashSet<String>,
+    /// Whether it knows which run it is a part of.
+    begun: bool,
     /// Whether it is one of a host that is not there.
     assumed: Arc<AtomicBool>,
     /// Whether it has the script of lock-out guards.
@@ -101,12 +139,20 @@ impl Hub {
             stop: Stop::default(),
             waits: Mutex::default(),
             predictions: Mutex::default(),
+            run: OnceLock::new(),
         };
         Hub {
             shared: Arc::new(shared),
             sessions: HashMap::new(),
             desk,
+            run: None,
         }
+    }
+
+    /// What is applied from now on is a part of this run.
+    pub fn begins(&mut self, run: Run) {
+        let _ = self.shared.run.set(run.id.clone());
+        self.run = Some(run);
     }
 
     /// Ends all sessions in good order: agents end by themselves when their input does.
@@ -134,7 +180,12 @@ impl Hub {
         let address = reach.address();
         let shared = Arc::clone(&self.shared);
         let plan = task.pass == Pass::Plan;
+        let run = self.run.clone().filter(|_| !plan);
         let open = self.open(reach);
+        if let Some(run) = run.filter(|_| !std::mem::replace(&mut open.begun, true)) {
+            (run.began)(reach);
+            let _ = open.requests.send(Job::Say(Request::Begin(run.on(reach))));
+        }
         if plan {
             let predictions = lock(&shared.predictions);
             let all = predictions.get(&address.host).map_or(&[][..], Vec::as_slice);
@@ -181,6 +232,7 @@ impl Hub {
                 told: 0,
                 secrets: HashSet::new(),
                 guards: false,
+                begun: false,
             }
         })
     }
@@ -214,6 +266,11 @@ impl Links for Hub {
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>) {
         let open = self.begin(reach, &task);
         let _ = open.requests.send(Job::Make(Box::new(task)));
+    }
+
+    fn own(&mut self, reach: &Arc<Reach>, task: Task<OwnKind>) {
+        let open = self.begin(reach, &task);
+        let _ = open.requests.send(Job::Say(Request::Own(Box::new(task))));
     }
 
     fn stop(&mut self) {
@@ -306,6 +363,11 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
+        if let Response::Taken(claim) = &response
+            && self.run.get().is_none_or(|own| *own != claim.run)
+        {
+            self.state(&address.host, claim.to_string(), true);
+        }
         if let Response::Done {
             id,
             mut reply,
@@ -475,6 +537,16 @@ fn elsewhere(id: u64) -> Response {
     }
 }
 
+/// The number of the step that a request asks for.
+fn step(request: &Request) -> Option<u64> {
+    match request {
+        Request::Task(task) => Some(task.id),
+        Request::Own(task) => Some(task.id),
+        Request::Commit(task) => Some(task.id),
+        _ => None,
+    }
+}
+
 /// The answer to a step that was not begun.
 fn held(id: u64) -> Response {
     Response::Done {
@@ -501,12 +573,8 @@ async fn by_agent(
     let address = reach.address();
     let open = AtomicUsize::new(0);
     let frame = |job: Job| match job {
-        Job::Say(Request::Task(task)) if shared.stop.is_set() => {
-            shared.answer(&address, held(task.id));
-            Ok(Vec::new())
-        }
-        Job::Say(Request::Commit(task)) if shared.stop.is_set() => {
-            shared.answer(&address, held(task.id));
+        Job::Say(request) if shared.stop.is_set() && step(&request).is_some() => {
+            shared.answer(&address, held(step(&request).unwrap_or_default()));
             Ok(Vec::new())
         }
         Job::Make(task) => {
@@ -514,7 +582,7 @@ async fn by_agent(
             Ok(Vec::new())
         }
         Job::Say(request) => {
-            if matches!(request, Request::Task(_) | Request::Commit(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
+            if step(&request).is_some() && open.fetch_add(1, Ordering::Relaxed) == 0 {
                 *lock(&shared.waits).entry(address.clone()).or_default() += 1;
             }
             encode(&request)
@@ -540,6 +608,7 @@ async fn by_agent(
                     )));
                 }
                 Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
+                taken @ Response::Taken(_) => shared.answer(&address, taken),
                 Response::Waits => shared.state(
                     &reach.host,
                     "waits: a step of another run is still being done there",

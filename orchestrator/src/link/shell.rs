@@ -8,6 +8,7 @@ use super::reach::Reach;
 use super::ssh::Connection;
 use super::sudo::{self, quoted};
 use okd_agent::path::AbsPath;
+use okd_agent::system::claim::Claim;
 use okd_agent::system::links::Spot;
 use okd_agent::system::local::{OUTPUT_LIMIT, PATH, PROBE_SECONDS, fill_in, stays, stem};
 use okd_agent::system::{
@@ -35,6 +36,7 @@ const NO_FOLDER: i32 = 42;
 const ABSENT: i32 = 43;
 const KIND: i32 = 44;
 const SIZE: i32 = 45;
+const TAKEN: i32 = 46;
 
 /// A shell on a host. Its verbs block; they are for threads that may.
 pub struct Shell {
@@ -504,6 +506,22 @@ impl System for Shell {
         answer.stdout.truncate(OUTPUT_LIMIT);
         answer.stderr.truncate(OUTPUT_LIMIT);
         Ok(answer)
+    }
+
+    fn claim(&self, claim: &Claim) -> Result<Option<String>, SystemError> {
+        let Claim { run, by, since, host } = claim;
+        let line = Line::new("hold").words([run, by, since, host].map(String::as_str));
+        let reply = self.ask(&line, &[])?;
+        match reply.status {
+            0 => Ok(None),
+            TAKEN => {
+                let held = Claim::parse(&String::from_utf8_lossy(&reply.stdout));
+                let mut by = Box::new(held.unwrap_or_else(Claim::unknown));
+                by.host.clone_from(host);
+                Err(SystemError::Busy { by })
+            }
+            _ => Ok(Some(format!("no lock can be had: {}", reply.words()))),
+        }
     }
 }
 

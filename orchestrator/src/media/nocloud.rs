@@ -229,6 +229,7 @@ impl Resource for NocloudIso {
             owner: None,
             group: None,
             validate: None,
+            secret: true,
         })?;
         Ok(Map::new())
     }

@@ -196,4 +196,21 @@ pub struct StepResult {
     pub repeated: bool,
     /// Seconds that it took.
     pub seconds: f64,
+    /// What the run's journal keeps besides.
+    pub trace: Trace,
+}
+
+/// What a journal keeps of a step's end, for whoever takes the run up again.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// The step's stable name within the playbook, wherever it was included.
+    pub key: String,
+    /// Which item of its loop, from 0.
+    pub at: usize,
+    /// A hash of what was asked for.
+    pub sent: Option<u64>,
+    /// The handlers that it notified, by [`StepResult::path`].
+    pub fires: Vec<String>,
+    /// Whether `no_log` hides its result.
+    pub hidden: bool,
 }

@@ -167,6 +167,9 @@ fn hint(result: &StepResult) -> &'static str {
 
 /// The command that tries this again, on these hosts only.
 fn again(result: &StepResult, hosts: &[String], settings: &Settings) -> String {
+    if let Some(run) = &settings.undoes {
+        return format!("okd-play undo {run} --limit {}", quoted(&hosts.join(",")));
+    }
     let mut words = vec!["okd-play".to_owned(), "run".to_owned()];
     words.push(quoted(&settings.playbook.display().to_string()));
     words.extend(settings.again.iter().map(|word| quoted(word)));

@@ -10,6 +10,30 @@ use serde_json::{Map, Value, json};
 /// A step's result.
 #[must_use]
 pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> String {
+    format!("{}\n", object(result, diff, sources))
+}
+
+/// A step's result in the run's journal.
+#[must_use]
+pub(crate) fn kept(result: &StepResult, sources: &SourceMap) -> Value {
+    let trace = &result.trace;
+    let mut line = object(result, true, sources);
+    let more = json!({
+        "step": result.path,
+        "key": trace.key,
+        "at": trace.at,
+        "sent": trace.sent.map(|sent| format!("{sent:016x}")),
+        "handler": result.handler.is_some(),
+        "fires": trace.fires,
+        "hidden": trace.hidden,
+    });
+    if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
+        line.extend(more);
+    }
+    line
+}
+
+fn object(result: &StepResult, diff: bool, sources: &SourceMap) -> Value {
     let mut line = json!({
         "event": "result",
         "pass": result.pass.word(),
@@ -28,7 +52,7 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
     if let (Some(failure), Some(object)) = (&result.failure, line.as_object_mut()) {
         object.insert("failure".to_owned(), self::failure(failure));
     }
-    format!("{line}\n")
+    line
 }
 
 fn failure(failure: &okd_agent::resource::Failure) -> Value {
@@ -101,10 +125,21 @@ pub(crate) fn link(address: &Address, waits: u64) -> String {
     )
 }
 
-/// The last line.
+/// The last line; `run` names the run, where it changed anything.
 #[must_use]
-pub(crate) fn summary(outcome: &Outcome, seconds: f64) -> String {
-    let hosts: Map<String, Value> = outcome
+pub(crate) fn summary(outcome: &Outcome, seconds: f64, run: Option<&str>) -> String {
+    let hosts = counts(outcome);
+    let elapsed = (seconds * 1000.0).round() / 1000.0;
+    format!(
+        "{}\n",
+        json!({"event": "summary", "run": run, "hosts": hosts, "elapsed_s": elapsed})
+    )
+}
+
+/// Hosts, and how many steps ended there by each word.
+#[must_use]
+pub(crate) fn counts(outcome: &Outcome) -> Map<String, Value> {
+    outcome
         .counts
         .iter()
         .map(|(host, counts)| {
@@ -115,9 +150,5 @@ pub(crate) fn summary(outcome: &Outcome, seconds: f64) -> String {
                 .collect();
             (host.clone(), Value::Object(each))
         })
-        .collect();
-    format!(
-        "{}\n",
-        json!({"event": "summary", "hosts": hosts, "elapsed_s": (seconds * 1000.0).round() / 1000.0})
-    )
+        .collect()
 }

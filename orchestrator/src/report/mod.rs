@@ -19,8 +19,10 @@ pub(crate) mod tests;
 mod theme;
 mod writer;
 
-pub use event::{Event, Pass, StepResult, StepStatus};
+pub use event::{Event, Pass, StepResult, StepStatus, Trace};
 
+use crate::error::Exit;
+use crate::history::{How, Journal};
 use crate::link::reach::Address;
 use crate::run::Outcome;
 use crate::run::guard::CONFIRMED;
@@ -29,9 +31,11 @@ use crate::source::SourceMap;
 use failure::Reach;
 use layout::{Page, piece};
 use okd_agent::Value;
+
 use progress::Progress;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use theme::{Ink, Label, Theme};
 use writer::Writer;
@@ -71,6 +75,8 @@ pub struct Settings {
     pub check: bool,
     /// The playbook, for hints.
     pub playbook: PathBuf,
+    /// The run that is taken back.
+    pub undoes: Option<String>,
     /// What else the command line said of the inventory and of connections, for hints.
     pub again: Vec<String>,
 }
@@ -96,6 +102,14 @@ pub struct Report {
     index: HashMap<(String, String), Vec<usize>>,
     /// Whether lines are fitted to the terminal of this process.
     fitted: bool,
+    /// The run that changes things.
+    run: Option<Kept>,
+}
+
+/// A run that has an id, and its journal where there is one.
+struct Kept {
+    id: String,
+    journal: Option<Arc<Journal>>,
 }
 
 /// What a failure blocks is known after so long.
@@ -134,6 +148,46 @@ impl Report {
             seconds: HashMap::new(),
             index: HashMap::new(),
             fitted: false,
+            run: None,
+        }
+    }
+
+    /// The run begins to change things: from now on it has an id, and what happens is written down.
+    pub fn begins(&mut self, id: &str, journal: Option<Arc<Journal>>) {
+        self.run = Some(Kept {
+            id: id.to_owned(),
+            journal,
+        });
+    }
+
+    /// The run is over: the journal gets its last line, and the person the run's id.
+    pub fn ended(&mut self, outcome: &Outcome, exit: Exit) {
+        let Some(Kept {
+            id,
+            journal: Some(journal),
+        }) = &self.run
+        else {
+            return;
+        };
+        let how = match (outcome.cancelled, exit) {
+            (true, _) => How::Interrupted,
+            (false, Exit::Ok) => How::Done,
+            (false, _) => How::Failed,
+        };
+        let seconds = (self.began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        journal.end(&serde_json::json!({
+            "event": "end",
+            "how": how.word(),
+            "code": exit.code(),
+            "hosts": lines::counts(outcome),
+            "elapsed_s": seconds,
+        }));
+        if self.text() {
+            let line = format!("Run {id}");
+            let mut page = self.page();
+            page.line(&[piece(Label::Dim, line)]);
+            let text = page.text();
+            self.writer.out(&text);
         }
     }
 
@@ -208,6 +262,13 @@ impl Report {
     }
 
     fn result(&mut self, mut result: StepResult) {
+        if let Some(Kept {
+            journal: Some(journal), ..
+        }) = &self.run
+            && !result.repeated
+        {
+            journal.write(&lines::kept(&result, &self.sources));
+        }
         if self.settings.format == Format::Json && !result.repeated {
             let line = lines::result(&result, self.settings.diff, &self.sources);
             self.writer.out(&line);
@@ -375,6 +436,11 @@ impl Report {
         self.writer.out(&text);
     }
 
+    /// Something that belongs to the plan and is no step of it.
+    pub fn beside_plan(&mut self, text: &str) {
+        self.beside(text);
+    }
+
     /// Ctrl-C was pressed: what runs may finish.
     pub fn stopping(&mut self) {
         self.writer
@@ -397,7 +463,7 @@ impl Report {
         let seconds = self.began.elapsed().as_secs_f64();
         match self.settings.format {
             Format::Json => {
-                let line = lines::summary(outcome, seconds);
+                let line = lines::summary(outcome, seconds, self.run.as_ref().map(|run| run.id.as_str()));
                 self.writer.out(&line);
             }
             Format::Junit => {

@@ -276,6 +276,10 @@ pub(crate) fn title(hosts: usize, steps: usize, settings: &Settings, doing: &str
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
+    let playbook = settings
+        .undoes
+        .as_ref()
+        .map_or(playbook, |run| format!("undo of {run}"));
     format!(
         "okd-play {}   {playbook}   {}, {}   {doing}",
         env!("CARGO_PKG_VERSION"),

@@ -44,6 +44,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         by: None,
         repeated: false,
         seconds: 0.25,
+        trace: event::Trace::default(),
     }
 }
 
@@ -85,6 +86,7 @@ fn bench(format: Format, ink: Ink, width: Option<usize>) -> Bench {
         full: width.is_none(),
         verbose: 0,
         check: false,
+        undoes: None,
         playbook: PathBuf::from("playbooks/services.yaml"),
         again: vec!["-i".to_owned(), "lab/".to_owned()],
     };

@@ -160,6 +160,10 @@ pub fn check(step: &Step, errors: &mut Diagnostics) {
         check(&step.calling(call), errors);
     }
     let task = &step.task;
+    if actions::is_own(&task.module) {
+        let text = format!("`{}` is not for playbooks", task.module);
+        errors.push(Diagnostic::new("unknown-module", text).at(task.module_span, ""));
+    }
     let Some(spec) = spec_of(&task.module) else { return };
     let NodeKind::Map(entries) = &task.args.kind else {
         return;

@@ -3,8 +3,8 @@
 use crate::control::ApiKind;
 use crate::media::MediaKind;
 use okd_agent::param::ParamError;
-use okd_agent::resource::Kind;
 use okd_agent::resource::transaction::block::Commit;
+use okd_agent::resource::{Kind, OwnKind};
 use okd_agent::value::Map;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub enum Deed {
     Media(MediaKind),
     /// On the step's machine: what a block has staged is put in place.
     Commit(Box<Commit>),
+    /// On the step's machine, what only okd-play itself asks for.
+    Own(OwnKind),
 }
 
 impl Deed {
@@ -28,8 +30,11 @@ impl Deed {
         if let Some(kind) = Kind::decode(name, args) {
             return Some(kind.map(Deed::Machine));
         }
-        match MediaKind::decode(name, args) {
-            Some(kind) => Some(kind.map(Deed::Media)),
+        if let Some(kind) = MediaKind::decode(name, args) {
+            return Some(kind.map(Deed::Media));
+        }
+        match OwnKind::decode(name, args) {
+            Some(kind) => Some(kind.map(Deed::Own)),
             None => Some(ApiKind::decode(name, args)?.map(Deed::Api)),
         }
     }
@@ -38,7 +43,7 @@ impl Deed {
     #[must_use]
     pub fn interface(&self) -> Option<&'static str> {
         match self {
-            Deed::Machine(_) | Deed::Media(_) | Deed::Commit(_) => None,
+            Deed::Machine(_) | Deed::Media(_) | Deed::Commit(_) | Deed::Own(_) => None,
             Deed::Api(kind) => Some(kind.interface()),
         }
     }
@@ -53,6 +58,7 @@ impl Deed {
             Deed::Api(kind) => kind.check(),
             Deed::Media(kind) => kind.check(),
             Deed::Commit(_) => Ok(()),
+            Deed::Own(kind) => kind.check(),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::record::Record;
 use super::{ItemEnd, Live, Runner};
 use crate::graph::build::StepNode;
 use crate::graph::{End, NodeId};
-use crate::report::{Event, Pass, StepResult, StepStatus};
+use crate::report::{Event, Pass, StepResult, StepStatus, Trace};
 use crate::site::{Slot, Step};
 use crate::source::yaml::Node;
 use crate::template::{RenderError, Truth};
@@ -314,6 +314,15 @@ pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Opt
     }
 }
 
+/// Whom a step notified.
+#[derive(Default)]
+struct Notified {
+    /// As it says it.
+    names: Vec<String>,
+    /// The handlers' paths.
+    fires: Vec<String>,
+}
+
 impl Runner<'_, '_> {
     /// A step whose items have all ended.
     pub(super) fn finish(&mut self, id: NodeId) {
@@ -436,7 +445,7 @@ impl Runner<'_, '_> {
     }
 
     /// Handlers that the step notifies, by their names.
-    fn notify(&mut self, live: &Live, worst: StepStatus) -> Vec<String> {
+    fn notify(&mut self, live: &Live, worst: StepStatus) -> Notified {
         let any = |status: StepStatus| {
             live.items
                 .iter()
@@ -446,18 +455,20 @@ impl Runner<'_, '_> {
         let changed = any(StepStatus::Changed);
         let maybe = any(StepStatus::Unknown);
         if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
-            return Vec::new();
+            return Notified::default();
         }
         if changed || maybe || any(StepStatus::Ok) {
             self.fire_owed(live);
         }
         if !(changed || maybe) {
-            return Vec::new();
+            return Notified::default();
         }
         let node = &live.context.node;
         let (names, handlers) = self.means(live);
         let key = (node.play.index, node.host.as_str().to_owned());
+        let mut fires = Vec::new();
         for handler in handlers {
+            fires.push(handler.path.clone());
             let fired = self
                 .notified
                 .entry(key.clone())
@@ -472,7 +483,7 @@ impl Runner<'_, '_> {
                     .get_or_insert_with(|| format!("runs if \"{}\" changes something", live.name));
             }
         }
-        names
+        Notified { names, fires }
     }
 
     fn remember(&mut self, live: &Live) {
@@ -534,19 +545,14 @@ impl Runner<'_, '_> {
     }
 
     /// Events for the step: one, or one an item.
-    fn tell(&self, id: NodeId, live: &Live, notifies: &[String]) {
+    fn tell(&self, id: NodeId, live: &Live, notifies: &Notified) {
         let node = &live.context.node;
         if node.step.implicit && node.step.task.module == "meta" {
             return;
         }
         let scope = live.context.scoped().shared();
         let keywords = &node.step.keywords;
-        let hidden = live
-            .context
-            .flag(keywords.no_log.as_ref(), &scope)
-            .ok()
-            .flatten()
-            .unwrap_or(false);
+        let hidden = hides(live);
         let diff = live
             .context
             .flag(keywords.diff.as_ref(), &scope)
@@ -555,9 +561,16 @@ impl Runner<'_, '_> {
             .unwrap_or(true);
         let (secret, shy) = self.bodies.get(&id).map_or((false, false), |body| body.hidden);
         let (hidden, diff) = (hidden || secret, diff && !shy);
-        for item in &live.items {
+        for (at, item) in live.items.iter().enumerate() {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
+            told.trace = Trace {
+                at,
+                sent: item.sent,
+                fires: notifies.fires.clone(),
+                hidden,
+                ..told.trace
+            };
             told.item = item.label.clone().filter(|_| !hidden);
             told.delegated.clone_from(&live.delegated);
             told.status = end.status;
@@ -569,7 +582,7 @@ impl Runner<'_, '_> {
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
             told.origins.clone_from(&end.origins);
-            told.notifies = notifies.to_vec();
+            told.notifies.clone_from(&notifies.names);
             told.by = end
                 .by
                 .and_then(|by| self.node(by))
@@ -619,6 +632,10 @@ impl Runner<'_, '_> {
             by: None,
             repeated: false,
             seconds: 0.0,
+            trace: Trace {
+                key: node.key().0,
+                ..Trace::default()
+            },
         }
     }
 
@@ -791,6 +808,13 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
     }
     result.insert("failed".to_owned(), ends.iter().any(|end| end.failure.is_some()).into());
     Value::Map(result)
+}
+
+/// Whether `no_log` hides a step.
+pub(super) fn hides(live: &Live) -> bool {
+    let scope = live.context.scoped().shared();
+    let own = live.context.node.step.keywords.no_log.as_ref();
+    live.context.flag(own, &scope).ok().flatten().unwrap_or(false)
 }
 
 /// `no_log`: only how it ended is told.

@@ -197,13 +197,14 @@ impl Runner<'_, '_> {
             return number;
         };
         let note = match deed {
-            Deed::Api(_) | Deed::Commit(_) => Note::default(),
+            Deed::Api(_) | Deed::Commit(_) | Deed::Own(_) => Note::default(),
             Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
         let reach = Arc::clone(reach);
         let (env, touches) = (item.env.clone(), item.touches.clone());
         let within = self.within(id);
+        let hidden = finish::hides(live);
         let guard = reach.guard.map(|policy| match pass {
             wire::Pass::Plan => policy.guard(""),
             wire::Pass::Apply => policy.guard(self.guards.id(&reach.host)),
@@ -226,60 +227,43 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
+                let task = Task {
+                    id: number,
+                    after,
+                    kind: (),
+                    pass,
+                    expect,
+                    env,
+                    verify,
+                    touches,
+                    note,
+                    guard,
+                    within,
+                    hidden,
+                };
+                let links = &mut self.channels.links;
                 match deed {
-                    Deed::Machine(kind) => {
-                        let task = Task {
-                            id: number,
-                            after,
-                            kind,
-                            pass,
-                            expect,
-                            env,
-                            verify,
-                            touches,
-                            note,
-                            guard,
-                            within,
-                        };
-                        self.channels.links.send(&reach, task);
-                    }
-                    Deed::Media(kind) => {
-                        let task = Task {
-                            id: number,
-                            after,
-                            kind,
-                            pass,
-                            expect,
-                            env,
-                            verify,
-                            touches,
-                            note,
+                    Deed::Machine(kind) => links.send(&reach, task.of(kind)),
+                    Deed::Media(kind) => links.make(
+                        &reach,
+                        Task {
                             guard: None,
-                            within,
-                        };
-                        self.channels.links.make(&reach, task);
-                    }
-                    Deed::Commit(commit) => {
-                        let task = Task {
-                            id: number,
-                            after,
-                            kind: *commit,
-                            pass,
+                            ..task.of(kind)
+                        },
+                    ),
+                    Deed::Commit(commit) => links.commit(
+                        &reach,
+                        Task {
                             expect: None,
-                            env,
-                            verify,
-                            touches,
-                            note,
-                            guard,
-                            within,
-                        };
-                        self.channels.links.commit(&reach, task);
-                    }
-                    Deed::Api(kind) => self.channels.links.call(
+                            ..task.of(*commit)
+                        },
+                    ),
+                    Deed::Own(kind) => links.own(&reach, task.of(kind)),
+                    Deed::Api(kind) => links.call(
                         &reach,
                         Errand {
                             id: number,
-                            after,
+                            after: task.after,
                             kind,
                             pass,
                             expect,

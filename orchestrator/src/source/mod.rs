@@ -128,6 +128,14 @@ impl SourceMap {
         Arc::clone(&files[id.0 as usize])
     }
 
+    /// The files of the disk that are here, each once.
+    #[must_use]
+    pub fn paths(&self) -> std::collections::BTreeSet<PathBuf> {
+        let files = self.files.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let paths = files.iter().map(|file| file.path.clone());
+        paths.filter(|path| path.is_file()).collect()
+    }
+
     /// Where a span begins, as `path:line:column`.
     #[must_use]
     pub fn place(&self, span: Span) -> String {

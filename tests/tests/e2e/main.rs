@@ -11,6 +11,7 @@ mod guests;
 mod hook;
 mod installer;
 mod interrupt;
+mod journal;
 mod laws;
 mod ledger;
 mod netboot;

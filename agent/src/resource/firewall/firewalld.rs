@@ -314,9 +314,10 @@ fn zone_key(uuid: &str) -> String {
 
 impl Connection {
     /// Has NetworkManager ask for this zone, now and at boot.
-    pub(super) fn take_zone(&self, world: &dyn System) -> Result<(), ResourceError> {
+    pub(super) fn take_zone(&self, before: &str, world: &dyn System) -> Result<(), ResourceError> {
+        let argv = |zone| ["nmcli", "connection", "modify", "uuid", &self.uuid, "connection.zone", zone];
         let effect = Effect::predicts(zone_key(&self.uuid), Answer::ok(format!("{}\n", self.zone)));
-        let argv = ["nmcli", "connection", "modify", "uuid", &self.uuid, "connection.zone", &self.zone];
+        let (argv, effect) = (argv(&self.zone), effect.back(&argv(before)));
         run(world, &Action::new(&argv, effect)).map(|_| ())
     }
 }

@@ -34,6 +34,7 @@ fn task(kind: &str, args: &[(&str, &str)], pass: Pass, always: bool, required: b
         note: crate::wire::Note::default(),
         within: None,
         guard: Some(guard),
+        hidden: false,
     }))
 }
 

@@ -170,7 +170,7 @@ fn validate(argv: &[String], temporary: &Path, path: &AbsPath) -> Result<(), Sys
 }
 
 /// Makes a rename last: the folder is written out too.
-fn settle(path: &Path) -> io::Result<()> {
+pub(super) fn settle(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),

@@ -26,10 +26,14 @@ pub(super) const ALL: &[Entry] = &[
 ];
 
 /// A moment for people, to the second, in UTC; `micros` are microseconds since 1970.
-#[must_use]
-pub fn moment(micros: u64) -> String {
+pub(crate) fn moment(micros: u64) -> String {
     let seconds = i64::try_from(micros / 1_000_000).unwrap_or_default();
     format!("{} UTC", DateTime { seconds, micros: 0 })
+}
+
+/// Seconds since 1970 by C's `strftime`, in English and UTC; empty for a format with a letter that is not known.
+pub(crate) fn utc(seconds: i64, format: &str) -> String {
+    DateTime { seconds, micros: 0 }.format(format).unwrap_or_default()
 }
 
 /// A moment, to the microsecond, in UTC.

@@ -46,6 +46,7 @@ impl Run {
             note: crate::wire::Note::default(),
             guard: None,
             within: Some(self.first),
+            hidden: false,
         }
     }
 

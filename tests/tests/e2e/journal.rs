@@ -1,0 +1,285 @@
+//! What a run leaves behind to go on or to go back by, and that two runs do not change one host at once.
+
+use okd_tests::{Flavour, Lab, Play, until};
+
+/// A step that holds its host until it is let go.
+const HOLDS: &str = "    - name: Holds\n      shell: touch /srv/began; until [ -e /srv/go ]; do sleep 0.1; done\n";
+const OTHER: &str = "    - name: Other\n      copy: {dest: /srv/other, content: other, mode: \"0644\"}\n";
+
+fn one_at_a_time(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let (first, second) = (Play::tasks(&lab, HOLDS), Play::tasks(&lab, OTHER));
+    let words = ["--transport", transport];
+    let holds = first.start(&[&["--yes"], &words[..]].concat());
+    until("the first run changes the host", 60, || {
+        host.has("/srv/began").then_some(())
+    });
+    let refused = second.run(&[&["--yes"], &words[..]].concat()).ended(1);
+    assert_eq!(refused.status("plan", "host", "Other"), "changed", "{refused}");
+    assert_eq!(refused.status("apply", "host", "Other"), "failed", "{refused}");
+    refused.says("host is being changed by ");
+    refused.says(" UTC on ");
+    assert!(!host.has("/srv/other"), "{refused}");
+    let planned = second.run(&[&["--check"], &words[..]].concat()).ended(0);
+    if transport == "agent" {
+        planned.says("host  is being changed by ");
+    }
+    let waits = second.start(&[&["--yes", "--wait-lock", "60"], &words[..]].concat());
+    until("the second run waits", 60, || {
+        (waits.so_far().contains("\"pass\":\"plan\"")).then_some(())
+    });
+    host.sh("touch /srv/go");
+    let _ = holds.wait().ended(0);
+    let _ = waits.wait().ended(0);
+    assert!(host.has("/srv/other"));
+}
+
+#[test]
+fn the_agent_lets_one_run_change_a_host() {
+    one_at_a_time("agent");
+}
+
+#[test]
+fn plain_ssh_lets_one_run_change_a_host() {
+    one_at_a_time("ssh");
+}
+
+#[test]
+fn the_lock_dies_with_its_holder() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let (first, second) = (Play::tasks(&lab, HOLDS), Play::tasks(&lab, OTHER));
+    let holds = first.start(&["--yes", "--transport", "agent"]);
+    until("the first run changes the host", 60, || {
+        host.has("/srv/began").then_some(())
+    });
+    host.sh("pkill -KILL -f okd-play/[a]gent-");
+    let _ = holds.wait().ended(3);
+    second.apply(&["--transport", "agent"]);
+    host.sh("touch /srv/go");
+}
+
+#[test]
+fn sessions_of_one_run_share_the_host() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - copy: {dest: /srv/as-root, content: a, mode: \"0644\"}\n    \
+                 - copy: {dest: /tmp/as-nobody, content: b, mode: \"0644\"}\n      become: true\n      become_user: nobody\n    \
+                 - copy: {dest: /srv/again, content: c, mode: \"0644\"}\n      delegate_to: alias\n";
+    let play = Play::new(
+        &lab,
+        &format!("- hosts: host\n  gather_facts: false\n  tasks:\n{tasks}"),
+    );
+    play.put(
+        "hosts.yaml",
+        "all: {hosts: {host: {ansible_host: 10.77.1.21}, alias: {ansible_host: 10.77.1.21}}}\n",
+    );
+    play.apply(&["--transport", "agent"]);
+    assert!(host.has("/srv/again") && host.has("/tmp/as-nobody"));
+}
+
+/// Lines of a journal file in the folder of a play.
+fn journal(play: &Play<'_>, id: &str) -> String {
+    let path = format!(".local/state/okd-play/runs/{id}.jsonl");
+    std::fs::read_to_string(play.folder().join(path)).unwrap()
+}
+
+#[test]
+fn a_run_is_written_down_and_its_secrets_are_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::up();
+    lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - name: Word\n      copy: {dest: /srv/word, content: \"{{ word }}\", mode: \"0644\"}\n    \
+                 - name: Silent\n      command: echo s3cr3t-output\n      no_log: true\n    \
+                 - name: Fails\n      command: \"false\"\n";
+    let play = Play::tasks(&lab, tasks);
+    let _ = play.run(&["--check", "-e", "word=s3cr3t-word"]).ended(0);
+    assert!(play.runs().is_empty(), "a plan left a journal");
+    let run = play.run(&["--yes", "-e", "word=s3cr3t-word"]).ended(1);
+    let runs = play.runs();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let (id, past) = (runs[0]["id"].as_str().unwrap(), &runs[0]);
+    run.says(id);
+    assert_eq!((past["how"].as_str(), past["code"].as_u64()), (Some("failed"), Some(1)));
+    assert_eq!(past["hosts"]["host"]["changed"].as_u64(), Some(2), "{past}");
+    let text = journal(&play, id);
+    let header = text.lines().next().unwrap();
+    assert!(!header.contains("s3cr3t") && header.contains("word=…"), "{header}");
+    assert!(!text.contains("s3cr3t-output"), "{text}");
+    let folder = play.folder().join(".local/state/okd-play/runs");
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.join(format!("{id}.jsonl"))), 0o600);
+    let shown = play.okd(&["runs", &id[16..]]).ended(0);
+    for words in ["Word", "Silent", "Fails", "play.yaml:", "failed"] {
+        shown.says(words);
+    }
+    play.okd(&["runs"]).ended(0).says("play.yaml");
+    play.okd(&["runs", "2020"]).ended(2).says("there is no run");
+    let other = Play::tasks(&lab, "    - ping:\n");
+    other.converged(&[]);
+    assert!(other.runs().is_empty(), "what changed nothing left a journal");
+}
+
+#[test]
+fn a_journal_says_how_its_run_ended() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, HOLDS);
+    for (signal, how) in [
+        ("INT", "interrupted"),
+        ("TERM", "interrupted"),
+        ("HUP", "interrupted"),
+        ("KILL", "killed"),
+    ] {
+        host.sh("rm -f /srv/began /srv/go");
+        let run = play.start(&["--yes", "--transport", "agent"]);
+        until("the step runs", 60, || host.has("/srv/began").then_some(()));
+        assert_eq!(play.runs()[0]["how"], "running");
+        run.signal(signal);
+        if signal != "KILL" {
+            until("the signal is heard", 30, || {
+                run.beside().contains("stopping: ").then_some(())
+            });
+            host.sh("touch /srv/go");
+        }
+        let ended = run.wait();
+        host.sh("touch /srv/go");
+        assert_eq!(play.runs()[0]["how"], how, "{signal}: {ended}");
+        until("the agent ends", 30, || {
+            (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
+        });
+    }
+    assert_eq!(play.runs().len(), 4);
+}
+
+#[test]
+fn a_run_goes_on_where_no_journal_can_be_written() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, OTHER);
+    play.put(".local/state", "a file in the way");
+    let run = play.apply(&[]);
+    run.says("this run leaves no journal");
+    assert!(host.has("/srv/other"));
+}
+
+/// Something of every kind that can be taken back, and something that cannot.
+const CHANGES: &str = r#"
+    - copy: {dest: /srv/u/edited, content: "new\n", mode: "0600", owner: nobody}
+    - lineinfile: {path: /srv/u/lines, line: c, regexp: ^b}
+    - lineinfile: {path: /srv/u/lines, line: d}
+    - copy: {dest: /srv/u/made, content: "made\n", mode: "0644"}
+    - file: {path: /srv/u/removed, state: absent}
+    - file: {path: /srv/u/tree, state: absent}
+    - file: {path: /srv/u/link, src: /srv/u/edited, state: link}
+    - file: {path: /srv/u/deep/er, state: directory, mode: "0750"}
+    - copy: {dest: /srv/u/deep/er/file, content: "deep\n", mode: "0644"}
+    - file: {path: /srv/u/mode, mode: "0600", group: nogroup}
+    - okd.unit: {name: undone, content: "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"}
+    - service: {name: there, state: started, enabled: true}
+    - hostname: {name: undone.example.org}
+    - name: Command
+      command: touch /srv/beside
+"#;
+
+/// Everything below a folder: kind, mode, owners, where a link points, when a file was written, and what it holds.
+fn listing(host: &okd_tests::Host<'_>) -> String {
+    host.sh("cd /srv/u; find . \\( -type f -printf '%p %y %m %u:%g %s %T@\\n' \\) -o -printf '%p %y %m %u:%g %l\\n' | sed 's/\\.0*$//' | sort; \
+             find . -type f -exec sha256sum {} + | sort; hostname; systemctl is-enabled there || true; systemctl is-active there || true; systemctl cat undone 2>/dev/null || true")
+}
+
+fn taken_back(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh(
+        "printf '[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/there.service; \
+         systemctl daemon-reload; mkdir -p /srv/u/tree/a; cd /srv/u; echo old >edited; printf 'a\\nb\\n' >lines; echo gone >removed; echo x >mode; \
+         echo deep >tree/a/b; chmod 600 tree/a/b; chown nobody tree/a; ln -s lines link; touch -d 2020-01-01 edited lines removed tree/a/b",
+    );
+    let before = listing(&host);
+    let play = Play::tasks(&lab, CHANGES);
+    play.apply(&["--transport", transport]);
+    let after = listing(&host);
+    assert_ne!(before, after);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+
+    let planned = play.okd(&["undo", &run, "--check", "--output", "json"]).ended(0);
+    assert_eq!(listing(&host), after, "a plan changed something");
+    planned.says("Not taken back");
+    planned.says("`touch /srv/beside`");
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    let name = format!("undo of {run}");
+    let diff = |run: &okd_tests::Run, pass| run.result(pass, "host", &name)["diff"].clone();
+    assert_eq!(diff(&planned, "plan"), diff(&undone, "apply"), "{undone}");
+    assert_eq!(listing(&host), before, "{undone}");
+    assert!(host.has("/srv/beside"));
+    let again = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    assert_eq!(again.status("plan", "host", &name), "ok", "{again}");
+
+    let runs = play.runs();
+    assert_eq!(runs[0]["undoes"], run.as_str());
+    play.okd(&["undo", runs[0]["id"].as_str().unwrap(), "--yes"]).ended(0);
+    let times = |text: &str| {
+        text.lines()
+            .map(|line| line.split(" 17").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(times(&listing(&host)), times(&after), "an undo of an undo");
+}
+
+#[test]
+fn a_run_by_the_agent_is_taken_back() {
+    taken_back("agent");
+}
+
+#[test]
+fn a_run_by_plain_ssh_is_taken_back() {
+    taken_back("ssh");
+}
+
+#[test]
+fn what_somebody_changed_since_is_left_alone() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("mkdir /srv/u; echo old | tee /srv/u/a /srv/u/b");
+    let tasks = "    - copy: {dest: /srv/u/a, content: new}\n    - copy: {dest: /srv/u/b, content: new}\n    \
+                 - file: {path: /srv/u/d, state: directory}\n";
+    let play = Play::tasks(&lab, tasks);
+    play.apply(&[]);
+    host.sh("echo theirs >/srv/u/a; touch /srv/u/d/theirs");
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(4);
+    undone.says("/srv/u/a: it was changed since");
+    undone.says("it holds what is not of that run: theirs");
+    assert_eq!(
+        (host.read("/srv/u/a"), host.read("/srv/u/b")),
+        ("theirs\n".into(), "old\n".into())
+    );
+    play.okd(&["undo", &run, "--yes", "--force"]).ended(0);
+    assert_eq!(host.read("/srv/u/a"), "old\n");
+    assert!(host.has("/srv/u/d/theirs"));
+}
+
+#[test]
+fn an_undo_shows_no_secret() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("mkdir /srv/u; echo s3cr3t-before >/srv/u/silent; echo s3cr3t-key >/srv/u/key; chmod 600 /srv/u/key");
+    let tasks = "    - copy: {dest: /srv/u/silent, content: s3cr3t-after, mode: \"0644\"}\n      no_log: true\n    \
+                 - copy: {dest: /srv/u/key, content: open}\n    \
+                 - copy: {dest: /srv/u/open, content: hello, mode: \"0644\"}\n";
+    let play = Play::tasks(&lab, tasks);
+    play.apply(&["--no-diff"]);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    for words in [&["--check"][..], &["--yes", "--output", "json", "-v"]] {
+        let shown = play.okd(&[&["undo", &run], words].concat()).ended(0);
+        assert!(!shown.words().contains("s3cr3t"), "{shown}");
+        shown.says("‹hidden›");
+        shown.says("hello");
+    }
+    assert_eq!(host.read("/srv/u/silent"), "s3cr3t-before\n");
+    let mode = host.sh("stat -c %a /var/lib/okd-play/runs /var/lib/okd-play/runs/*/* | sort -u");
+    assert_eq!(mode, "600\n700\n");
+}
