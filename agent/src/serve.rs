@@ -4,7 +4,7 @@ use crate::Turn;
 use crate::inbox::{Inbox, Stop};
 use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
-use crate::resource::{Failure, Kind, Outcome, OwnKind, Status, verified};
+use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
 use crate::system::guard::{self, Guarded, Post, Risk};
 use crate::system::journal::Journal;
@@ -120,14 +120,6 @@ impl Work for Kind {
     }
 }
 
-impl Work for OwnKind {
-    fn converge(&self, world: &(dyn System + 'static), expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
-        OwnKind::converge(self, world, expect)
-    }
-
-    fn veil(&mut self, _: &dyn Fn(&[u8]) -> Vec<u8>) {}
-}
-
 /// The worlds of a session: the machine, and its prediction for plans.
 pub struct Session {
     machine: Arc<dyn System>,
@@ -231,7 +223,6 @@ impl Session {
                 task.within = None;
                 return Some(self.step(*task));
             }
-            Request::Own(task) => return Some(self.step(*task)),
         }
         None
     }

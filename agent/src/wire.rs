@@ -5,7 +5,7 @@
 use crate::ledger::Debt;
 use crate::path::AbsPath;
 use crate::resource::transaction::block::Commit;
-use crate::resource::{Failure, Kind, Outcome, OwnKind};
+use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
 use crate::system::claim::Claim;
 use crate::system::guard::Guard;
@@ -29,8 +29,6 @@ pub enum Request {
     Task(Box<Task>),
     /// The end of a block with a transaction.
     Commit(Box<Task<Commit>>),
-    /// A step of okd-play's own, likewise.
-    Own(Box<Task<OwnKind>>),
     /// Secrets that later steps name by placeholder.
     Secrets(Secrets),
     /// The predictions are forgotten: a plan starts anew at what the machine is now.
@@ -199,7 +197,15 @@ pub enum Reply {
 /// The placeholders of secrets that a message names, each once.
 #[must_use]
 pub fn placeholders<T: Serialize>(message: &T) -> Vec<String> {
-    postcard::to_stdvec(message).map_or_else(|_| Vec::new(), |body| Secrets::named_in(&body))
+    plain(message).map_or_else(|_| Vec::new(), |body| Secrets::named_in(&body))
+}
+
+/// A message's bytes as they are, without a frame around them.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidData`] for what has no such bytes.
+pub fn plain<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    postcard::to_stdvec(message).map_err(invalid)
 }
 
 /// Encodes a message as one frame.
@@ -207,7 +213,7 @@ pub fn placeholders<T: Serialize>(message: &T) -> Vec<String> {
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] above [`FRAME_LIMIT`].
 pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
-    let body = postcard::to_stdvec(message).map_err(invalid)?;
+    let body = plain(message)?;
     let (flag, body) = if body.len() > COMPRESS_ABOVE {
         (1, lz4_flex::compress_prepend_size(&body))
     } else {

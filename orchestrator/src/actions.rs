@@ -2,9 +2,10 @@
 //! of all module names, theirs and the resources'.
 
 use crate::control::API_KINDS;
+use crate::history::OWN_KINDS;
 use crate::media::MEDIA_KINDS;
 use okd_agent::param::{Params, Spec};
-use okd_agent::resource::{KINDS, KindInfo, OWN_KINDS};
+use okd_agent::resource::{KINDS, KindInfo};
 use okd_agent::{Value, params};
 use std::sync::LazyLock;
 

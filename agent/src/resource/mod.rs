@@ -558,11 +558,6 @@ pub mod packages;
 pub mod systemd;
 pub mod undo;
 
-kinds! {
-    /// What only okd-play itself asks for, no playbook.
-    pub enum OwnKind, OWN_KINDS, in (dyn System + 'static) { undo::Undo }
-}
-
 registry! {
     apt::Apt,
     archive::Unarchive,

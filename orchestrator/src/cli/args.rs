@@ -33,6 +33,8 @@ pub enum Command {
     Exec(ExecArgs),
     /// Show what was run from here, and how it ended
     Runs(RunsArgs),
+    /// Go on with a run that was killed, was interrupted or failed: plan, show the diffs, ask once, apply
+    Resume(ResumeArgs),
     /// Take back what a run changed: plan, show the diffs, ask once, apply
     Undo(UndoArgs),
     /// Encrypt, decrypt, view, edit and rekey files of Ansible Vault
@@ -366,6 +368,19 @@ pub struct UndoArgs {
     /// Also what somebody has changed since
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub past: PastArgs,
+}
+
+/// `okd-play resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run: its id, or a part of it; else the last one
+    pub run: Option<String>,
+    /// Also where files were changed since the run began
+    #[arg(long)]
+    pub changed: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub past: PastArgs,

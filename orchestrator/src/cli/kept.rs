@@ -8,6 +8,7 @@ use crate::history::{self, Header, Journal, Past, RunId};
 use crate::link::hub::{self, Hub};
 use crate::link::reach::Way;
 use crate::report::Report;
+use crate::run::Done;
 use crate::site::Site;
 use crate::source::SourceMap;
 use okd_agent::wire::BUILD;
@@ -24,6 +25,8 @@ pub(super) struct Lineage {
     pub(super) resumes: Option<String>,
     /// The run that it takes back.
     pub(super) undoes: Option<String>,
+    /// What the run that it takes up again has done.
+    pub(super) done: Done,
 }
 
 /// The run begins to change things: it gets its id and its journal, and hosts are told of it.
@@ -156,7 +159,7 @@ fn absolute(given: &str) -> String {
 }
 
 /// The files that were read, with their SHA-256.
-pub(super) fn sums(sources: &SourceMap) -> BTreeMap<PathBuf, String> {
+fn sums(sources: &SourceMap) -> BTreeMap<PathBuf, String> {
     let sum = |path: PathBuf| {
         let bytes = std::fs::read(&path).ok()?;
         Some((path, sum(&bytes)))
@@ -164,6 +167,6 @@ pub(super) fn sums(sources: &SourceMap) -> BTreeMap<PathBuf, String> {
     sources.paths().into_iter().filter_map(sum).collect()
 }
 
-fn sum(bytes: &[u8]) -> String {
+pub(super) fn sum(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

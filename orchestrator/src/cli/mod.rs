@@ -9,6 +9,7 @@ mod graph;
 mod kept;
 mod lists;
 pub mod load;
+mod resume;
 mod run;
 mod runs;
 mod show;
@@ -46,6 +47,7 @@ pub fn main() -> u8 {
         Command::Vars(args) => show::vars(&sources, &args),
         Command::Exec(args) => exec::exec(&sources, &args),
         Command::Runs(args) => runs::runs(&args),
+        Command::Resume(args) => resume::resume(&sources, &args),
         Command::Undo(args) => undo::undo(&sources, &args),
         Command::Vault(args) => vault::vault(&args.action),
         Command::Doc(args) => doc::doc(&args),

@@ -7,11 +7,12 @@ use super::{End, load, print, undo};
 use crate::error::{Diagnostic, Exit};
 use crate::link::hub::Hub;
 use crate::link::limits::Limits;
+use crate::link::reach::Transport;
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
 use crate::report::{Event, Format, Pass, Report, Settings};
 use crate::run::reach::Defaults;
-use crate::run::{Cancel, Channels, Options, Outcome, pass};
+use crate::run::{Cancel, Channels, Done, Options, Outcome, pass};
 use crate::site::{Site, Tags};
 use crate::source::SourceMap;
 use okd_agent::secret::Secret;
@@ -23,6 +24,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
 pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
+    with(sources, args, &Lineage::default())
+}
+
+/// Runs a playbook that has to do with an earlier run.
+pub(super) fn with(sources: &SourceMap, args: &RunArgs, lineage: &Lineage) -> End {
     let tags = Tags {
         only: args.tags.clone(),
         skip: args.skip_tags.clone(),
@@ -50,12 +56,15 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
         return Ok(Exit::Ok);
     }
     may_ask(args)?;
-    begin(sources, &site, args, &Lineage::default())
+    begin(sources, &site, args, lineage)
 }
 
 /// Runs a site with the options of a command line.
 pub(super) fn begin(sources: &SourceMap, site: &Site, args: &RunArgs, lineage: &Lineage) -> End {
-    let options = options(&args.link, args.check, !args.no_diff, args.verify)?;
+    let options = Options {
+        done: lineage.done.clone(),
+        ..options(&args.link, args.check, !args.no_diff, args.verify)?
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -113,6 +122,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
+        done: Done::default(),
     })
 }
 
@@ -125,7 +135,11 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     let (replies, mut incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
     let keeper = Arc::clone(site.loading.loader.vault.keeper());
-    let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
+    let transport = match lineage.undoes {
+        Some(_) => Transport::Ssh,
+        None => args.link.transport.into(),
+    };
+    let mut hub = Hub::new(connector, transport, keeper, replies);
     let cancel = cancel();
     let how = Settings {
         undoes: lineage.undoes.clone(),

@@ -2,10 +2,12 @@
 
 mod id;
 mod journal;
+mod own;
 mod past;
 
 pub use id::{RunId, moment, seconds, who};
 pub use journal::Journal;
+pub use own::{OWN_KINDS, OwnKind};
 pub use past::{Header, How, Past, Session, Step, all, find};
 
 use std::path::{Path, PathBuf};

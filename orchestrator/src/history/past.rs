@@ -92,6 +92,8 @@ pub struct Step {
     pub handler: bool,
     /// Whether its result is hidden by `no_log`.
     pub hidden: bool,
+    /// Whether the result is all that `register` held: nothing of it is hidden, and no secret was in it.
+    pub whole: bool,
 }
 
 impl Step {

@@ -7,13 +7,14 @@ use super::reach::{Address, LinkEvent, Links, Reach, Transport, Way};
 use super::shell::Shell;
 use super::ssh::{ConnectError, Connection, Connector};
 use crate::control::desk::{Desk, Errand, Word};
+use crate::history::OwnKind;
 use crate::media::MediaKind;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::ledger::Debt;
+use okd_agent::resource::Failure;
 use okd_agent::resource::transaction::block::Commit;
-use okd_agent::resource::{Failure, OwnKind};
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
@@ -96,6 +97,8 @@ enum Job {
     Say(Request),
     /// What only one of this machine can do.
     Make(Box<Task<MediaKind>>),
+    /// What only okd-play itself asks for, by the machine's verbs.
+    Own(Box<Task<OwnKind>>),
 }
 
 struct Open {
@@ -270,7 +273,7 @@ impl Links for Hub {
 
     fn own(&mut self, reach: &Arc<Reach>, task: Task<OwnKind>) {
         let open = self.begin(reach, &task);
-        let _ = open.requests.send(Job::Say(Request::Own(Box::new(task))));
+        let _ = open.requests.send(Job::Own(Box::new(task)));
     }
 
     fn stop(&mut self) {
@@ -541,7 +544,6 @@ fn elsewhere(id: u64) -> Response {
 fn step(request: &Request) -> Option<u64> {
     match request {
         Request::Task(task) => Some(task.id),
-        Request::Own(task) => Some(task.id),
         Request::Commit(task) => Some(task.id),
         _ => None,
     }
@@ -578,6 +580,10 @@ async fn by_agent(
             Ok(Vec::new())
         }
         Job::Make(task) => {
+            shared.answer(&address, elsewhere(task.id));
+            Ok(Vec::new())
+        }
+        Job::Own(task) => {
             shared.answer(&address, elsewhere(task.id));
             Ok(Vec::new())
         }
@@ -684,6 +690,7 @@ async fn in_thread(
             let response = match request {
                 Job::Say(request) => session.answer(request),
                 Job::Make(task) => Some(session.step(*task)),
+                Job::Own(task) => Some(session.step(*task)),
             };
             let Some(mut response) = response else {
                 continue;

@@ -3,9 +3,9 @@
 use super::guard::{Policy, Question, Verdict};
 use super::target::Target;
 use crate::control::desk::Errand;
+use crate::history::OwnKind;
 use crate::media::MediaKind;
 use okd_agent::ledger::Debt;
-use okd_agent::resource::OwnKind;
 use okd_agent::resource::transaction::block::Commit;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
@@ -153,7 +153,7 @@ pub trait Links: Send {
     /// As [`Links::send`], for what only the control node can do; the session is one of this machine.
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>);
 
-    /// As [`Links::send`], for what only okd-play itself asks for.
+    /// As [`Links::send`], for what only okd-play itself asks for; the host is reached by plain SSH.
     fn own(&mut self, reach: &Arc<Reach>, task: Task<OwnKind>);
 
     /// Lets no session begin a further step: what waits there is answered as held, what runs is finished.

@@ -1,10 +1,11 @@
 //! `--output json`: one object a line, for programs. The schema stands in docs/.
 
-use super::{StepResult, json};
+use super::{StepResult, json, scrub};
 use crate::link::reach::Address;
 use crate::run::Outcome;
 use crate::source::SourceMap;
 use okd_agent::diff::{Change, Sign, TextChange};
+use okd_agent::secret::Secrets;
 use serde_json::{Map, Value, json};
 
 /// A step's result.
@@ -18,6 +19,8 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
 pub(crate) fn kept(result: &StepResult, sources: &SourceMap) -> Value {
     let trace = &result.trace;
     let mut line = object(result, true, sources);
+    let text = line["result"].to_string();
+    let whole = !trace.hidden && !Secrets::marked(&text) && scrub::clean(&text) == text;
     let more = json!({
         "step": result.path,
         "key": trace.key,
@@ -26,6 +29,7 @@ pub(crate) fn kept(result: &StepResult, sources: &SourceMap) -> Value {
         "handler": result.handler.is_some(),
         "fires": trace.fires,
         "hidden": trace.hidden,
+        "whole": whole,
     });
     if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
         line.extend(more);

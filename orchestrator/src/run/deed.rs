@@ -1,10 +1,11 @@
 //! What a step brings about: something on a machine, or something through an interface.
 
 use crate::control::ApiKind;
+use crate::history::OwnKind;
 use crate::media::MediaKind;
 use okd_agent::param::ParamError;
+use okd_agent::resource::Kind;
 use okd_agent::resource::transaction::block::Commit;
-use okd_agent::resource::{Kind, OwnKind};
 use okd_agent::value::Map;
 use serde::{Deserialize, Serialize};
 

@@ -329,6 +329,7 @@ impl Runner<'_, '_> {
         let Some(mut live) = self.live.remove(&id) else { return };
         let node = live.context.node.clone();
         self.shield(&mut live);
+        self.remembered(&mut live);
         let worst = worst(&live);
         let ends: Vec<&ItemEnd> = live.items.iter().filter_map(|item| item.end.as_ref()).collect();
         let result = registered(&live, &ends);

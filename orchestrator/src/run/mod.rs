@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod deed;
+mod digest;
 mod finish;
 pub mod foresee;
 mod grow;
@@ -13,12 +14,14 @@ pub mod owed;
 mod prepare;
 pub mod reach;
 pub mod record;
+mod resume;
 mod send;
 mod transaction;
 mod waiting;
 
 pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
+pub use resume::Done;
 
 use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::{Graph, StepNode, Work};
@@ -63,6 +66,8 @@ pub struct Options {
     pub defaults: reach::Defaults,
     /// When the run began, in microseconds since 1970: its name in the ledgers of hosts.
     pub run: u64,
+    /// What the run that is taken up again has done.
+    pub done: Done,
 }
 
 /// What a person asked for by Ctrl-C.
@@ -134,6 +139,7 @@ pub async fn pass(
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
         recalled: HashSet::new(),
+        moved: HashSet::new(),
         outcome: Outcome {
             owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
             ..Outcome::default()
@@ -373,6 +379,8 @@ struct Runner<'a, 'c> {
     unsure: HashSet<String>,
     /// Machines that were looked at again since the plan, before anything was applied there for an unsure host.
     recalled: HashSet<String>,
+    /// Hosts that a step has changed anew which an earlier run had done.
+    moved: HashSet<String>,
     /// Transactions by their commits.
     bodies: HashMap<NodeId, transaction::Body>,
     guards: guard::Guards,
@@ -533,7 +541,7 @@ impl Runner<'_, '_> {
             let settled = self.graph.ready.settle(id, End::Done);
             return self.after(settled);
         }
-        if !firm && alone(&node.step) {
+        if !firm && (alone(&node.step) || self.may_be_done(&node)) {
             return self.graph.ready.defer(id);
         }
         if self.throttled(id, &node) || self.forked(id, &node) {
@@ -723,7 +731,7 @@ impl Runner<'_, '_> {
         };
         match item.work {
             ItemWork::Send(deed, env, touches) => {
-                live.sent = Some(hash(&deed, &env));
+                live.sent = Some(digest::of(&deed, &env));
                 live.deed = Some(deed);
                 live.env = env;
                 live.touches = touches;
@@ -1068,12 +1076,4 @@ fn single(work: ItemWork) -> Prepared {
         }],
         looped: false,
     }
-}
-
-fn hash(deed: &Deed, env: &[(String, String)]) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    wire::encode(deed).unwrap_or_default().hash(&mut hasher);
-    env.hash(&mut hasher);
-    hasher.finish()
 }

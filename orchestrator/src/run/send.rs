@@ -53,6 +53,7 @@ impl Runner<'_, '_> {
                 self.channels.links.doubt(&machine, doubts);
             }
             if self.known_from_plan(id, &mut live, index)
+                || self.known_from_journal(&mut live, index)
                 || live.items[index].end.is_some()
                 || (live.in_turn() && !ids.is_empty())
             {

@@ -40,7 +40,7 @@ use scan::Source;
 use scope::Root;
 
 pub use file::{Rendered, TemplateFile};
-pub(crate) use filters::json::dumped;
+pub(crate) use filters::json::{dumped, from_serde as from_json};
 pub(crate) use filters::time::{moment, utc};
 pub use scan::is_template;
 pub use scope::{Found, Scope, Search, With};

@@ -140,7 +140,7 @@ fn a_journal_says_how_its_run_ended() {
         run.signal(signal);
         if signal != "KILL" {
             until("the signal is heard", 30, || {
-                run.beside().contains("stopping: ").then_some(())
+                run.said().contains("stopping: ").then_some(())
             });
             host.sh("touch /srv/go");
         }

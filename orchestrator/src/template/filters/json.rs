@@ -200,7 +200,7 @@ fn from_json(_: &mut State<'_, '_>, call: &Call) -> Answer {
     Ok(to_native(&from_serde(value)))
 }
 
-fn from_serde(value: serde_json::Value) -> Value {
+pub(crate) fn from_serde(value: serde_json::Value) -> Value {
     use serde_json::Value as Json;
     match value {
         Json::Null => Value::Null,
