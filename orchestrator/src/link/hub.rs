@@ -22,8 +22,8 @@ use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
@@ -35,6 +35,7 @@ pub struct Hub {
     shared: Arc<Shared>,
     sessions: HashMap<Address, Open>,
     desk: Desk,
+    waits: BTreeMap<Address, u64>,
 }
 
 /// A connection made once, whoever asks first.
@@ -47,7 +48,8 @@ struct Shared {
     events: UnboundedSender<LinkEvent>,
     connections: Mutex<HashMap<String, Connecting>>,
     stop: Stop,
-    waits: Mutex<BTreeMap<Address, u64>>,
+    /// Those who an agent works for.
+    agents: Mutex<BTreeSet<Address>>,
     predictions: Mutex<HashMap<String, Vec<Said>>>,
 }
 
@@ -73,6 +75,8 @@ struct Open {
     assumed: Arc<AtomicBool>,
     /// Whether it has the script of lock-out guards.
     guards: bool,
+    /// Whether it was asked for a step since it was last waited for.
+    asked: bool,
 }
 
 impl Hub {
@@ -99,13 +103,14 @@ impl Hub {
             events,
             connections: Mutex::default(),
             stop: Stop::default(),
-            waits: Mutex::default(),
+            agents: Mutex::default(),
             predictions: Mutex::default(),
         };
         Hub {
             shared: Arc::new(shared),
             sessions: HashMap::new(),
             desk,
+            waits: BTreeMap::new(),
         }
     }
 
@@ -123,10 +128,12 @@ impl Hub {
         }
     }
 
-    /// How often each agent was asked while it had nothing left to do: the round trips that its work took.
+    /// How often each agent was waited for: the round trips that its work took.
     #[must_use]
     pub fn waits(&self) -> BTreeMap<Address, u64> {
-        lock(&self.shared.waits).clone()
+        let agents = lock(&self.shared.agents);
+        let waits = self.waits.iter().filter(|(address, _)| agents.contains(address));
+        waits.map(|(address, waits)| (address.clone(), *waits)).collect()
     }
 
     /// The session of a step, which knows what the step needs: what others predicted of the host, and its secrets.
@@ -181,6 +188,7 @@ impl Hub {
                 told: 0,
                 secrets: HashSet::new(),
                 guards: false,
+                asked: false,
             }
         })
     }
@@ -203,17 +211,27 @@ impl Open {
 impl Links for Hub {
     fn send(&mut self, reach: &Arc<Reach>, task: Task) {
         let open = self.begin(reach, &task);
+        open.asked = true;
         let _ = open.requests.send(Job::Say(Request::Task(Box::new(task))));
     }
 
     fn commit(&mut self, reach: &Arc<Reach>, task: Task<Commit>) {
         let open = self.begin(reach, &task);
+        open.asked = true;
         let _ = open.requests.send(Job::Say(Request::Commit(Box::new(task))));
     }
 
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>) {
         let open = self.begin(reach, &task);
         let _ = open.requests.send(Job::Make(Box::new(task)));
+    }
+
+    fn rest(&mut self) {
+        for (address, open) in &mut self.sessions {
+            if std::mem::take(&mut open.asked) {
+                *self.waits.entry(address.clone()).or_default() += 1;
+            }
+        }
     }
 
     fn stop(&mut self) {
@@ -499,7 +517,7 @@ async fn by_agent(
         exit,
     } = agent;
     let address = reach.address();
-    let open = AtomicUsize::new(0);
+    lock(&shared.agents).insert(address.clone());
     let frame = |job: Job| match job {
         Job::Say(Request::Task(task)) if shared.stop.is_set() => {
             shared.answer(&address, held(task.id));
@@ -513,12 +531,7 @@ async fn by_agent(
             shared.answer(&address, elsewhere(task.id));
             Ok(Vec::new())
         }
-        Job::Say(request) => {
-            if matches!(request, Request::Task(_) | Request::Commit(_)) && open.fetch_add(1, Ordering::Relaxed) == 0 {
-                *lock(&shared.waits).entry(address.clone()).or_default() += 1;
-            }
-            encode(&request)
-        }
+        Job::Say(request) => encode(&request),
     };
     let writer = async {
         while let Some(request) = requests.recv().await {
@@ -545,10 +558,7 @@ async fn by_agent(
                     "waits: a step of another run is still being done there",
                     true,
                 ),
-                done @ Response::Done { .. } => {
-                    open.fetch_sub(1, Ordering::Relaxed);
-                    shared.answer(&address, done);
-                }
+                done @ Response::Done { .. } => shared.answer(&address, done),
             }
         }
         Ok(())

@@ -152,6 +152,9 @@ pub trait Links: Send {
     /// As [`Links::send`], for what only the control node can do; the session is one of this machine.
     fn make(&mut self, reach: &Arc<Reach>, task: Task<MediaKind>);
 
+    /// Says that the run has nothing more to send and waits for answers; the sessions asked since count a round trip.
+    fn rest(&mut self);
+
     /// Lets no session begin a further step: what waits there is answered as held, what runs is finished.
     fn stop(&mut self);
 

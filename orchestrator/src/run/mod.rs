@@ -468,6 +468,7 @@ impl Runner<'_, '_> {
                 None => std::future::pending().await,
             }
         };
+        self.channels.links.rest();
         tokio::select! {
             event = self.channels.incoming.recv() => match event {
                 Some(event) => {
