@@ -359,6 +359,10 @@ impl SecretStore for Vault {
         self.keeper.derive(name, value)
     }
 
+    fn provided(&self, name: &str, place: &str, ask: &mut dyn FnMut() -> Option<String>) -> Option<String> {
+        self.keeper.provided(name, place, ask)
+    }
+
     fn any(&self) -> bool {
         self.keeper.any()
     }

@@ -850,6 +850,30 @@ fn lookups_read_the_control_node() {
             "template-error: the command `echo no >&2; exit 3` failed (exit status: 3): no",
         ),
         (
+            "{{ lookup('secret', command='echo no >&2; echo s3cret; exit 3') }}",
+            "template-error: the command `echo no >&2; echo s3cret; exit 3` failed (exit status: 3): no",
+        ),
+        (
+            "{{ lookup('secret', 'OKD_NO_SUCH') }}",
+            "template-error: `secret` says where it is kept by one of `file='…'`, `env='…'` and `command='…'`",
+        ),
+        (
+            "{{ lookup('secret', comand='pass show db') }}",
+            "template-error: `secret` has no option `comand`; did you mean `command`?",
+        ),
+        (
+            "{{ lookup('secret', env='OKD_NO_SUCH') }}",
+            "template-error: the environment has no `OKD_NO_SUCH`",
+        ),
+        (
+            "{{ lookup('secret', command='true') }}",
+            "template-error: `secret`: the command `true` gives nothing",
+        ),
+        (
+            "{{ lookup('community.general.passwordstore', 'db') }}",
+            "template-error: the lookup `community.general.passwordstore` is not supported: use `lookup('secret', command='pass show …')`",
+        ),
+        (
             "{{ query('fileglob', '*.txt') | map('basename') | list }} {{ query('fileglob', '*.nope') }}",
             r#""['a.txt', 'b.txt'] []""#,
         ),
@@ -990,6 +1014,46 @@ fn secrets_stay_hidden_in_every_filter() {
     assert!(
         matches!(without, Err(RenderError::Failed(failure)) if failure.message == "`b64encode` cannot read a secret here")
     );
+}
+
+#[test]
+fn what_is_kept_elsewhere_is_a_secret_and_asked_for_once() {
+    let keeper = Arc::new(crate::vault::Keeper::random().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let asked = folder.path().join("asked");
+    std::fs::write(folder.path().join("pw"), "of a file\n").unwrap();
+    let cases = [
+        (
+            format!("command='echo x >> {}; echo s3cret of a store'", asked.display()),
+            "s3cret of a store",
+            "echo",
+        ),
+        ("command=['printf', '%s', '$HOME']".to_owned(), "$HOME", "printf"),
+        (format!("file='{}/pw'", folder.path().display()), "of a file", "pw"),
+        ("env='CARGO_PKG_NAME'".to_owned(), "okd-play", "CARGO_PKG_NAME"),
+        (
+            "env='CARGO_PKG_NAME', name='mine'".to_owned(),
+            "okd-play",
+            "CARGO_PKG_NAME",
+        ),
+    ];
+    for (place, want, name) in &cases {
+        for text in [
+            "{{ lookup('secret', PLACE) }} ",
+            "{{ lookup('secret', PLACE) | upper }} ",
+        ] {
+            let options = Options {
+                secrets: Some(Arc::clone(&keeper) as Arc<dyn SecretStore>),
+                ..Options::default()
+            };
+            let got = render(World::with(options), &text.replace("PLACE", place)).unwrap();
+            let got = got.as_str().unwrap().trim_end();
+            assert!(got.starts_with(&format!("\u{2039}secret:{name}:")), "{place}: {got}");
+            let shown = keeper.reveal(got).unwrap();
+            assert!(shown == *want || shown == want.to_uppercase(), "{place}: {shown}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(asked).unwrap(), "x\n");
 }
 
 fn fixture(text: &str) -> impl Iterator<Item = Vec<&str>> {

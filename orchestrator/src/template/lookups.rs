@@ -12,7 +12,7 @@ use super::filters::dict::{pairs, subelements};
 use super::filters::list::zip_lists;
 use super::registry::{Call, kind_name, list, wrong};
 use super::touch::{current_root, touch_failure, touch_pending, touch_unknown};
-use super::{RenderError, print, secret};
+use super::{RenderError, print, provider, secret};
 use crate::error::nearest;
 
 type Answer = Result<Vec<Native>, Error>;
@@ -35,6 +35,7 @@ const ALL: &[(&str, Body)] = &[
     ("list", as_list),
     ("nested", nested),
     ("pipe", pipe),
+    ("secret", provider::provided),
     ("sequence", sequence),
     ("subelements", sub_elements),
     ("template", template),
@@ -57,22 +58,25 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "use the filter `random(seed=…)`: a run that is repeated must give the same result",
     ),
     ("config", "there is no Ansible configuration to read"),
+    ("passwordstore", "use `lookup('secret', command='pass show …')`"),
+    ("hashi_vault", "use `lookup('secret', command='vault kv get …')`"),
+    ("sops", "use `lookup('secret', command='sops decrypt …')`"),
     ("unvault", "vaulted files are read as they are; use `lookup('file', …)`"),
 ];
 
 /// A lookup's terms and options.
-struct Lookup {
+pub(super) struct Lookup {
     name: String,
-    terms: Vec<Native>,
-    options: Vec<(String, Native)>,
+    pub(super) terms: Vec<Native>,
+    pub(super) options: Vec<(String, Native)>,
 }
 
 impl Lookup {
-    fn option(&self, name: &str) -> Option<&Native> {
+    pub(super) fn option(&self, name: &str) -> Option<&Native> {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    fn text(&self, name: &str, default: &str) -> String {
+    pub(super) fn text(&self, name: &str, default: &str) -> String {
         self.option(name).map_or_else(|| default.to_owned(), print::text)
     }
 
@@ -141,7 +145,8 @@ fn joined(mut found: Vec<Native>) -> Native {
 }
 
 fn unknown(name: &str) -> Error {
-    if let Some((_, instead)) = LEFT_OUT.iter().find(|(own, _)| *own == name) {
+    let last = name.rsplit('.').next();
+    if let Some((_, instead)) = LEFT_OUT.iter().find(|(own, _)| Some(*own) == last) {
         return wrong(format!("the lookup `{name}` is not supported: {instead}"));
     }
     let near = nearest(name, ALL.iter().map(|(own, _)| *own));
@@ -184,9 +189,20 @@ fn read_opened(path: &Path) -> Result<String, Error> {
     }
 }
 
+/// The text of a file that is searched for; what an encrypted one holds is a secret.
+pub(super) fn file_opened(lookup: &Lookup, name: &str) -> Result<String, Error> {
+    read_opened(&find(lookup, name, false)?)
+}
+
+/// The folder of the playbook, where commands run.
+pub(super) fn playbook_folder() -> Option<PathBuf> {
+    let folder = current_root()?.scope.search().files.pop()?;
+    folder.is_dir().then_some(folder)
+}
+
 fn file(lookup: &Lookup) -> Answer {
     let read_one = |term: &Native| {
-        let text = read_opened(&find(lookup, &print::text(term), false)?)?;
+        let text = file_opened(lookup, &print::text(term))?;
         let mut text = text.as_str();
         if lookup.truth("rstrip", true) {
             text = text.trim_end();
@@ -218,11 +234,12 @@ fn pipe(lookup: &Lookup) -> Answer {
 /// Runs a shell command on the control node, in the playbook's folder.
 fn run(command: &str) -> Result<String, Error> {
     secret::refuse_in_command(command)?;
-    let output = Command::new("/bin/sh")
-        .args(["-c", command])
-        .stdin(std::process::Stdio::null())
-        .output()
-        .map_err(|err| wrong(format!("/bin/sh: {err}")))?;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).stdin(std::process::Stdio::null());
+    if let Some(folder) = playbook_folder() {
+        shell.current_dir(folder);
+    }
+    let output = shell.output().map_err(|err| wrong(format!("/bin/sh: {err}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(wrong(format!(

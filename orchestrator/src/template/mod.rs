@@ -9,6 +9,7 @@ mod functions;
 mod lookups;
 mod print;
 mod problem;
+mod provider;
 mod registry;
 mod scan;
 mod scope;

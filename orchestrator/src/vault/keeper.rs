@@ -4,7 +4,7 @@
 use super::{VaultError, cipher};
 use crate::template::SecretStore;
 use okd_agent::secret::{Secret, Secrets};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shorter lines of a secret may be anything.
@@ -17,6 +17,8 @@ pub struct Keeper {
     secrets: Mutex<Secrets>,
     /// Placeholders of secrets that are templates.
     templates: Mutex<HashSet<String>>,
+    /// Placeholders of what places outside gave.
+    provided: Mutex<HashMap<String, String>>,
 }
 
 impl Keeper {
@@ -28,6 +30,7 @@ impl Keeper {
             key,
             secrets: Mutex::default(),
             templates: Mutex::default(),
+            provided: Mutex::default(),
         }
     }
 
@@ -116,6 +119,20 @@ impl SecretStore for Keeper {
 
     fn derive(&self, name: &str, value: String) -> String {
         self.keep(name, Secret::new(value))
+    }
+
+    fn provided(&self, name: &str, place: &str, ask: &mut dyn FnMut() -> Option<String>) -> Option<String> {
+        let mut provided = self.provided.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = provided.get(place) {
+            return Some(known.clone());
+        }
+        let text = ask().filter(|text| !text.is_empty())?;
+        let placeholder = match Secrets::marked(&text) {
+            true => text,
+            false => self.derive(name, text),
+        };
+        provided.insert(place.to_owned(), placeholder.clone());
+        Some(placeholder)
     }
 
     fn any(&self) -> bool {
