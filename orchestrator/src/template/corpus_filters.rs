@@ -850,26 +850,6 @@ fn lookups_read_the_control_node() {
             "template-error: the command `echo no >&2; exit 3` failed (exit status: 3): no",
         ),
         (
-            "{{ lookup('secret', command='echo no >&2; echo s3cret; exit 3') }}",
-            "template-error: the command `echo no >&2; echo s3cret; exit 3` failed (exit status: 3): no",
-        ),
-        (
-            "{{ lookup('secret', 'OKD_NO_SUCH') }}",
-            "template-error: `secret` says where it is kept by one of `file='…'`, `env='…'` and `command='…'`",
-        ),
-        (
-            "{{ lookup('secret', comand='pass show db') }}",
-            "template-error: `secret` has no option `comand`; did you mean `command`?",
-        ),
-        (
-            "{{ lookup('secret', env='OKD_NO_SUCH') }}",
-            "template-error: the environment has no `OKD_NO_SUCH`",
-        ),
-        (
-            "{{ lookup('secret', command='true') }}",
-            "template-error: `secret`: the command `true` gives nothing",
-        ),
-        (
             "{{ lookup('community.general.passwordstore', 'db') }}",
             "template-error: the lookup `community.general.passwordstore` is not supported: use `lookup('secret', command='pass show …')`",
         ),
@@ -1032,7 +1012,7 @@ fn what_is_kept_elsewhere_is_a_secret_and_asked_for_once() {
         (format!("file='{}/pw'", folder.path().display()), "of a file", "pw"),
         ("env='CARGO_PKG_NAME'".to_owned(), "okd-play", "CARGO_PKG_NAME"),
         (
-            "env='CARGO_PKG_NAME', name='mine'".to_owned(),
+            "env='CARGO_PKG_NAME', label='mine'".to_owned(),
             "okd-play",
             "CARGO_PKG_NAME",
         ),
@@ -1054,6 +1034,38 @@ fn what_is_kept_elsewhere_is_a_secret_and_asked_for_once() {
         }
     }
     assert_eq!(std::fs::read_to_string(asked).unwrap(), "x\n");
+    let refused = [
+        (
+            "{{ lookup('secret', command='echo no >&2; echo s3cret; exit 3') }}",
+            "the command `echo no >&2; echo s3cret; exit 3` failed (exit status: 3): no",
+        ),
+        (
+            "{{ lookup('secret', 'OKD_NO_SUCH') }}",
+            "`secret` says where it is kept by one of `file='…'`, `env='…'` and `command='…'`",
+        ),
+        (
+            "{{ lookup('secret', comand='pass show db') }}",
+            "`secret` has no option `comand`; did you mean `command`?",
+        ),
+        (
+            "{{ lookup('secret', env='OKD_NO_SUCH') }}",
+            "the environment has no `OKD_NO_SUCH`",
+        ),
+        (
+            "{{ lookup('secret', command='true') }}",
+            "`secret`: the command `true` gives nothing",
+        ),
+    ];
+    for (text, want) in refused {
+        let options = Options {
+            secrets: Some(Arc::clone(&keeper) as Arc<dyn SecretStore>),
+            ..Options::default()
+        };
+        match render(World::with(options), text) {
+            Err(RenderError::Failed(failure)) => assert_eq!(failure.message, want, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
 }
 
 fn fixture(text: &str) -> impl Iterator<Item = Vec<&str>> {

@@ -14,9 +14,9 @@ use crate::error::nearest;
 
 const PLACES: [&str; 3] = ["file", "env", "command"];
 
-/// `lookup('secret', file=…)`, `lookup('secret', env=…)` or `lookup('secret', command=…)`; `name=` is what people see.
+/// `lookup('secret', file=…)`, `lookup('secret', env=…)` or `lookup('secret', command=…)`; `label=` is what people see.
 pub(super) fn provided(lookup: &Lookup) -> Result<Vec<Native>, Error> {
-    let known = || PLACES.iter().chain(&["name"]).copied();
+    let known = || PLACES.iter().chain(&["label"]).copied();
     if let Some((key, _)) = lookup.options.iter().find(|(key, _)| known().all(|name| name != key)) {
         let near = nearest(key, known());
         let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
@@ -37,7 +37,7 @@ pub(super) fn provided(lookup: &Lookup) -> Result<Vec<Native>, Error> {
     };
     let whole = words.join(" ");
     let name = match *place {
-        _ if lookup.option("name").is_some() => lookup.text("name", ""),
+        _ if lookup.option("label").is_some() => lookup.text("label", ""),
         "command" => whole.split_whitespace().next().unwrap_or_default().to_owned(),
         "file" => whole.rsplit('/').next().unwrap_or_default().to_owned(),
         _ => whole.clone(),
