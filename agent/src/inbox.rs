@@ -114,6 +114,7 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            kept: false,
         }))
     }
 

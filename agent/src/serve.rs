@@ -145,13 +145,16 @@ impl Session {
     pub fn step<K: Work>(&mut self, task: Task<K>) -> Response {
         let mark = self.plan.mark();
         let task = self.veiled(task);
-        let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
+        let mut reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
             self.run(&task)
         };
-        if !matches!(reply, Reply::Outcome(_)) {
+        if !matches!(reply, Reply::Outcome(_)) && !(task.kept && reply.is_stale()) {
             self.failed.insert(task.id);
+        }
+        if !task.kept {
+            reply.forget_seen();
         }
         Response::Done {
             id: task.id,
@@ -183,6 +186,7 @@ impl Session {
                 None => self.plan(task),
             },
             Pass::Apply => self.apply(task),
+            Pass::Look => task.kind.converge(&with_env(self.fresh(), &task.env), None),
         };
         match end {
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
@@ -213,10 +217,13 @@ impl Session {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
-        let again = task
-            .kind
-            .converge(&with_env(Arc::new(Overlay::new(self.veil.clone())), &task.env), None)?;
+        let again = task.kind.converge(&with_env(self.fresh(), &task.env), None)?;
         verified(outcome, again)
+    }
+
+    /// A prediction that starts at what the machine is now.
+    fn fresh(&self) -> Arc<Overlay> {
+        Arc::new(Overlay::new(self.veil.clone()))
     }
 }
 
@@ -445,6 +452,7 @@ mod tests {
                 expect: None,
                 env: Vec::new(),
                 verify,
+                kept: false,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -479,6 +487,7 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            kept: false,
         }))
     }
 

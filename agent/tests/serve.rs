@@ -76,6 +76,7 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         expect: None,
         env: Vec::new(),
         verify: true,
+        kept: false,
     }))
 }
 

@@ -516,6 +516,7 @@ impl Trial<'_> {
             expect: None,
             env: Vec::new(),
             verify: false,
+            kept: false,
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

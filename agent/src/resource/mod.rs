@@ -16,10 +16,10 @@ pub mod words;
 use crate::diff::Change;
 use crate::pack::Pack;
 use crate::param::{Params, Spec};
+use crate::seen::Seen;
 use crate::system::{Answer, System, SystemError};
 use crate::value::Map;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 
 /// A kind of thing that can be inspected and brought to a desired state.
@@ -100,6 +100,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// A hash of what was seen; the same state gives the same number. `None` where the state was partly promised.
     pub fingerprint: Option<u64>,
+    /// What was seen, as far as it may be told. It crosses the wire only for a plan that is kept.
+    pub seen: Option<Seen>,
 }
 
 impl Outcome {
@@ -112,6 +114,7 @@ impl Outcome {
             result: Map::new(),
             notes: Vec::new(),
             fingerprint: None,
+            seen: None,
         }
     }
 }
@@ -148,6 +151,8 @@ pub struct Failure {
     pub stale: bool,
     /// The machine does not answer any more.
     pub lost: bool,
+    /// Of a stale step: what is seen now; see [`Outcome::seen`].
+    pub seen: Option<Box<Seen>>,
 }
 
 /// What keeps a resource from being brought to its state.
@@ -298,7 +303,8 @@ impl<'a, R: Resource> Course<'a, R> {
 /// A [`Course`] whose kind does not matter, so that [`steps`] is compiled once and not once a kind.
 trait Steps {
     fn changes(&self) -> Vec<Change>;
-    fn seen(&self) -> Option<Vec<u8>>;
+    fn seen(&self) -> Option<Seen>;
+    fn wanted(&self) -> Option<Seen>;
     fn apply(&self) -> Result<Map, ResourceError>;
     fn result(&self, settled: bool) -> Map;
     fn notes(&self) -> Vec<String>;
@@ -309,8 +315,12 @@ impl<R: Resource> Steps for Course<'_, R> {
         self.now.changes(&self.want)
     }
 
-    fn seen(&self) -> Option<Vec<u8>> {
-        postcard::to_stdvec(&self.now).ok()
+    fn seen(&self) -> Option<Seen> {
+        Seen::of(&self.now)
+    }
+
+    fn wanted(&self) -> Option<Seen> {
+        Seen::of(&self.want)
     }
 
     fn apply(&self) -> Result<Map, ResourceError> {
@@ -327,7 +337,8 @@ impl<R: Resource> Steps for Course<'_, R> {
 }
 
 fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceError> {
-    let fingerprint = course.seen().and_then(|state| fingerprint(&state));
+    let seen = course.seen();
+    let fingerprint = seen.as_ref().map(Seen::fingerprint);
     let diff = course.changes();
     if diff.is_empty() {
         return Ok(Outcome {
@@ -336,14 +347,17 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
             result: course.result(true),
             notes: Vec::new(),
             fingerprint,
+            seen,
         });
     }
+    let seen = seen.zip(course.wanted()).map(|(now, want)| now.told(&want));
     if expect.is_some() && expect != fingerprint {
         return Err(ResourceError::Failed(Box::new(Failure {
             message: "the host has moved since the plan; nothing was touched".to_owned(),
             kept: KEPT.to_owned(),
             diff,
             stale: true,
+            seen: seen.map(Box::new),
             ..Failure::default()
         })));
     }
@@ -356,6 +370,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
         result,
         notes: course.notes(),
         fingerprint,
+        seen,
     })
 }
 
@@ -380,11 +395,6 @@ fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
 
 /// What is said of a step that was refused because its host had moved.
 const KEPT: &str = "this step's things are as they were found";
-
-fn fingerprint(state: &[u8]) -> Option<u64> {
-    let digest = Sha256::digest(state);
-    digest.first_chunk::<8>().map(|first| u64::from_le_bytes(*first))
-}
 
 pub mod layout;
 pub mod network;
