@@ -394,7 +394,7 @@ fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
 }
 
 /// What is said of a step that was refused because its host had moved.
-const KEPT: &str = "this step's things are as they were found";
+pub const KEPT: &str = "this step's things are as they were found";
 
 pub mod layout;
 pub mod network;

@@ -174,7 +174,7 @@ pub fn inventory(
         Some(beside.join("inventory")),
         parent.map(|parent| parent.join("inventory")),
     ];
-    let found = candidates.iter().flatten().find(|path| path.exists());
+    let found = candidates.iter().flatten().find(|path| sources.disk().exists(path));
     match found {
         Some(path) => {
             let from = [InventorySource::parse(&path.display().to_string())];

@@ -9,6 +9,7 @@ use crate::link::limits::Limits;
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
 use crate::report::{Event, Format, Pass, Report, Settings};
+use crate::run::kept::{Consent, Keeping};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags};
@@ -97,6 +98,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
             ssh_common_args: link.ssh_common_args.clone(),
             ssh_extra_args: link.ssh_extra_args.clone(),
         },
+        keeping: Keeping::No,
     })
 }
 
@@ -111,7 +113,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     let keeper = Arc::clone(site.loading.loader.vault.keeper());
     let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
     let cancel = cancel();
-    let mut report = Report::new(sources.clone(), settings(args), site);
+    let mut report = Report::new(sources, settings(args), site);
     let planned = one(
         site,
         Pass::Plan,
@@ -217,6 +219,7 @@ async fn one(
         incoming,
         events,
         cancel: cancel.clone(),
+        consent: Consent::Given,
     };
     let run = pass(site, which, prior, options, channels);
     tokio::pin!(run);

@@ -1,7 +1,5 @@
 //! What a run says while it goes. Workers never print: they send these, and one place turns them into text or JSON.
 
-use crate::run::origin::Origin;
-use crate::source::Span;
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::resource::Failure;
@@ -127,6 +125,8 @@ pub enum StepStatus {
     Rescued,
     /// Not begun, because something before it failed.
     Blocked,
+    /// Of a plan that was kept: not done, because the host has moved since, or what it is was not agreed to.
+    Refused,
 }
 
 impl StepStatus {
@@ -143,6 +143,7 @@ impl StepStatus {
             StepStatus::Ignored => "ignored",
             StepStatus::Rescued => "rescued",
             StepStatus::Blocked => "blocked",
+            StepStatus::Refused => "refused",
         }
     }
 }
@@ -162,8 +163,8 @@ pub struct StepResult {
     pub task: String,
     /// The module's short name.
     pub module: String,
-    /// Where the step is written.
-    pub span: Span,
+    /// Where the step is written: `FILE:LINE:COLUMN`.
+    pub place: String,
     /// The step's stable number, for grouping the same step of several hosts.
     pub path: String,
     /// The label of a loop's item.
@@ -184,8 +185,8 @@ pub struct StepResult {
     pub notes: Vec<String>,
     /// Everything about a failure.
     pub failure: Option<Box<Failure>>,
-    /// The variables that brought what was refused.
-    pub origins: Vec<Origin>,
+    /// The variables that brought what was refused, with their places.
+    pub origins: Vec<(String, String)>,
     /// What `register` holds, masked.
     pub result: Value,
     /// Which handlers it notified.

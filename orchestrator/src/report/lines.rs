@@ -3,13 +3,12 @@
 use super::{StepResult, json};
 use crate::link::reach::Address;
 use crate::run::Outcome;
-use crate::source::SourceMap;
 use okd_agent::diff::{Change, Sign, TextChange};
 use serde_json::{Map, Value, json};
 
 /// A step's result.
 #[must_use]
-pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> String {
+pub(crate) fn result(result: &StepResult, diff: bool) -> String {
     let mut line = json!({
         "event": "result",
         "pass": result.pass.word(),
@@ -17,7 +16,7 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
         "play": result.play,
         "task": result.task,
         "module": result.module,
-        "path": sources.place(result.span),
+        "path": result.place,
         "item": result.item,
         "status": result.status.word(),
         "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },

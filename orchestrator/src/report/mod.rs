@@ -76,7 +76,6 @@ pub struct Settings {
 
 /// Takes events, and writes.
 pub struct Report {
-    sources: SourceMap,
     settings: Settings,
     theme: Theme,
     writer: Writer,
@@ -103,23 +102,22 @@ const SETTLED: Duration = Duration::from_millis(100);
 impl Report {
     /// A report of a run over a site; says what is odd about the site.
     #[must_use]
-    pub fn new(sources: SourceMap, settings: Settings, site: &Site) -> Report {
+    pub fn new(sources: &SourceMap, settings: Settings, site: &Site) -> Report {
         let theme = Theme {
             ink: if settings.colour { Ink::Colour } else { Ink::None },
             unicode: theme::utf8_locale(),
             width: None,
         };
         let live = settings.live;
-        let mut report = Report::with(sources, settings, theme, Writer::process(live));
+        let mut report = Report::with(settings, theme, Writer::process(live));
         report.fitted = true;
-        let warnings = site.warnings.render(&report.sources, report.settings.colour);
+        let warnings = site.warnings.render(sources, report.settings.colour);
         report.writer.err(&warnings);
         report
     }
 
-    fn with(sources: SourceMap, settings: Settings, theme: Theme, writer: Writer) -> Report {
+    fn with(settings: Settings, theme: Theme, writer: Writer) -> Report {
         Report {
-            sources,
             settings,
             theme,
             writer,
@@ -208,7 +206,7 @@ impl Report {
 
     fn result(&mut self, mut result: StepResult) {
         if self.settings.format == Format::Json && !result.repeated {
-            let line = lines::result(&result, self.settings.diff, &self.sources);
+            let line = lines::result(&result, self.settings.diff);
             self.writer.out(&line);
         }
         if self.settings.verbose == 0 {
@@ -234,11 +232,11 @@ impl Report {
         let verbose = self.settings.verbose;
         let mut page = self.page();
         match result.status {
-            StepStatus::Failed | StepStatus::Unreachable => {
+            StepStatus::Failed | StepStatus::Unreachable | StepStatus::Refused => {
                 return self.untold.push((result.clone(), Instant::now()));
             }
             StepStatus::Ignored | StepStatus::Rescued => {
-                failure::softened(&mut page, result, &self.sources);
+                failure::softened(&mut page, result);
             }
             StepStatus::Ok | StepStatus::Skipped if verbose == 0 && !step::says(result) => return,
             StepStatus::Ok | StepStatus::Skipped if result.repeated || self.known(result) => return,
@@ -259,7 +257,7 @@ impl Report {
                 if result.seconds >= 1.0 {
                     title.push(piece(Label::Dim, format!("  {}", layout::time(result.seconds))));
                 }
-                page.ended(&title, &[piece(Label::Dim, step::place(result, &self.sources))]);
+                page.ended(&title, &[piece(Label::Dim, step::place(result))]);
                 if !(verbose == 0 && self.known(result)) {
                     let notes = result.notes.iter().map(String::as_str);
                     step::body(&mut page, result, notes, &self.settings);
@@ -326,7 +324,7 @@ impl Report {
             let shown = result.failure.as_ref().is_some_and(|failure| {
                 result.pass == Pass::Apply && self.plans(result).any(|planned| planned.diff == failure.diff)
             });
-            failure::show(page, result, &hosts, &reach, shown, &self.settings, &self.sources);
+            failure::show(page, result, &hosts, &reach, shown, &self.settings);
         }
     }
 
@@ -355,11 +353,11 @@ impl Report {
             return;
         }
         let mut page = self.page();
-        plan::show(&mut page, &self.planned, &self.hosts, &self.settings, &self.sources);
+        plan::show(&mut page, &self.planned, &self.hosts, &self.settings);
         let failed: Vec<StepResult> = self.planned.iter().filter(|result| bad(result)).cloned().collect();
         let softened = |result: &&StepResult| matches!(result.status, StepStatus::Ignored | StepStatus::Rescued);
         for result in self.planned.iter().filter(softened) {
-            failure::softened(&mut page, result, &self.sources);
+            failure::softened(&mut page, result);
         }
         self.failures(&mut page, &failed, &self.planned);
         plan::consequences(&mut page, &self.planned, &self.hosts, &self.settings);
@@ -396,14 +394,7 @@ impl Report {
                 self.writer.out(&line);
             }
             Format::Junit => {
-                let text = junit::document(
-                    &self.hosts,
-                    &self.planned,
-                    &self.applied,
-                    seconds,
-                    self.settings.diff,
-                    &self.sources,
-                );
+                let text = junit::document(&self.hosts, &self.planned, &self.applied, seconds, self.settings.diff);
                 self.writer.out(&text);
             }
             Format::Text => self.recap_text(outcome, applied, seconds),
@@ -463,8 +454,9 @@ fn reach<'a>(failed: &StepResult, hosts: &[String], all: &'a [StepResult], known
         }
     }
     let well = |host: &&String| {
-        !all.iter()
-            .any(|result| result.host == **host && (bad(result) || result.status == StepStatus::Blocked))
+        !all.iter().any(|result| {
+            result.host == **host && (bad(result) || matches!(result.status, StepStatus::Blocked | StepStatus::Refused))
+        })
     };
     reach.others = known.iter().filter(well).cloned().collect();
     reach

@@ -149,6 +149,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         mut result,
         notes,
         fingerprint,
+        seen,
     } = outcome;
     let status = match status {
         Status::Same => StepStatus::Ok,
@@ -156,6 +157,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         Status::Unknown(reason) => {
             let mut end = unknown(&live.context, &reason);
             end.diff = diff;
+            end.seen = seen;
             return end;
         }
     };
@@ -184,6 +186,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
     end.diff = diff;
     end.notes = notes;
     end.fingerprint = fingerprint;
+    end.seen = seen;
     end
 }
 
@@ -295,7 +298,7 @@ pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Opt
     }
     if matches!(
         end.status,
-        StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked
+        StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked | StepStatus::Refused
     ) {
         return None;
     }
@@ -323,11 +326,18 @@ impl Runner<'_, '_> {
         let result = registered(&live, &ends);
         self.give(&live, &ends, &result);
         let notifies = self.notify(&live, worst);
-        self.remember(&live);
+        if worst == StepStatus::Refused {
+            self.refuse(id, &live);
+        }
+        let told = self.told(id, &live, &notifies);
+        self.remember(&live, &told);
         self.count(&node, worst, live.looped && live.items.is_empty());
-        self.tell(id, &live, &notifies);
+        for one in told {
+            let _ = self.channels.events.send(Event::Result(Box::new(one)));
+        }
         let end = match worst {
             StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued => End::Failed,
+            StepStatus::Refused => End::Refused(id),
             _ => End::Done,
         };
         if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
@@ -428,24 +438,10 @@ impl Runner<'_, '_> {
             return Vec::new();
         }
         let node = &live.context.node;
-        let scope = live.context.scoped().shared();
-        let mut names = Vec::new();
-        for topic in &node.step.notify {
-            match live.context.world.engine().render(topic, &scope) {
-                Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
-                Ok(value) => names.push(value.to_string()),
-                Err(_) => names.push(topic.to_value().to_string()),
-            }
-        }
         let key = (node.play.index, node.host.as_str().to_owned());
-        let handlers = self.world.handlers(&node.play);
-        for handler in names.iter().flat_map(|name| meant(live, &handlers, name)) {
-            let fired = self
-                .notified
-                .entry(key.clone())
-                .or_default()
-                .entry(handler.path.clone())
-                .or_default();
+        let (names, paths) = self.named_handlers(live);
+        for path in paths {
+            let fired = self.notified.entry(key.clone()).or_default().entry(path).or_default();
             if changed {
                 fired.by.push(live.name.clone());
             } else {
@@ -457,11 +453,32 @@ impl Runner<'_, '_> {
         names
     }
 
-    fn remember(&mut self, live: &Live) {
+    /// What a step notifies, as it says it, and the handlers that are meant, by their paths.
+    pub(super) fn named_handlers(&self, live: &Live) -> (Vec<String>, Vec<String>) {
+        let node = &live.context.node;
+        let scope = live.context.scoped().shared();
+        let mut names = Vec::new();
+        for topic in &node.step.notify {
+            match live.context.world.engine().render(topic, &scope) {
+                Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
+                Ok(value) => names.push(value.to_string()),
+                Err(_) => names.push(topic.to_value().to_string()),
+            }
+        }
+        let handlers = self.world.handlers(&node.play);
+        let meant = names.iter().flat_map(|name| meant(live, &handlers, name));
+        let paths = meant.map(|handler| handler.path.clone()).collect();
+        (names, paths)
+    }
+
+    fn remember(&mut self, live: &Live, told: &[StepResult]) {
         let host = live.context.node.host.as_str();
+        let (keeps, hidden) = (self.keeps(), hidden(live));
+        let mut told = told.iter();
         let mut records = Vec::new();
         for item in &live.items {
             let Some(end) = &item.end else { continue };
+            let told = told.next().filter(|_| keeps).cloned().map(Box::new);
             let installs = matches!(
                 live.context.node.step.task.short_module(),
                 "package" | "dnf" | "yum" | "apt"
@@ -489,6 +506,14 @@ impl Runner<'_, '_> {
                 sure: !self.uncertain.contains(host),
                 result: end.result.clone(),
                 quiet: end.quiet,
+                print: end.fingerprint.filter(|_| keeps),
+                seen: end.seen.clone().filter(|_| keeps && !hidden),
+                input: item
+                    .deed
+                    .as_ref()
+                    .filter(|_| keeps && !hidden)
+                    .map(|deed| super::kept::input(&live.context.node.step.task.module, deed, &item.args, &item.env)),
+                told,
             });
         }
         self.outcome.records.insert(live.context.node.key(), records);
@@ -515,26 +540,15 @@ impl Runner<'_, '_> {
             .add(status);
     }
 
-    /// Events for the step: one, or one an item.
-    fn tell(&self, id: NodeId, live: &Live, notifies: &[String]) {
+    /// What is told of the step: once, or once an item.
+    fn told(&self, id: NodeId, live: &Live, notifies: &[String]) -> Vec<StepResult> {
         let node = &live.context.node;
         if node.step.implicit && node.step.task.module == "meta" {
-            return;
+            return Vec::new();
         }
-        let scope = live.context.scoped().shared();
-        let keywords = &node.step.keywords;
-        let hidden = live
-            .context
-            .flag(keywords.no_log.as_ref(), &scope)
-            .ok()
-            .flatten()
-            .unwrap_or(false);
-        let diff = live
-            .context
-            .flag(keywords.diff.as_ref(), &scope)
-            .ok()
-            .flatten()
-            .unwrap_or(true);
+        let (hidden, diff) = (hidden(live), shows_diff(live));
+        let sources = &self.world.loading.loader.sources;
+        let mut all = Vec::new();
         for item in &live.items {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
@@ -547,21 +561,30 @@ impl Runner<'_, '_> {
             told.result = end.result.clone();
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
-            told.origins.clone_from(&end.origins);
+            let places = end.origins.iter();
+            let places = places.map(|origin| (origin.name.clone(), sources.place(origin.span)));
+            told.origins = places.collect();
             told.notifies = notifies.to_vec();
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
-            let _ = self
-                .channels
-                .events
-                .send(Event::Result(Box::new(if hidden { censored(told) } else { told })));
+            all.push(if hidden { censored(told) } else { told });
         }
         if live.items.is_empty() {
             let mut told = self.result(id, node, &live.name);
             told.status = StepStatus::Skipped;
             "the loop has no items".clone_into(&mut told.msg);
-            let _ = self.channels.events.send(Event::Result(Box::new(told)));
+            all.push(told);
         }
+        all
+    }
+
+    /// An item that somebody is asked about.
+    pub(super) fn question(&self, id: NodeId, live: &Live, index: usize) -> StepResult {
+        let mut told = self.result(id, &live.context.node, &live.name);
+        told.item = live.items.get(index).and_then(|item| item.label.clone());
+        told.delegated.clone_from(&live.delegated);
+        told.show_diff = shows_diff(live) && !hidden(live);
+        told
     }
 
     fn result(&self, id: NodeId, node: &StepNode, name: &str) -> StepResult {
@@ -574,7 +597,7 @@ impl Runner<'_, '_> {
             play: node.play.play.name.clone(),
             task: name.to_owned(),
             module: module.to_owned(),
-            span: node.step.task.span,
+            place: self.world.loading.loader.sources.place(node.step.task.span),
             path: node.step.path.clone(),
             item: None,
             tags: node.step.keywords.tags.clone(),
@@ -613,19 +636,19 @@ impl Runner<'_, '_> {
         told.handler = node.step.handler.then(Vec::new);
         told.status = StepStatus::Blocked;
         told.by = culprit.map(|cause| (cause.step.path.clone(), cause.host.as_str().to_owned()));
+        let what = match self.graph.ready.end(by) {
+            Some(End::Refused(_)) => "was refused",
+            _ => "failed",
+        };
         told.msg = match cause {
-            Some((label, host)) if host == node.host.as_str() => format!("\"{label}\" failed"),
-            Some((label, host)) => format!("\"{label}\" failed on {host}"),
+            Some((label, host)) if host == node.host.as_str() => format!("\"{label}\" {what}"),
+            Some((label, host)) => format!("\"{label}\" {what} on {host}"),
             None => "something before it failed".to_owned(),
         };
         self.count(node, StepStatus::Blocked, false);
         let record = Record {
-            status: StepStatus::Blocked,
-            sent: None,
-            fingerprint: None,
-            sure: false,
-            result: Value::Null,
-            quiet: false,
+            told: self.keeps().then(|| Box::new(told.clone())),
+            ..Record::new(StepStatus::Blocked)
         };
         self.outcome.records.insert(node.key(), vec![record]);
         let _ = self.channels.events.send(Event::Result(Box::new(told)));
@@ -710,6 +733,7 @@ fn worst(live: &Live) -> StepStatus {
         StepStatus::Unreachable,
         StepStatus::Failed,
         StepStatus::Rescued,
+        StepStatus::Refused,
         StepStatus::Ignored,
         StepStatus::Changed,
         StepStatus::Unknown,
@@ -765,6 +789,21 @@ fn registered(live: &Live, ends: &[&ItemEnd]) -> Value {
     }
     result.insert("failed".to_owned(), ends.iter().any(|end| end.failure.is_some()).into());
     Value::Map(result)
+}
+
+/// `no_log`.
+fn hidden(live: &Live) -> bool {
+    let scope = live.context.scoped().shared();
+    let flag = live
+        .context
+        .flag(live.context.node.step.keywords.no_log.as_ref(), &scope);
+    flag.ok().flatten().unwrap_or(false)
+}
+
+fn shows_diff(live: &Live) -> bool {
+    let scope = live.context.scoped().shared();
+    let flag = live.context.flag(live.context.node.step.keywords.diff.as_ref(), &scope);
+    flag.ok().flatten().unwrap_or(true)
 }
 
 /// `no_log`: only how it ended is told.

@@ -71,7 +71,7 @@ impl Foreseen {
         };
         for item in prepared.items {
             match item.work {
-                ItemWork::Send(deed, _) => {
+                ItemWork::Send(deed, ..) => {
                     if let Deed::Api(kind) = *deed {
                         self.kinds.push(kind);
                     }

@@ -6,7 +6,9 @@ pub mod deed;
 mod finish;
 pub mod foresee;
 mod grow;
+pub mod kept;
 mod local;
+pub mod moved;
 pub mod origin;
 mod prepare;
 pub mod reach;
@@ -26,10 +28,12 @@ use crate::site::scope::run_facts;
 use crate::site::{Site, SitePlay, Step, World};
 use deed::Deed;
 use indexmap::IndexMap;
+use kept::{Agreed, Consent, Keeping};
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Kind};
+use okd_agent::seen::Seen;
 use okd_agent::value::Map;
 use okd_agent::wire;
 use origin::Origin;
@@ -54,6 +58,8 @@ pub struct Options {
     pub diff: bool,
     /// What the command line says of connections.
     pub defaults: reach::Defaults,
+    /// Whether the plan is kept.
+    pub keeping: Keeping,
 }
 
 /// What a person asked for by Ctrl-C.
@@ -77,6 +83,8 @@ pub struct Channels<'a> {
     pub events: UnboundedSender<Event>,
     /// What the person wants.
     pub cancel: watch::Receiver<Cancel>,
+    /// Who is asked about steps that a kept plan did not know.
+    pub consent: Consent,
 }
 
 /// Drives one pass over the site.
@@ -92,6 +100,10 @@ pub async fn pass(
 ) -> Result<Outcome, Diagnostics> {
     let graph = Graph::site(site)?;
     let world = world(site, options)?;
+    let mut excluded = prior.map(Outcome::excluded).unwrap_or_default();
+    if let Keeping::Apply(verdicts) = &options.keeping {
+        excluded.extend(verdicts.excluded().iter().cloned());
+    }
     let runner = Runner {
         world,
         graph,
@@ -109,6 +121,7 @@ pub async fn pass(
         fired_by: HashMap::new(),
         expansions: HashMap::new(),
         cursors: HashMap::new(),
+        rounds: HashMap::new(),
         timers: BTreeMap::new(),
         ended: HashSet::new(),
         aborted: HashMap::new(),
@@ -118,8 +131,12 @@ pub async fn pass(
         down: HashMap::new(),
         dirty: prior.map(|prior| prior.assumed.clone()).unwrap_or_default(),
         uncertain: HashSet::new(),
-        excluded: prior.map(Outcome::excluded).unwrap_or_default(),
+        excluded,
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
+        asked: HashMap::new(),
+        refused_on: HashMap::new(),
+        withheld: HashMap::new(),
+        barred: HashMap::new(),
         recalled: HashSet::new(),
         outcome: Outcome::default(),
     };
@@ -183,7 +200,9 @@ struct LiveItem {
     locals: Map,
     deed: Option<Box<Deed>>,
     env: Vec<(String, String)>,
+    args: Map,
     sent: Option<u64>,
+    agreed: Agreed,
     /// Whether it has been asked for.
     begun: bool,
     end: Option<ItemEnd>,
@@ -224,6 +243,7 @@ struct ItemEnd {
     failure: Option<Box<Failure>>,
     result: Value,
     fingerprint: Option<u64>,
+    seen: Option<Seen>,
     repeated: bool,
     quiet: bool,
     /// Variables that brought what was refused.
@@ -240,6 +260,7 @@ impl ItemEnd {
             failure: None,
             result,
             fingerprint: None,
+            seen: None,
             repeated: false,
             quiet: false,
             origins: Vec::new(),
@@ -287,6 +308,8 @@ struct Runner<'a, 'c> {
     expansions: HashMap<NodeId, NodeId>,
     /// Where in the list of handlers a flush stands.
     cursors: HashMap<NodeId, usize>,
+    /// How often a flush has come to a handler.
+    rounds: HashMap<(NodeId, String), usize>,
     timers: BTreeMap<(Instant, u64), Timer>,
     ended: HashSet<(usize, String)>,
     aborted: HashMap<usize, NodeId>,
@@ -307,6 +330,14 @@ struct Runner<'a, 'c> {
     unsure: HashSet<String>,
     /// Machines that were looked at again since the plan, before anything was applied there for an unsure host.
     recalled: HashSet<String>,
+    /// Items that somebody is asked about, with what was seen of them, by the question's number.
+    asked: HashMap<u64, (NodeId, usize, Option<u64>)>,
+    /// Hosts on which a step of a kept plan was refused, with the first one.
+    refused_on: HashMap<String, NodeId>,
+    /// Refused steps, by the reason why nobody has their results.
+    withheld: HashMap<String, NodeId>,
+    /// Handlers of a play on a host that were to run after a refused step.
+    barred: HashMap<((usize, String), String), NodeId>,
     outcome: Outcome,
 }
 
@@ -407,6 +438,7 @@ impl Runner<'_, '_> {
                 None => return false,
             },
             () = timer => self.fire(),
+            (number, yes) = self.channels.consent.answer() => self.answered(number, yes),
             _ = self.channels.cancel.changed() => {
                 if *self.channels.cancel.borrow() == Cancel::Hard {
                     return false;
@@ -461,8 +493,11 @@ impl Runner<'_, '_> {
             let settled = self.graph.ready.settle(id, End::Done);
             return self.after(settled);
         }
-        if !firm && alone(&node.step) {
+        if !firm && (alone(&node.step) || self.unguarded(&node)) {
             return self.graph.ready.defer(id);
+        }
+        if let Some(by) = self.barred_by(&node) {
+            return self.bar(id, by);
         }
         if self.throttled(id, &node) || self.forked(id, &node) {
             return;
@@ -616,6 +651,9 @@ impl Runner<'_, '_> {
             }
             live.items.push(item);
         }
+        if let Some(by) = self.lacks(&live) {
+            return self.bar(id, by);
+        }
         self.start(id, firm, live, before, effects);
     }
 
@@ -625,16 +663,19 @@ impl Runner<'_, '_> {
             locals: item.locals,
             deed: None,
             env: Vec::new(),
+            args: Map::new(),
             sent: None,
+            agreed: Agreed::default(),
             begun: false,
             end: None,
             reach: None,
         };
         match item.work {
-            ItemWork::Send(deed, env) => {
+            ItemWork::Send(deed, env, args) => {
                 live.sent = Some(hash(&deed, &env));
                 live.deed = Some(deed);
                 live.env = env;
+                live.args = args;
             }
             ItemWork::Skip(condition) => live.end = Some(finish::skipped(&condition)),
             ItemWork::Unknown(reason) => live.end = Some(finish::unknown(context, &reason)),
@@ -803,7 +844,14 @@ impl Runner<'_, '_> {
             self.live.insert(id, live);
             return;
         };
-        let mut end = finish::judged(&live, index, reply, self.pass);
+        let Some(reply) = self.looked(id, &mut live, index, reply) else {
+            self.live.insert(id, live);
+            return;
+        };
+        let mut end = match self.refusal(&live, index, &reply) {
+            Some(end) => end,
+            None => finish::judged(&live, index, reply, self.pass),
+        };
         if let Some(reach) = live
             .reach_of(index)
             .filter(|reach| self.outcome.assumed.contains(&reach.host))
@@ -886,6 +934,11 @@ impl Runner<'_, '_> {
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);
                 self.parked.remove(&id);
+                self.blocked(&node, by);
+            }
+            if let (End::Refused(by), Some(node)) = (end, self.node(id).filter(|_| end != End::Refused(id))) {
+                self.live.remove(&id);
+                self.withhold(&node, by);
                 self.blocked(&node, by);
             }
             if let Some(step) = self.expansions.remove(&id) {

@@ -10,6 +10,7 @@ use crate::playbook::{Repeat, Vars};
 use crate::report::Pass;
 use crate::site::scope::HostVars;
 use crate::site::{Scoped, World, check};
+use crate::source::files::Files;
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::{RenderError, Scope, Truth};
 use okd_agent::resource::Failure;
@@ -85,11 +86,18 @@ pub enum ItemWork {
     Fail(Box<Failure>),
     /// Run here, and ended.
     Local(Box<LocalEnd>),
-    /// To be sent to the host, or through an interface.
-    Send(Box<Deed>, Vec<(String, String)>),
+    /// To be sent to the host, or through an interface: with its environment, and with the rendered arguments that it was
+    /// made of.
+    Send(Box<Deed>, Vec<(String, String)>, Map),
 }
 
 impl Context {
+    /// The files of the control node.
+    #[must_use]
+    pub fn disk(&self) -> &Files {
+        self.world.loading.loader.sources.disk()
+    }
+
     /// The variables of the task, without loop variables.
     #[must_use]
     pub fn scoped(&self) -> Scoped {
@@ -380,7 +388,7 @@ impl Context {
             let found = Diagnostic::new("contradiction", text).at(task.module_span, "");
             return Err(origin::told_by_words(self, scope, found).into());
         }
-        Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?))
+        Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?, given))
     }
 
     /// `module_defaults` for this module.

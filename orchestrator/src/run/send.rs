@@ -2,6 +2,7 @@
 
 use super::deed::Deed;
 use super::finish;
+use super::kept::Agreed;
 use super::local::Effect;
 use super::{ItemEnd, Live, Runner, Timer, limit, waiting};
 use crate::control::desk::Errand;
@@ -43,8 +44,9 @@ impl Runner<'_, '_> {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
         for index in 0..live.items.len() {
-            if self.known_from_plan(&mut live, index)
-                || live.items[index].end.is_some()
+            self.sentence(&mut live, index);
+            if live.items[index].end.is_some()
+                || self.known_from_plan(&mut live, index)
                 || (live.in_turn() && !ids.is_empty())
             {
                 continue;
@@ -69,7 +71,10 @@ impl Runner<'_, '_> {
             && !live.in_turn()
             && task.failed_when.is_none()
             && effects.is_empty()
-            && live.items.iter().all(|item| item.reach.is_none());
+            && live
+                .items
+                .iter()
+                .all(|item| item.reach.is_none() && item.agreed == Agreed::Planned);
         if !live.ignore {
             live.barrier.extend(&ids);
         }
@@ -164,7 +169,12 @@ impl Runner<'_, '_> {
         let (Some(deed), Some(reach)) = (&item.deed, live.reach_of(index)) else {
             return number;
         };
-        let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let (pass, expect) = match item.agreed {
+            Agreed::Planned => (self.far_pass(live), expect),
+            Agreed::NotYet => (wire::Pass::Look, None),
+            Agreed::Yes(seen) => (wire::Pass::Apply, seen),
+        };
+        let (verify, kept) = (self.options.verify, self.keeps());
         let machine = reach.address().host;
         // A check in a run is made on the machine as it is, not on what the plan foresaw.
         let anew = self.unsure.contains(host) || (self.pass == Pass::Apply && pass == wire::Pass::Plan);
@@ -196,6 +206,7 @@ impl Runner<'_, '_> {
                                 expect,
                                 env,
                                 verify,
+                                kept,
                             },
                         );
                     }
@@ -209,6 +220,7 @@ impl Runner<'_, '_> {
                             expect,
                             env: item.env.clone(),
                             verify,
+                            kept,
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(
@@ -220,6 +232,7 @@ impl Runner<'_, '_> {
                             pass,
                             expect,
                             verify,
+                            kept,
                         },
                     ),
                 }

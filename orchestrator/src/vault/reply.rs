@@ -4,6 +4,7 @@ use super::Keeper;
 use crate::template::SecretStore;
 use okd_agent::Value;
 use okd_agent::diff::Change;
+use okd_agent::seen::Seen;
 use okd_agent::value::Map;
 use okd_agent::wire::Reply;
 
@@ -18,6 +19,7 @@ impl Keeper {
                 outcome.diff.iter_mut().for_each(|change| self.change(change));
                 self.map(&mut outcome.result);
                 outcome.notes.iter_mut().for_each(|note| self.text(note));
+                outcome.seen.iter_mut().for_each(|seen| self.seen(seen));
             }
             Reply::Failed(failure) => {
                 let texts = failure.argv.iter_mut().chain(&mut failure.journal);
@@ -30,6 +32,7 @@ impl Keeper {
                 }
                 failure.diff.iter_mut().for_each(|change| self.change(change));
                 self.map(&mut failure.result);
+                failure.seen.iter_mut().for_each(|seen| self.seen(seen));
             }
             Reply::Held => {}
         }
@@ -51,6 +54,16 @@ impl Keeper {
             Value::List(list) => list.iter_mut().for_each(|item| self.value(item)),
             Value::Map(map) => self.map(map),
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+        }
+    }
+
+    fn seen(&self, seen: &mut Seen) {
+        match seen {
+            Seen::Text(text) => self.text(text),
+            Seen::Bytes(bytes) => *bytes = self.mask(bytes),
+            Seen::List(items) => items.iter_mut().for_each(|item| self.seen(item)),
+            Seen::Parts(parts) => parts.iter_mut().for_each(|(_, part)| self.seen(part)),
+            Seen::Nothing | Seen::Flag(_) | Seen::Number(_) | Seen::Digest(_) => {}
         }
     }
 
