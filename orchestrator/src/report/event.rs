@@ -3,10 +3,11 @@
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::resource::Failure;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// In which pass something happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pass {
     /// Nothing is changed; later steps see what earlier ones will have done.
     Plan,
@@ -105,7 +106,7 @@ pub enum Event {
 }
 
 /// How a step ended, as a person and `--output json` see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StepStatus {
     /// As desired, or done without a change.
     Ok,
@@ -149,7 +150,7 @@ impl StepStatus {
 }
 
 /// One step's end on one host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepResult {
     /// In which pass.
     pub pass: Pass,

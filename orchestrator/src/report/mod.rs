@@ -94,6 +94,10 @@ pub struct Report {
     index: HashMap<(String, String), Vec<usize>>,
     /// Whether lines are fitted to the terminal of this process.
     fitted: bool,
+    /// Whether the plan is one that was kept; see [`Report::adopt`].
+    adopted: bool,
+    /// Steps of a kept plan that were told to be refused.
+    refused: Vec<StepResult>,
 }
 
 /// What a failure blocks is known after so long.
@@ -131,6 +135,8 @@ impl Report {
             seconds: HashMap::new(),
             index: HashMap::new(),
             fitted: false,
+            adopted: false,
+            refused: Vec::new(),
         }
     }
 
@@ -213,11 +219,8 @@ impl Report {
             result.result = Value::Null;
         }
         match result.pass {
-            Pass::Plan => {
-                let key = (result.host.clone(), result.path.clone());
-                self.index.entry(key).or_default().push(self.planned.len());
-                self.planned.push(result);
-            }
+            Pass::Plan if self.adopted => {}
+            Pass::Plan => self.remember(result),
             Pass::Apply => {
                 if self.text() {
                     self.applied(&result);
@@ -227,11 +230,18 @@ impl Report {
         }
     }
 
+    fn remember(&mut self, result: StepResult) {
+        let key = (result.host.clone(), result.path.clone());
+        self.index.entry(key).or_default().push(self.planned.len());
+        self.planned.push(result);
+    }
+
     /// A line for what was done, and its diff where the plan has not shown it.
     fn applied(&mut self, result: &StepResult) {
         let verbose = self.settings.verbose;
         let mut page = self.page();
         match result.status {
+            StepStatus::Refused if self.refused.iter().any(|told| same_step(told, result)) => return,
             StepStatus::Failed | StepStatus::Unreachable | StepStatus::Refused => {
                 return self.untold.push((result.clone(), Instant::now()));
             }
@@ -368,6 +378,43 @@ impl Report {
         self.writer.out(&text);
     }
 
+    /// A plan that was kept is to be applied: what it says of its steps is what is shown, and not what they come to now.
+    pub fn adopt(&mut self, steps: Vec<StepResult>) {
+        self.adopted = true;
+        for step in steps {
+            self.remember(step);
+        }
+    }
+
+    /// Steps that will be refused, before anything is applied.
+    pub fn refusals(&mut self, refused: Vec<StepResult>) {
+        if !self.text() || refused.is_empty() {
+            return;
+        }
+        let mut page = self.page();
+        page.gap();
+        self.failures(&mut page, &refused, &[]);
+        let text = page.text();
+        self.writer.out(&text);
+        self.refused = refused;
+    }
+
+    /// A step of a kept plan has become known; somebody is about to be asked whether it is to be done.
+    pub fn question(&mut self, step: &StepResult) {
+        self.writer.clear();
+        let mut page = self.page();
+        plan::show(&mut page, std::slice::from_ref(step), &[], &self.settings);
+        let text = format!("\n{}", page.text());
+        self.writer.out(&text);
+    }
+
+    /// The plan is kept.
+    pub fn kept(&mut self, path: &std::path::Path) {
+        let size = path.metadata().map_or(0, |meta| meta.len());
+        let text = format!("Kept       {} ({} kB)\n", path.display(), size.div_ceil(1000));
+        self.beside(&text);
+    }
+
     /// Ctrl-C was pressed: what runs may finish.
     pub fn stopping(&mut self) {
         self.writer
@@ -435,6 +482,10 @@ impl Report {
             ..self.theme
         }
     }
+}
+
+fn same_step(one: &StepResult, other: &StepResult) -> bool {
+    one.host == other.host && one.path == other.path && one.item == other.item
 }
 
 fn bad(result: &StepResult) -> bool {

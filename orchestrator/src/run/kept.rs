@@ -129,6 +129,17 @@ impl Verdicts {
         }
     }
 
+    /// Whether anything is left to be done, or to be asked about.
+    #[must_use]
+    pub fn pending(&self, fresh: &Outcome) -> bool {
+        let open = |key: &Key, index: usize, now: &Record| {
+            let comes = matches!(now.status, StepStatus::Changed | StepStatus::Unknown) && !now.quiet;
+            comes && !matches!(self.verdict(key, index), Verdict::Refuse { .. }) && !self.excluded.contains(&key.1)
+        };
+        let mut all = fresh.records.iter();
+        all.any(|(key, items)| items.iter().enumerate().any(|(index, now)| open(key, index, now)))
+    }
+
     /// Hosts whose plan had failed: nothing is done there.
     #[must_use]
     pub fn excluded(&self) -> &HashSet<String> {

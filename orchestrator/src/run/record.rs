@@ -72,7 +72,7 @@ pub type Key = (String, String);
 pub type Records = IndexMap<Key, Vec<Record>>;
 
 /// Counts by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// As desired.
     pub ok: u32,

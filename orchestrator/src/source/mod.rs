@@ -14,7 +14,7 @@ pub mod yaml;
 use crate::error::Diagnostic;
 use files::Files;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 /// A place in a source file: byte offsets, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,24 +55,21 @@ pub struct Position {
 /// All files that were read in this run; shared, append-only.
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap {
-    disk: Arc<Files>,
+    disk: Arc<OnceLock<Files>>,
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
 }
 
 impl SourceMap {
-    /// An empty map that reads from these files.
-    #[must_use]
-    pub fn over(disk: Files) -> Self {
-        SourceMap {
-            disk: Arc::new(disk),
-            files: Arc::default(),
-        }
+    /// Reads from these files. It has to be said before anything is read.
+    pub fn read_from(&self, disk: Files) {
+        let fresh = self.disk.set(disk).is_ok();
+        debug_assert!(fresh, "something was read before it was said where from");
     }
 
     /// Where files are read from.
     #[must_use]
     pub fn disk(&self) -> &Files {
-        &self.disk
+        self.disk.get_or_init(Files::default)
     }
 
     /// Reads a file into the map.
@@ -80,7 +77,7 @@ impl SourceMap {
     /// # Errors
     /// The operating system's, where the file cannot be read or is not UTF-8.
     pub fn load(&self, path: &Path) -> std::io::Result<FileId> {
-        let text = self.disk.read_to_string(path)?;
+        let text = self.disk().read_to_string(path)?;
         Ok(self.add(path, text))
     }
 
@@ -101,7 +98,7 @@ impl SourceMap {
             let (folder, name) = (folder_of(path), path.file_name().unwrap_or_default().to_string_lossy());
             match error.kind() {
                 std::io::ErrorKind::NotFound => {
-                    found.did_you_mean(&name, self.disk.names(&folder).iter().map(String::as_str))
+                    found.did_you_mean(&name, self.disk().names(&folder).iter().map(String::as_str))
                 }
                 _ => found,
             }

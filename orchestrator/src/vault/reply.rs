@@ -1,6 +1,8 @@
 //! What hosts answer, without what is secret: a command may print what no step on that host was ever told.
 
 use super::Keeper;
+use crate::report::StepResult;
+use crate::run::record::Input;
 use crate::template::SecretStore;
 use okd_agent::Value;
 use okd_agent::diff::Change;
@@ -35,6 +37,32 @@ impl Keeper {
                 failure.seen.iter_mut().for_each(|seen| self.seen(seen));
             }
             Reply::Held => {}
+        }
+    }
+
+    /// Puts placeholders in the place of every secret in what is kept of a step.
+    pub fn hide_step(&self, step: &mut StepResult) {
+        let texts = [&mut step.task, &mut step.play, &mut step.msg].into_iter();
+        let more = step.item.iter_mut().chain(&mut step.notes).chain(&mut step.notifies);
+        texts.chain(more).for_each(|text| self.text(text));
+        step.handler.iter_mut().flatten().for_each(|by| self.text(by));
+        step.diff.iter_mut().for_each(|change| self.change(change));
+        self.value(&mut step.result);
+        if let Some(failure) = step.failure.take() {
+            let mut reply = Reply::Failed(failure);
+            self.hide(&mut reply);
+            if let Reply::Failed(failure) = reply {
+                step.failure = Some(failure);
+            }
+        }
+    }
+
+    /// Puts placeholders in the place of every secret in what a step is made of.
+    pub fn hide_input(&self, input: &mut Input) {
+        self.map(&mut input.args);
+        input.env.iter_mut().for_each(|(_, value)| self.text(value));
+        if let Some(content) = &mut input.content {
+            *content = self.mask(content);
         }
     }
 

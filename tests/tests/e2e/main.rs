@@ -12,6 +12,7 @@ mod interrupt;
 mod laws;
 mod plan;
 mod refused;
+mod saved;
 mod secrets;
 mod selection;
 mod services;
