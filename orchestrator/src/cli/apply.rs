@@ -240,30 +240,13 @@ fn tell_outdated(plan: &Plan) {
 fn as_run(args: &ApplyArgs, plan: &Plan, link: LinkArgs) -> RunArgs {
     let choices = &plan.choices;
     RunArgs {
-        playbook: choices.playbook.clone(),
         site: SiteArgs {
             inventory: choices.inventory.clone(),
-            extra_vars: Vec::new(),
-            limit: choices.limit.clone(),
             vault: args.vault.clone(),
+            ..SiteArgs::default()
         },
         link,
-        check: false,
-        exit_code: false,
         yes: args.yes,
-        tags: choices.tags.only.clone(),
-        skip_tags: choices.tags.skip.clone(),
-        start_at_task: choices.start_at.clone(),
-        diff: false,
-        no_diff: args.look.no_diff,
-        full: args.look.full,
-        output: args.look.output,
-        verbose: args.look.verbose,
-        color: args.look.color,
-        verify: args.verify,
-        list_hosts: false,
-        list_tasks: false,
-        list_tags: false,
-        syntax_check: false,
+        ..args.look.of_run(&choices.playbook)
     }
 }

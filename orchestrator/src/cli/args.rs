@@ -3,7 +3,7 @@
 use crate::link::reach::Transport;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Plans, shows and applies idempotent playbooks on many hosts, over SSH or through a pushed agent.
 #[derive(Debug, Parser)]
@@ -185,7 +185,7 @@ pub struct LinkArgs {
 }
 
 /// `okd-play run`.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default)]
 pub struct RunArgs {
     /// The playbook
     pub playbook: PathBuf,
@@ -297,6 +297,22 @@ pub struct LookArgs {
     /// Colours: `auto`, `always` or `never`
     #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
     pub color: ColourArg,
+}
+
+impl LookArgs {
+    /// A `run` of which the same is printed.
+    #[must_use]
+    pub fn of_run(&self, playbook: &Path) -> RunArgs {
+        RunArgs {
+            playbook: playbook.to_path_buf(),
+            no_diff: self.no_diff,
+            full: self.full,
+            output: self.output,
+            verbose: self.verbose,
+            color: self.color,
+            ..RunArgs::default()
+        }
+    }
 }
 
 /// `okd-play apply`.

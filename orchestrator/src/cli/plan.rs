@@ -1,13 +1,13 @@
 //! `okd-play plan` and `okd-play show`: a plan that is kept in a file, and what it says.
 
-use super::args::{PlanArgs, RunArgs, ShowArgs, ShowFormat, SiteArgs};
+use super::args::{LookArgs, PlanArgs, RunArgs, ShowArgs, ShowFormat, SiteArgs};
 use super::run::{Talk, cancel, exit, hub, in_runtime, one, options, settings};
 use super::{End, load, print, unlock};
 use crate::error::{Diagnostic, Exit};
 use crate::graph::build::Graph;
 use crate::graph::drawing;
 use crate::playbook::Prompt;
-use crate::report::{Pass, Report};
+use crate::report::{Pass, Report, html, kept, scrub};
 use crate::run::Options;
 use crate::run::kept::Keeping;
 use crate::saved::{Choices, Extra, Made, Plan};
@@ -98,7 +98,7 @@ async fn drive(
         return Ok(end);
     }
     let title = args.playbook.display().to_string();
-    let drawing = drawing::drawing(&Graph::site(site)?, site, &title);
+    let drawing = drawing::inline(&Graph::site(site)?, site, &title);
     let mut plan = Plan {
         made: Made {
             at: SystemTime::now()
@@ -216,37 +216,33 @@ fn plain(sources: &SourceMap, keeper: &Keeper, base: &Path) -> HashSet<PathBuf> 
 /// The same as a `run` that only plans, for what is told on the way.
 fn as_run(args: &PlanArgs) -> RunArgs {
     RunArgs {
-        playbook: args.playbook.clone(),
         site: args.site.clone(),
         link: args.link.clone(),
         check: true,
-        exit_code: args.exit_code,
-        yes: false,
-        tags: args.tags.clone(),
-        skip_tags: args.skip_tags.clone(),
-        start_at_task: args.start_at_task.clone(),
-        diff: false,
-        no_diff: args.look.no_diff,
-        full: args.look.full,
-        output: args.look.output,
-        verbose: args.look.verbose,
-        color: args.look.color,
-        verify: false,
-        list_hosts: false,
-        list_tasks: false,
-        list_tags: false,
-        syntax_check: false,
+        ..args.look.of_run(&args.playbook)
     }
 }
 
 pub(super) fn show(args: &ShowArgs) -> End {
     let plan = Plan::read(&args.plan)?;
     let text = match args.format {
-        ShowFormat::Text | ShowFormat::Json | ShowFormat::Html => format!("{}\n", plan.steps().len()),
+        ShowFormat::Text => {
+            let look = LookArgs {
+                full: args.full || args.out.is_some(),
+                verbose: args.verbose,
+                color: args.color,
+                ..LookArgs::default()
+            };
+            let settings = settings(&look.of_run(&plan.choices.playbook));
+            let width = args.out.is_none().then(crate::report::columns).flatten();
+            kept::text(&plan, &settings, width)
+        }
+        ShowFormat::Json => format!("{:#}\n", kept::object(&plan)),
+        ShowFormat::Html => html::page(&plan),
     };
     match &args.out {
         None => print(&text),
-        Some(path) => std::fs::write(path, text)
+        Some(path) => std::fs::write(path, scrub::clean(&text).as_bytes())
             .map_err(|error| Diagnostic::new("unwritable", format!("{}: {error}", path.display())))?,
     }
     Ok(Exit::Ok)

@@ -4,8 +4,10 @@
 mod change;
 pub mod event;
 mod failure;
+pub mod html;
 pub mod json;
 mod junit;
+pub mod kept;
 mod layout;
 mod lines;
 mod plan;
@@ -470,7 +472,7 @@ impl Report {
     fn page(&self) -> Page {
         let width = match self.theme.width {
             Some(width) => Some(width),
-            None if self.fitted => terminal_size(&std::io::stdout()).map(|size| size.0),
+            None if self.fitted => columns(),
             None => None,
         };
         Page::new(Theme { width, ..self.theme })
@@ -511,6 +513,12 @@ fn reach<'a>(failed: &StepResult, hosts: &[String], all: &'a [StepResult], known
     };
     reach.others = known.iter().filter(well).cloned().collect();
     reach
+}
+
+/// How wide the terminal is that standard output goes to; `None` where it is none.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    terminal_size(&std::io::stdout()).map(|size| size.0)
 }
 
 /// Columns and rows, where this is a terminal.
