@@ -4,11 +4,10 @@ use super::layout::{Page, count, piece};
 use super::theme::{Ink, Label, Theme, utf8_locale};
 use super::{Settings, StepResult, StepStatus, json, lines, plan, step};
 use crate::run::record::{Input, Record};
-use crate::saved::{Extra, Plan};
+use crate::saved::{Extra, Plan, archive};
 use crate::source::files::Content;
 use crate::template::utc;
 use okd_agent::diff::sha256;
-use okd_agent::wire::BUILD;
 use serde_json::{Value, json};
 
 /// As text.
@@ -93,7 +92,10 @@ fn unknown(page: &mut Page, steps: &[StepResult]) {
         piece(Label::Title, "Unknown"),
         piece(
             Label::Plain,
-            format!("    {} will be asked about", count(unknown.len(), "step")),
+            format!(
+                "    {}; what changes something is asked about when it becomes known",
+                count(unknown.len(), "step")
+            ),
         ),
     ]);
     for result in unknown {
@@ -160,7 +162,7 @@ pub fn object(kept: &Plan) -> Value {
         "plan": {
             "made": utc(i64::try_from(kept.made.at).unwrap_or_default(), "%Y-%m-%dT%H:%M:%SZ"),
             "version": kept.made.version,
-            "build": BUILD,
+            "build": archive::build(),
             "elapsed_s": (kept.made.seconds * 1000.0).round() / 1000.0,
             "playbook": choices.playbook,
             "inventory": choices.inventory,

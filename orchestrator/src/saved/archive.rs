@@ -1,7 +1,6 @@
 //! The form of a file that keeps a plan: a line that says what it is, the build that made it, a checksum over everything,
 //! an index, and pieces that are named by their SHA-256, each once, compressed. One build writes and reads it.
 
-use okd_agent::wire::BUILD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -13,6 +12,8 @@ use std::path::Path;
 const MAGIC: &[u8] = b"okd-play plan 1\n";
 /// What plans of all forms begin with.
 const FAMILY: &[u8] = b"okd-play plan ";
+/// The sources of the program, besides those of the agent.
+const SOURCES: &str = env!("OKD_PLAY_SOURCES");
 /// A piece, or the index, is never longer than this, in bytes.
 const LONGEST: usize = 1 << 30;
 
@@ -32,7 +33,7 @@ pub enum ArchiveError {
     #[error("it is a plan of another form than this okd-play reads")]
     Form,
     /// Another build wrote it.
-    #[error("it was made by okd-play build {0}, and this is build {BUILD}")]
+    #[error("it was made by okd-play build {0}, and this is build {}", build())]
     Build(String),
     /// It ends too early.
     #[error("it is cut off: {have} of {whole} bytes are there")]
@@ -48,6 +49,12 @@ pub enum ArchiveError {
     /// It would be too long.
     #[error("it holds a piece of {0} bytes; at most {LONGEST} are kept")]
     TooLong(usize),
+}
+
+/// Names the build that reads and writes plans: both halves of it count.
+#[must_use]
+pub fn build() -> String {
+    format!("{}-{SOURCES}", okd_agent::wire::BUILD)
 }
 
 /// A plan's pieces, with nothing said twice.
@@ -127,7 +134,7 @@ fn encode<T: Serialize>(index: &T, pieces: &Pieces) -> Result<Vec<u8>, ArchiveEr
     for piece in pieces.all() {
         section(&mut body, piece)?;
     }
-    let mut out = [MAGIC, BUILD.as_bytes(), b"\n"].concat();
+    let mut out = [MAGIC, build().as_bytes(), b"\n"].concat();
     out.extend_from_slice(&(body.len() as u64).to_be_bytes());
     let sum = Sha256::new().chain_update(&out).chain_update(&body).finalize();
     out.extend_from_slice(&sum);
@@ -164,9 +171,9 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Pieces), ArchiveError
     };
     let end = rest.iter().take(200).position(|byte| *byte == b'\n');
     let end = end.ok_or(torn(bytes.len() + 1))?;
-    let (build, rest) = (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]);
-    if build != BUILD {
-        return Err(ArchiveError::Build(build.into_owned()));
+    let (maker, rest) = (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]);
+    if maker != build() {
+        return Err(ArchiveError::Build(maker.into_owned()));
     }
     let head = bytes.len() - rest.len() + 8;
     let (length, rest) = rest.split_first_chunk::<8>().ok_or(torn(head + 32))?;
@@ -262,9 +269,9 @@ mod tests {
         assert!(why(&bytes[..4]).contains("cut off"));
         assert!(why(b"okd-play plan 2\nwhatever").contains("another form"));
         let other = bytes.iter().copied().collect::<Vec<u8>>();
-        let text = String::from_utf8_lossy(&other).replace(BUILD, "0000000000000000");
+        let text = String::from_utf8_lossy(&other).replace(SOURCES, "0000000000000000");
         assert!(
-            why(text.as_bytes()).contains("build 0000000000000000"),
+            why(text.as_bytes()).contains("-0000000000000000, and this is build"),
             "{}",
             why(text.as_bytes())
         );

@@ -50,9 +50,9 @@ pub fn page(kept: &Plan) -> String {
     out.push_str("<main class=\"hide-ok hide-skipped\">\n");
     facts(&mut out, kept);
     hosts(&mut out, kept);
-    picture(&mut out, kept);
     unknown(&mut out, &entries);
     missing(&mut out, kept);
+    picture(&mut out, kept);
     for host in kept.outcome.counts.keys() {
         steps_of(&mut out, host, &entries, kept.outcome.counts.get(host));
     }
@@ -230,21 +230,30 @@ fn unknown(out: &mut String, entries: &[Entry<'_>]) {
     if unknown.is_empty() {
         return;
     }
-    out.push_str("<h2>Unknown until applied</h2>\n<div class=\"card\"><p class=\"note\">These are asked about when they become known.</p>\n<ul class=\"list\">\n");
-    for Entry { number, told, .. } in unknown {
-        let item = told
-            .item
-            .as_ref()
-            .map_or(String::new(), |item| format!(" ({})", escaped(item)));
+    out.push_str("<h2>Unknown until applied <span class=\"aside\">What changes something is asked about when it becomes known.</span></h2>\n<ul class=\"list card\">\n");
+    let mut seen: Vec<(&str, &str, &str)> = Vec::new();
+    for Entry { number, told, .. } in &unknown {
+        let group = (told.host.as_str(), told.path.as_str(), told.msg.as_str());
+        if seen.contains(&group) {
+            continue;
+        }
+        seen.push(group);
+        let alike = unknown.iter().map(|entry| entry.told);
+        let alike = alike.filter(|other| (other.host.as_str(), other.path.as_str(), other.msg.as_str()) == group);
+        let items: Vec<String> = alike.filter_map(|told| told.item.as_deref().map(escaped)).collect();
+        let items = match items.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", items.join(", ")),
+        };
         let _ = writeln!(
             out,
-            "<li><b>{}</b> <a href=\"#s{number}\">{}{item}</a><span class=\"why\">{}</span></li>",
+            "<li><b>{}</b><a href=\"#s{number}\">{}{items}</a><span class=\"why\">{}</span></li>",
             escaped(&told.host),
             escaped(&told.task),
             escaped(&told.msg)
         );
     }
-    out.push_str("</ul></div>\n");
+    out.push_str("</ul>\n");
 }
 
 fn missing(out: &mut String, kept: &Plan) {

@@ -4,7 +4,7 @@
   const main = document.querySelector("main");
   const search = document.getElementById("q");
   const found = document.getElementById("found");
-  const steps = all(".step").map((element) => ({ element, text: element.textContent.toLowerCase() }));
+  const steps = all("details.step").map((element) => ({ element, text: element.textContent.toLowerCase() }));
   const shown = (step) => !step.element.hidden && !main.classList.contains("hide-" + step.element.dataset.status);
 
   const mark = (words) => {
@@ -34,7 +34,7 @@
     for (const step of steps) step.element.hidden = !words.every((word) => step.text.includes(word));
     let count = 0;
     for (const host of all(".host")) {
-      const own = all(".step", host).filter((element) => shown({ element }));
+      const own = all("details.step", host).filter((element) => shown({ element }));
       host.hidden = own.length === 0;
       count += own.length;
       for (const play of all(".play", host)) {
@@ -119,7 +119,7 @@
     if (event.key === "/" && document.activeElement !== search) {
       event.preventDefault();
       search.focus();
-    } else if (event.key === "Escape" && document.activeElement === search) {
+    } else if (event.key === "Escape" && search.value !== "") {
       search.value = "";
       filter();
     }
