@@ -13,6 +13,7 @@ pub struct Play<'lab> {
     folder: TempDir,
     playbook: PathBuf,
     inventory: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// The program under test: `$OKD_PLAY`, or the debug build.
@@ -52,9 +53,17 @@ impl<'lab> Play<'lab> {
             folder,
             playbook,
             inventory,
+            env: Vec::new(),
         };
         play.put("known_hosts", &lab.known_hosts());
         play
+    }
+
+    /// The same, where the program has a further variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Writes a file beside the playbook.
@@ -78,6 +87,7 @@ impl<'lab> Play<'lab> {
         for name in ["SSH_AUTH_SOCK", "OKD_LAB_OWNER_PID"] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -439,7 +439,7 @@ impl Runner<'_, '_> {
         }
         let node = &live.context.node;
         let key = (node.play.index, node.host.as_str().to_owned());
-        let (names, paths) = self.named_handlers(live);
+        let (names, paths) = self.named_handlers(&live.context);
         for path in paths {
             let fired = self.notified.entry(key.clone()).or_default().entry(path).or_default();
             if changed {
@@ -454,19 +454,19 @@ impl Runner<'_, '_> {
     }
 
     /// What a step notifies, as it says it, and the handlers that are meant, by their paths.
-    pub(super) fn named_handlers(&self, live: &Live) -> (Vec<String>, Vec<String>) {
-        let node = &live.context.node;
-        let scope = live.context.scoped().shared();
+    pub(super) fn named_handlers(&self, context: &Context) -> (Vec<String>, Vec<String>) {
+        let node = &context.node;
+        let scope = context.scoped().shared();
         let mut names = Vec::new();
         for topic in &node.step.notify {
-            match live.context.world.engine().render(topic, &scope) {
+            match context.world.engine().render(topic, &scope) {
                 Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
                 Ok(value) => names.push(value.to_string()),
                 Err(_) => names.push(topic.to_value().to_string()),
             }
         }
         let handlers = self.world.handlers(&node.play);
-        let meant = names.iter().flat_map(|name| meant(live, &handlers, name));
+        let meant = names.iter().flat_map(|name| meant(context, &handlers, name));
         let paths = meant.map(|handler| handler.path.clone()).collect();
         (names, paths)
     }
@@ -701,19 +701,19 @@ pub fn answers(handler: &Step, name: &str) -> bool {
 
 /// The handlers that a notification means: of those with that name one, and all that listen to it. As in Ansible, the
 /// section read last wins, and in it the handler that is listed first.
-fn meant<'h>(live: &Live, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
+fn meant<'h>(context: &Context, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
     let section = |handler: &Step| {
         let (outer, _) = handler.path.rsplit_once("/handlers/").unwrap_or((&handler.path, ""));
         outer.to_owned()
     };
     let named = |handler: &&Arc<Step>| {
-        let scoped = live.context.scoped();
+        let scoped = context.scoped();
         let own = crate::site::Scoped {
             step: Some(Arc::clone(handler)),
             ..scoped
         };
         let name = handler.task.name.as_ref();
-        let name = name.and_then(|name| live.context.world.engine().render(name, &own.shared()).ok());
+        let name = name.and_then(|name| context.world.engine().render(name, &own.shared()).ok());
         let name = name.map(|name| name.to_string()).unwrap_or_default();
         let full = handler.role().map(|role| format!("{} : {name}", role.name));
         name == topic || full.as_deref() == Some(topic)

@@ -2,6 +2,7 @@
 //! depends on them and with nothing else.
 
 use super::deed::Deed;
+use super::prepare::Context;
 use super::record::{Input, Key, Outcome, Record, Records};
 use super::{ItemEnd, Live, Runner, finish, moved};
 use crate::control::ApiKind;
@@ -378,6 +379,10 @@ impl Runner<'_, '_> {
         if let (Some(now), Some(record)) = (failure.seen.take(), self.record(live, index)) {
             failure.message = moved::state(record.seen.as_ref(), Some(&now));
         }
+        let before = self.refused_on.get(live.context.node.host.as_str());
+        if let Some(before) = before.and_then(|id| self.node(*id)) {
+            failure.message += &format!(" (\"{}\" before it was refused)", before.step.label());
+        }
         Some(refused(live, failure))
     }
 
@@ -402,13 +407,19 @@ impl Runner<'_, '_> {
             .enumerate()
             .filter(|(_, item)| item.end.as_ref().is_some_and(|end| end.status == StepStatus::Refused));
         if refused.map(|(index, _)| index).any(changes) {
-            let host = (node.play.index, node.host.as_str().to_owned());
-            for handler in self.named_handlers(live).1 {
-                // It is told when its turn comes.
-                let waiting = self.notified.entry(host.clone()).or_default();
-                waiting.entry(handler.clone()).or_default();
-                self.barred.entry((host.clone(), handler)).or_insert(id);
-            }
+            self.bar_handlers(&live.context, id);
+        }
+    }
+
+    /// The handlers of a step that was not done do not run.
+    fn bar_handlers(&mut self, context: &Context, by: NodeId) {
+        let node = &context.node;
+        let host = (node.play.index, node.host.as_str().to_owned());
+        for handler in self.named_handlers(context).1 {
+            // It is told when its turn comes.
+            let waiting = self.notified.entry(host.clone()).or_default();
+            waiting.entry(handler.clone()).or_default();
+            self.barred.entry((host.clone(), handler)).or_insert(by);
         }
     }
 
@@ -455,6 +466,13 @@ impl Runner<'_, '_> {
     pub(super) fn withhold(&mut self, node: &StepNode, by: NodeId) {
         let reason = lacking(&node.step.label());
         self.withheld.insert(reason.clone(), by);
+        let planned = self.prior.and_then(|prior| prior.get(&node.key()));
+        let comes = |record: &Record| matches!(record.status, StepStatus::Changed | StepStatus::Unknown);
+        if planned.is_some_and(|records| records.iter().any(comes))
+            && let Some(context) = self.context(node)
+        {
+            self.bar_handlers(&context, by);
+        }
         let Some(name) = &node.step.task.register else { return };
         let hosts = std::iter::once(&node.host).chain(&node.shared);
         for host in hosts.filter_map(|host| self.world.host(host.as_str())) {

@@ -502,14 +502,8 @@ impl Runner<'_, '_> {
         if self.throttled(id, &node) || self.forked(id, &node) {
             return;
         }
-        let Some(host) = self.world.host(node.host.as_str()) else {
+        let Some(context) = self.context(&node) else {
             return;
-        };
-        let context = Context {
-            world: Arc::clone(&self.world),
-            node,
-            host,
-            pass: self.pass,
         };
         let prepared = match self.maybe.get(&id) {
             Some(reason) => Err(Stop::Unknown(reason.clone())),
@@ -524,6 +518,15 @@ impl Runner<'_, '_> {
             Err(Stop::Unknown(reason)) => self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
             Ok(prepared) => self.launch(id, firm, context, prepared),
         }
+    }
+
+    fn context(&self, node: &StepNode) -> Option<Context> {
+        Some(Context {
+            world: Arc::clone(&self.world),
+            node: node.clone(),
+            host: self.world.host(node.host.as_str())?,
+            pass: self.pass,
+        })
     }
 
     fn throttled(&mut self, id: NodeId, node: &StepNode) -> bool {

@@ -33,8 +33,11 @@ pub enum ArchiveError {
     #[error("it is a plan of another form than this okd-play reads")]
     Form,
     /// Another build wrote it.
-    #[error("it was made by okd-play build {0}, and this is build {}", build())]
-    Build(String),
+    #[error("it was made by okd-play build {maker}, and this is build {}", build())]
+    Build {
+        /// The build.
+        maker: String,
+    },
     /// It ends too early.
     #[error("it is cut off: {have} of {whole} bytes are there")]
     Torn {
@@ -153,6 +156,21 @@ fn section(body: &mut Vec<u8>, bytes: &[u8]) -> Result<(), ArchiveError> {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Pieces), ArchiveError> {
+    let mut sections = sections(bytes)?.into_iter();
+    let index = sections.next().ok_or(ArchiveError::Damaged)?;
+    let index = postcard::from_bytes(&index).map_err(|_| ArchiveError::Damaged)?;
+    let mut pieces = Pieces::default();
+    for piece in sections {
+        pieces.put(&piece);
+    }
+    Ok((index, pieces))
+}
+
+/// What a plan's bytes hold, unpacked: the index, and each piece.
+///
+/// # Errors
+/// See [`ArchiveError`].
+pub fn sections(bytes: &[u8]) -> Result<Vec<Vec<u8>>, ArchiveError> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         return Err(
             match bytes.starts_with(FAMILY) || MAGIC.starts_with(bytes) && !bytes.is_empty() {
@@ -173,7 +191,9 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Pieces), ArchiveError
     let end = end.ok_or(torn(bytes.len() + 1))?;
     let (maker, rest) = (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]);
     if maker != build() {
-        return Err(ArchiveError::Build(maker.into_owned()));
+        return Err(ArchiveError::Build {
+            maker: maker.into_owned(),
+        });
     }
     let head = bytes.len() - rest.len() + 8;
     let (length, rest) = rest.split_first_chunk::<8>().ok_or(torn(head + 32))?;
@@ -195,14 +215,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, Pieces), ArchiveError
         sections.push(unpacked(packed)?);
         rest = more;
     }
-    let mut sections = sections.into_iter();
-    let index = sections.next().ok_or(ArchiveError::Damaged)?;
-    let index = postcard::from_bytes(&index).map_err(|_| ArchiveError::Damaged)?;
-    let mut pieces = Pieces::default();
-    for piece in sections {
-        pieces.put(&piece);
-    }
-    Ok((index, pieces))
+    Ok(sections)
 }
 
 fn unpacked(packed: &[u8]) -> Result<Vec<u8>, ArchiveError> {
