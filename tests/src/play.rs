@@ -13,6 +13,7 @@ pub struct Play<'lab> {
     folder: TempDir,
     playbook: PathBuf,
     inventory: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// The program under test: `$OKD_PLAY`, or the debug build.
@@ -52,9 +53,17 @@ impl<'lab> Play<'lab> {
             folder,
             playbook,
             inventory,
+            env: Vec::new(),
         };
         play.put("known_hosts", &lab.known_hosts());
         play
+    }
+
+    /// The same, where the program has a further variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Writes a file beside the playbook.
@@ -70,10 +79,22 @@ impl<'lab> Play<'lab> {
         self.folder.path()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// The program, where it reaches the lab's hosts, in the folder, which is its home too.
+    fn program(&self) -> Command {
         let mut command = self.lab.command();
+        command.arg("exec").arg(program()).current_dir(self.folder.path());
+        command.env("HOME", self.folder.path());
+        for name in ["SSH_AUTH_SOCK", "OKD_LAB_OWNER_PID"] {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn command(&self, verb: &str, words: &[&str]) -> Command {
         let folder = self.folder.path();
-        command.arg("exec").arg(program()).arg("run").arg(&self.playbook);
+        let mut command = self.program();
+        command.arg(verb).arg(&self.playbook);
         command.arg("-i").arg(&self.inventory);
         let given = |name: &str| words.contains(&name);
         if !given("--private-key") {
@@ -93,16 +114,31 @@ impl<'lab> Play<'lab> {
         if !given("--output") {
             command.args(["--output", "json"]);
         }
-        command.args(words).current_dir(folder).env("HOME", folder);
-        command.env_remove("SSH_AUTH_SOCK").env_remove("OKD_LAB_OWNER_PID");
+        command.args(words);
         command
     }
 
     /// Starts `okd-play run` with further words on its command line.
     pub fn start(&self, words: &[&str]) -> Running {
+        self.spawn(self.command("run", words))
+    }
+
+    /// Plans, and keeps the plan in a file of the folder.
+    pub fn plan(&self, file: &str, words: &[&str]) -> Run {
+        let command = self.command("plan", &[&["-o", file], words].concat());
+        self.spawn(command).wait()
+    }
+
+    /// Runs `okd-play` with these words and no others.
+    pub fn okd(&self, words: &[&str]) -> Run {
+        let mut command = self.program();
+        command.args(words);
+        self.spawn(command).wait()
+    }
+
+    fn spawn(&self, mut command: Command) -> Running {
         let out = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
         let err = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
-        let mut command = self.command(words);
         command.stdout(out.reopen().unwrap());
         command.stderr(err.reopen().unwrap());
         Running {
