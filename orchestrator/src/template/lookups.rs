@@ -183,16 +183,21 @@ fn read(path: &Path) -> Result<String, Error> {
 
 /// As [`read`]; what an encrypted file holds is a secret.
 fn read_opened(path: &Path) -> Result<String, Error> {
-    let text = read(path)?;
+    opened(path, read(path)?)
+}
+
+fn opened(path: &Path, text: String) -> Result<String, Error> {
     match current_root().and_then(|root| root.engine.inner.options.secrets.clone()) {
         Some(store) => store.open(path, text).map_err(wrong),
         None => Ok(text),
     }
 }
 
-/// The text of a file that is searched for; what an encrypted one holds is a secret.
-pub(super) fn file_opened(lookup: &Lookup, name: &str) -> Result<String, Error> {
-    read_opened(&find(lookup, name, false)?)
+/// The text of a file that is searched for and holds a secret: as it is now, and kept by no plan.
+pub(super) fn secret_file(lookup: &Lookup, name: &str) -> Result<String, Error> {
+    let path = find(lookup, name, false)?;
+    let text = std::fs::read_to_string(&path).map_err(|err| wrong(format!("{}: {err}", path.display())))?;
+    opened(&path, text)
 }
 
 /// The folder of the playbook, where commands run.
@@ -203,7 +208,7 @@ pub(super) fn playbook_folder() -> Option<PathBuf> {
 
 fn file(lookup: &Lookup) -> Answer {
     let read_one = |term: &Native| {
-        let text = file_opened(lookup, &print::text(term))?;
+        let text = read_opened(&find(lookup, &print::text(term), false)?)?;
         let mut text = text.as_str();
         if lookup.truth("rstrip", true) {
             text = text.trim_end();

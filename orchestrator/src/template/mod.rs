@@ -21,6 +21,8 @@ mod touch;
 mod corpus;
 #[cfg(test)]
 mod corpus_filters;
+#[cfg(test)]
+mod corpus_secrets;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;

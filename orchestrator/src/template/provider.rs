@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use minijinja::Error;
 use minijinja::value::{Value as Native, ValueKind};
 
-use super::lookups::{Lookup, file_opened, playbook_folder};
+use super::lookups::{Lookup, playbook_folder, secret_file};
 use super::registry::{list, wrong};
 use super::touch::current_root;
 use super::{print, secret};
@@ -48,8 +48,8 @@ pub(super) fn provided(lookup: &Lookup) -> Result<Vec<Native>, Error> {
     let ask = || -> Result<String, Error> {
         match *place {
             "file" => match (whole.strip_prefix("~/"), std::env::home_dir()) {
-                (Some(rest), Some(home)) => file_opened(lookup, &home.join(rest).to_string_lossy()),
-                _ => file_opened(lookup, &whole),
+                (Some(rest), Some(home)) => secret_file(lookup, &home.join(rest).to_string_lossy()),
+                _ => secret_file(lookup, &whole),
             },
             "env" => std::env::var(&whole).map_err(|_| wrong(format!("the environment has no `{whole}`"))),
             _ if shell => printed(&["/bin/sh".to_owned(), "-c".to_owned(), whole.clone()], &whole),
