@@ -548,7 +548,7 @@ fn json_has_what_the_language_says_and_a_summary_last() {
     );
     assert_eq!(last["event"], "summary");
     assert_eq!(last["hosts"]["services"]["changed"], 12);
-    assert_eq!(last["hosts"]["services"].as_object().unwrap().len(), 9);
+    assert_eq!(last["hosts"]["services"].as_object().unwrap().len(), 10);
     assert!(last["elapsed_s"].is_number());
     assert!(bench.err.text().is_empty());
 }
