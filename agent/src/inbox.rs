@@ -119,6 +119,7 @@ mod tests {
             within: None,
             guard: None,
             hidden: false,
+            kept: false,
         }))
     }
 

@@ -83,6 +83,7 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         within: None,
         guard: None,
         hidden: false,
+        kept: false,
     }))
 }
 

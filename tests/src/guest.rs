@@ -34,7 +34,12 @@ impl<'lab> Guest<'lab> {
     /// Waits until a line of its console holds a text, and gives that line; fails the test after a number of seconds.
     pub fn says(&self, text: &str, seconds: u64) -> String {
         let what = format!("{} says {text:?}", self.name);
-        let line = |console: String| console.lines().find(|line| line.contains(text)).map(str::to_owned);
+        // The last line may still be being written.
+        let whole = |console: &str| console.rfind('\n').map_or(0, |end| end + 1);
+        let line = |console: String| {
+            let mut lines = console[..whole(&console)].lines();
+            lines.find(|line| line.contains(text)).map(str::to_owned)
+        };
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             until(&what, seconds, || line(self.console()))
         }));

@@ -13,6 +13,7 @@ pub struct Play<'lab> {
     folder: TempDir,
     playbook: PathBuf,
     inventory: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// The program under test: `$OKD_PLAY`, or the debug build.
@@ -52,9 +53,17 @@ impl<'lab> Play<'lab> {
             folder,
             playbook,
             inventory,
+            env: Vec::new(),
         };
         play.put("known_hosts", &lab.known_hosts());
         play
+    }
+
+    /// The same, where the program has a further variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Writes a file beside the playbook.
@@ -78,13 +87,14 @@ impl<'lab> Play<'lab> {
         for name in ["SSH_AUTH_SOCK", "OKD_LAB_OWNER_PID", "XDG_STATE_HOME"] {
             command.env_remove(name);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, verb: &str, words: &[&str]) -> Command {
         let folder = self.folder.path();
         let mut command = self.program();
-        command.arg("run").arg(&self.playbook);
+        command.arg(verb).arg(&self.playbook);
         command.arg("-i").arg(&self.inventory);
         let given = |name: &str| words.contains(&name);
         if !given("--private-key") {
@@ -110,7 +120,13 @@ impl<'lab> Play<'lab> {
 
     /// Starts `okd-play run` with further words on its command line.
     pub fn start(&self, words: &[&str]) -> Running {
-        self.spawn(self.command(words))
+        self.spawn(self.command("run", words))
+    }
+
+    /// Plans, and keeps the plan in a file of the folder.
+    pub fn plan(&self, file: &str, words: &[&str]) -> Run {
+        let command = self.command("plan", &[&["-o", file], words].concat());
+        self.spawn(command).wait()
     }
 
     /// Runs `okd-play` with these words and no others.

@@ -521,6 +521,7 @@ impl Trial<'_> {
             within: None,
             guard: None,
             hidden: false,
+            kept: false,
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

@@ -7,10 +7,11 @@ use super::{End, load, print, undo};
 use crate::error::{Diagnostic, Exit};
 use crate::link::hub::Hub;
 use crate::link::limits::Limits;
-use crate::link::reach::Transport;
+use crate::link::reach::{LinkEvent, Transport};
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
 use crate::report::{Event, Format, Pass, Report, Settings};
+use crate::run::kept::{Consent, Keeping, Question};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Done, Options, Outcome, pass};
 use crate::site::{Site, Tags};
@@ -20,8 +21,9 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
     with(sources, args, &Lineage::default())
@@ -33,22 +35,13 @@ pub(super) fn with(sources: &SourceMap, args: &RunArgs, lineage: &Lineage) -> En
         only: args.tags.clone(),
         skip: args.skip_tags.clone(),
     };
-    let mut ask = |prompt: &crate::playbook::Prompt| {
-        let default = prompt
-            .default
-            .as_ref()
-            .map(|default| format!(" [{default}]"))
-            .unwrap_or_default();
-        let answer = Terminal::ask(&format!("{}{default}: ", prompt.prompt), prompt.private);
-        answer.filter(|answer| !answer.is_empty())
-    };
     let site = load::site(
         sources,
         &args.playbook,
         &args.site,
         tags,
         args.start_at_task.clone(),
-        &mut ask,
+        &mut asked,
     )?;
     if let Some(text) = super::lists::asked(&site, args) {
         crate::report::warn(&site.warnings.render(sources, settings(args).colour));
@@ -65,23 +58,43 @@ pub(super) fn begin(sources: &SourceMap, site: &Site, args: &RunArgs, lineage: &
         done: lineage.done.clone(),
         ..options(&args.link, args.check, !args.no_diff, args.verify)?
     };
+    in_runtime(drive(sources, site, args, &options, lineage))
+}
+
+/// Drives what waits for hosts to its end.
+pub(super) fn in_runtime(drive: impl Future<Output = End>) -> End {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::new("no-runtime", format!("cannot start threads: {error}")))?;
-    let end = runtime.block_on(drive(sources, site, args, &options, lineage));
+    let end = runtime.block_on(drive);
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     end
 }
 
 /// Refuses to begin what would have to ask where nobody can answer.
 pub(super) fn may_ask(args: &RunArgs) -> Result<(), Diagnostic> {
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if !args.check && !args.yes && !interactive {
+    if !args.check && !args.yes && !interactive() {
         return Err(Diagnostic::new("no-terminal", "there is no terminal to ask on")
             .help("`--yes` applies without asking, `--check` only plans"));
     }
     Ok(())
+}
+
+/// The answer to a question of `vars_prompt`.
+pub(super) fn asked(prompt: &crate::playbook::Prompt) -> Option<String> {
+    let default = prompt
+        .default
+        .as_ref()
+        .map(|default| format!(" [{default}]"))
+        .unwrap_or_default();
+    let answer = Terminal::ask(&format!("{}{default}: ", prompt.prompt), prompt.private);
+    answer.filter(|answer| !answer.is_empty())
+}
+
+/// Whether somebody sits at a terminal.
+pub(super) fn interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 /// What the command line says of connections and of the run.
@@ -123,6 +136,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
         done: Done::default(),
+        keeping: Keeping::No,
     })
 }
 
@@ -131,21 +145,26 @@ fn known(secret: Secret) -> Secret {
     secret
 }
 
-async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options, lineage: &Lineage) -> End {
-    let (replies, mut incoming) = unbounded_channel();
+/// Where steps go, and where their ends come from.
+pub(super) fn hub(site: &Site, transport: Transport) -> (Hub, UnboundedReceiver<LinkEvent>) {
+    let (replies, incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
     let keeper = Arc::clone(site.loading.loader.vault.keeper());
+    (Hub::new(connector, transport, keeper, replies), incoming)
+}
+
+async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options, lineage: &Lineage) -> End {
     let transport = match lineage.undoes {
         Some(_) => Transport::Ssh,
         None => args.link.transport.into(),
     };
-    let mut hub = Hub::new(connector, transport, keeper, replies);
+    let (mut hub, mut incoming) = hub(site, transport);
     let cancel = cancel();
     let how = Settings {
         undoes: lineage.undoes.clone(),
         ..settings(args)
     };
-    let mut report = Report::new(sources.clone(), how, site);
+    let mut report = Report::new(sources, how, site);
     let planned = one(
         site,
         Pass::Plan,
@@ -155,6 +174,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
         &mut incoming,
         &cancel,
         &mut report,
+        Talk::default(),
     )
     .await?;
     report.plan(&planned);
@@ -162,7 +182,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
         report.beside_plan(&undo::left(&planned));
     }
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
-    let agreed = proceed && (args.yes || agree());
+    let agreed = proceed && (args.yes || agree("Apply?"));
     let end = match agreed {
         true => {
             kept::begin(args, lineage, sources, site, &mut hub, &mut report);
@@ -175,6 +195,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
                 &mut incoming,
                 &cancel,
                 &mut report,
+                Talk::default(),
             )
             .await?;
             let merged = planned.clone().then(applied);
@@ -197,7 +218,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     })
 }
 
-fn settings(args: &RunArgs) -> Settings {
+pub(super) fn settings(args: &RunArgs) -> Settings {
     let colour = match args.color {
         ColourArg::Always => true,
         ColourArg::Never => false,
@@ -221,13 +242,14 @@ fn settings(args: &RunArgs) -> Settings {
     }
 }
 
-fn agree() -> bool {
-    let answer = Terminal::ask("Apply? [y/N] ", false).unwrap_or_default();
+/// Whether a person agrees to what was shown.
+pub(super) fn agree(question: &str) -> bool {
+    let answer = Terminal::ask(&format!("{question} [y/N] "), false).unwrap_or_default();
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// The first Ctrl-C (or SIGTERM, or SIGHUP) lets running steps finish, the second drops them.
-fn cancel() -> watch::Receiver<Cancel> {
+pub(super) fn cancel() -> watch::Receiver<Cancel> {
     let (sender, receiver) = watch::channel(Cancel::No);
     tokio::spawn(async move {
         let [Ok(mut int), Ok(mut term), Ok(mut hup)] =
@@ -248,19 +270,70 @@ fn cancel() -> watch::Receiver<Cancel> {
     receiver
 }
 
+/// Who is asked about steps that a kept plan did not know.
+pub(super) struct Talk {
+    consent: Consent,
+    questions: Option<UnboundedReceiver<Question>>,
+    answers: UnboundedSender<(u64, bool)>,
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        Talk::silent(Consent::Given)
+    }
+}
+
+impl Talk {
+    /// Nobody.
+    pub(super) fn silent(consent: Consent) -> Talk {
+        Talk {
+            consent,
+            questions: None,
+            answers: unbounded_channel().0,
+        }
+    }
+
+    /// The person at the terminal.
+    pub(super) fn asking() -> Talk {
+        let (ask, questions) = unbounded_channel();
+        let (answers, given) = unbounded_channel();
+        Talk {
+            consent: Consent::Asked { ask, answers: given },
+            questions: Some(questions),
+            answers,
+        }
+    }
+}
+
+async fn next(questions: &mut Option<UnboundedReceiver<Question>>) -> Option<Question> {
+    match questions {
+        Some(questions) => questions.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer of the person who is being asked; never where nobody is.
+async fn answer(asking: &mut Option<JoinHandle<(u64, bool)>>) -> Option<(u64, bool)> {
+    match asking {
+        Some(asking) => asking.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
 #[allow(
     clippy::too_many_arguments,
     reason = "one place that puts the parts of a run together"
 )]
-async fn one(
+pub(super) async fn one(
     site: &Site,
     which: Pass,
     prior: Option<&Outcome>,
     options: &Options,
     hub: &mut Hub,
-    incoming: &mut UnboundedReceiver<crate::link::reach::LinkEvent>,
+    incoming: &mut UnboundedReceiver<LinkEvent>,
     cancel: &watch::Receiver<Cancel>,
     report: &mut Report,
+    talk: Talk,
 ) -> Result<Outcome, crate::error::Diagnostics> {
     let (events, mut told) = unbounded_channel::<Event>();
     let channels = Channels {
@@ -268,22 +341,36 @@ async fn one(
         incoming,
         events,
         cancel: cancel.clone(),
+        consent: talk.consent,
     };
     let run = pass(site, which, prior, options, channels);
     tokio::pin!(run);
     let mut stop = cancel.clone();
     let mut told_to_stop = *stop.borrow_and_update() != Cancel::No;
+    let mut questions = talk.questions;
+    let mut asking: Option<JoinHandle<(u64, bool)>> = None;
     let mut tick = tokio::time::interval(std::time::Duration::from_millis(120));
     let outcome = loop {
         tokio::select! {
             biased;
-            Some(event) = told.recv() => report.event(event),
+            Some(event) = told.recv(), if asking.is_none() => report.event(event),
+            Some(question) = next(&mut questions), if asking.is_none() => {
+                report.question(&question.step);
+                let id = question.id;
+                asking = Some(tokio::task::spawn_blocking(move || (id, agree("It was unknown. Apply it?"))));
+            }
+            given = answer(&mut asking), if asking.is_some() => {
+                asking = None;
+                if let Some(given) = given {
+                    let _ = talk.answers.send(given);
+                }
+            }
             outcome = &mut run => break outcome?,
             Ok(()) = stop.changed(), if !told_to_stop => {
                 told_to_stop = true;
                 report.stopping();
             }
-            _ = tick.tick() => report.tick(),
+            _ = tick.tick(), if asking.is_none() => report.tick(),
         }
     };
     while let Ok(event) = told.try_recv() {
@@ -292,7 +379,7 @@ async fn one(
     Ok(outcome)
 }
 
-fn exit(outcome: &Outcome, pending: bool) -> Exit {
+pub(super) fn exit(outcome: &Outcome, pending: bool) -> Exit {
     if outcome.stale {
         Exit::Stale
     } else if outcome.unreachable() {

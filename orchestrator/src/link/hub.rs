@@ -24,8 +24,8 @@ use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Begin, Pass, Reply, Request, Response, Task, encode, placeholders};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
@@ -37,6 +37,7 @@ pub struct Hub {
     shared: Arc<Shared>,
     sessions: HashMap<Address, Open>,
     desk: Desk,
+    waits: BTreeMap<Address, u64>,
     run: Option<Run>,
 }
 
@@ -83,7 +84,8 @@ struct Shared {
     events: UnboundedSender<LinkEvent>,
     connections: Mutex<HashMap<String, Connecting>>,
     stop: Stop,
-    waits: Mutex<BTreeMap<Address, u64>>,
+    /// Those who an agent works for.
+    agents: Mutex<BTreeSet<Address>>,
     predictions: Mutex<HashMap<String, Vec<Said>>>,
     run: OnceLock<String>,
 }
@@ -114,6 +116,8 @@ struct Open {
     assumed: Arc<AtomicBool>,
     /// Whether it has the script of lock-out guards.
     guards: bool,
+    /// Whether it was asked for a step since it was last waited for.
+    asked: bool,
 }
 
 impl Hub {
@@ -140,7 +144,7 @@ impl Hub {
             events,
             connections: Mutex::default(),
             stop: Stop::default(),
-            waits: Mutex::default(),
+            agents: Mutex::default(),
             predictions: Mutex::default(),
             run: OnceLock::new(),
         };
@@ -149,6 +153,7 @@ impl Hub {
             sessions: HashMap::new(),
             desk,
             run: None,
+            waits: BTreeMap::new(),
         }
     }
 
@@ -172,10 +177,12 @@ impl Hub {
         }
     }
 
-    /// How often each agent was asked while it had nothing left to do: the round trips that its work took.
+    /// How often each agent was waited for: the round trips that its work took.
     #[must_use]
     pub fn waits(&self) -> BTreeMap<Address, u64> {
-        lock(&self.shared.waits).clone()
+        let agents = lock(&self.shared.agents);
+        let waits = self.waits.iter().filter(|(address, _)| agents.contains(address));
+        waits.map(|(address, waits)| (address.clone(), *waits)).collect()
     }
 
     /// The session of a step, which knows what the step needs: what others predicted of the host, and its secrets.
@@ -236,6 +243,7 @@ impl Hub {
                 secrets: HashSet::new(),
                 guards: false,
                 begun: false,
+                asked: false,
             }
         })
     }
@@ -258,11 +266,13 @@ impl Open {
 impl Links for Hub {
     fn send(&mut self, reach: &Arc<Reach>, task: Task) {
         let open = self.begin(reach, &task);
+        open.asked = true;
         let _ = open.requests.send(Job::Say(Request::Task(Box::new(task))));
     }
 
     fn commit(&mut self, reach: &Arc<Reach>, task: Task<Commit>) {
         let open = self.begin(reach, &task);
+        open.asked = true;
         let _ = open.requests.send(Job::Say(Request::Commit(Box::new(task))));
     }
 
@@ -274,6 +284,14 @@ impl Links for Hub {
     fn own(&mut self, reach: &Arc<Reach>, task: Task<OwnKind>) {
         let open = self.begin(reach, &task);
         let _ = open.requests.send(Job::Own(Box::new(task)));
+    }
+
+    fn rest(&mut self) {
+        for (address, open) in &mut self.sessions {
+            if std::mem::take(&mut open.asked) {
+                *self.waits.entry(address.clone()).or_default() += 1;
+            }
+        }
     }
 
     fn stop(&mut self) {
@@ -573,7 +591,7 @@ async fn by_agent(
         exit,
     } = agent;
     let address = reach.address();
-    let open = AtomicUsize::new(0);
+    lock(&shared.agents).insert(address.clone());
     let frame = |job: Job| match job {
         Job::Say(request) if shared.stop.is_set() && step(&request).is_some() => {
             shared.answer(&address, held(step(&request).unwrap_or_default()));
@@ -587,12 +605,7 @@ async fn by_agent(
             shared.answer(&address, elsewhere(task.id));
             Ok(Vec::new())
         }
-        Job::Say(request) => {
-            if step(&request).is_some() && open.fetch_add(1, Ordering::Relaxed) == 0 {
-                *lock(&shared.waits).entry(address.clone()).or_default() += 1;
-            }
-            encode(&request)
-        }
+        Job::Say(request) => encode(&request),
     };
     let writer = async {
         while let Some(request) = requests.recv().await {
@@ -620,10 +633,7 @@ async fn by_agent(
                     "waits: a step of another run is still being done there",
                     true,
                 ),
-                done @ Response::Done { .. } => {
-                    open.fetch_sub(1, Ordering::Relaxed);
-                    shared.answer(&address, done);
-                }
+                done @ Response::Done { .. } => shared.answer(&address, done),
             }
         }
         Ok(())

@@ -156,6 +156,9 @@ pub trait Links: Send {
     /// As [`Links::send`], for what only okd-play itself asks for; the host is reached by plain SSH.
     fn own(&mut self, reach: &Arc<Reach>, task: Task<OwnKind>);
 
+    /// Says that the run has nothing more to send and waits for answers; the sessions asked since count a round trip.
+    fn rest(&mut self);
+
     /// Lets no session begin a further step: what waits there is answered as held, what runs is finished.
     fn stop(&mut self);
 

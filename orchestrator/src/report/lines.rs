@@ -2,23 +2,22 @@
 
 use super::{StepResult, json, scrub};
 use crate::link::reach::Address;
-use crate::run::Outcome;
-use crate::source::SourceMap;
+use crate::run::{Counts, Outcome};
 use okd_agent::diff::{Change, Sign, TextChange};
 use okd_agent::secret::Secrets;
 use serde_json::{Map, Value, json};
 
 /// A step's result.
 #[must_use]
-pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> String {
-    format!("{}\n", object(result, diff, sources))
+pub(crate) fn result(result: &StepResult, diff: bool) -> String {
+    format!("{}\n", object(result, diff))
 }
 
 /// A step's result in the run's journal.
 #[must_use]
-pub(crate) fn kept(result: &StepResult, sources: &SourceMap) -> Value {
+pub(crate) fn kept(result: &StepResult) -> Value {
     let trace = &result.trace;
-    let mut line = object(result, true, sources);
+    let mut line = object(result, true);
     let text = line["result"].to_string();
     let whole = !trace.hidden && !Secrets::marked(&text) && scrub::clean(&text) == text;
     let more = json!({
@@ -37,7 +36,7 @@ pub(crate) fn kept(result: &StepResult, sources: &SourceMap) -> Value {
     line
 }
 
-fn object(result: &StepResult, diff: bool, sources: &SourceMap) -> Value {
+fn object(result: &StepResult, diff: bool) -> Value {
     let mut line = json!({
         "event": "result",
         "pass": result.pass.word(),
@@ -45,7 +44,7 @@ fn object(result: &StepResult, diff: bool, sources: &SourceMap) -> Value {
         "play": result.play,
         "task": result.task,
         "module": result.module,
-        "path": sources.place(result.span),
+        "path": result.place,
         "item": result.item,
         "status": result.status.word(),
         "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
@@ -71,7 +70,7 @@ fn failure(failure: &okd_agent::resource::Failure) -> Value {
     })
 }
 
-fn change(change: &Change) -> Value {
+pub(crate) fn change(change: &Change) -> Value {
     match change {
         Change::Field {
             of,
@@ -132,27 +131,21 @@ pub(crate) fn link(address: &Address, waits: u64) -> String {
 /// The last line; `run` names the run, where it changed anything.
 #[must_use]
 pub(crate) fn summary(outcome: &Outcome, seconds: f64, run: Option<&str>) -> String {
-    let hosts = counts(outcome);
-    let elapsed = (seconds * 1000.0).round() / 1000.0;
+    let (hosts, elapsed) = (counts(outcome), (seconds * 1000.0).round() / 1000.0);
     format!(
         "{}\n",
         json!({"event": "summary", "run": run, "hosts": hosts, "elapsed_s": elapsed})
     )
 }
 
-/// Hosts, and how many steps ended there by each word.
+/// How many steps ended in which way, by host.
 #[must_use]
 pub(crate) fn counts(outcome: &Outcome) -> Map<String, Value> {
-    outcome
-        .counts
-        .iter()
-        .map(|(host, counts)| {
-            let each: Map<String, Value> = counts
-                .each()
-                .iter()
-                .map(|(name, count)| ((*name).to_owned(), json!(count)))
-                .collect();
-            (host.clone(), Value::Object(each))
-        })
-        .collect()
+    let each = |counts: &Counts| {
+        let each = counts.each().into_iter();
+        let named: Map<String, Value> = each.map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        Value::Object(named)
+    };
+    let hosts = outcome.counts.iter();
+    hosts.map(|(host, counts)| (host.clone(), each(counts))).collect()
 }

@@ -1,18 +1,36 @@
-//! What names a step's input from run to run: a digest of what is asked for, in which a secret is its name alone. Nothing
-//! of a secret's bytes goes into it, since it stands in journals.
+//! What names a step's input: digests of what is asked for.
 
 use super::deed::Deed;
 use okd_agent::secret::Secrets;
 use okd_agent::wire;
 use sha2::{Digest, Sha256};
 
-/// The digest of a step, or of one item of its loop, with the environment of its commands.
-pub(super) fn of(deed: &Deed, env: &[(String, String)]) -> u64 {
-    let mut bytes = wire::plain(&(deed, env)).unwrap_or_default();
-    for placeholder in Secrets::named_in(&bytes) {
-        bytes = without_id(&bytes, &placeholder);
+/// The digests of a step, or of one item of its loop, with the environment of its commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Digests {
+    /// Of all of it. A secret is its placeholder.
+    pub(super) exact: u64,
+    /// The same in every process: a secret is its name alone, and nothing of its bytes goes into it, since it stands in
+    /// journals.
+    pub(super) lasting: u64,
+}
+
+impl Digests {
+    pub(super) fn of(deed: &Deed, env: &[(String, String)]) -> Digests {
+        let mut bytes = wire::plain(&(deed, env)).unwrap_or_default();
+        let exact = digest(&bytes);
+        for placeholder in Secrets::named_in(&bytes) {
+            bytes = without_id(&bytes, &placeholder);
+        }
+        Digests {
+            exact,
+            lasting: digest(&bytes),
+        }
     }
-    let digest = Sha256::digest(&bytes);
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
     digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
@@ -39,20 +57,17 @@ mod tests {
     use super::*;
     use okd_agent::value::map;
 
-    fn digest(content: &str) -> u64 {
+    fn digests(name: &str, id: &str) -> Digests {
+        let content = format!("a={}\nb\n", Secrets::placeholder(name, id));
         let args = map([("dest", "/etc/word".into()), ("content", content.into())]);
-        of(&Deed::decode("copy", &args).unwrap().unwrap(), &[])
+        Digests::of(&Deed::decode("copy", &args).unwrap().unwrap(), &[])
     }
 
     #[test]
-    fn a_secret_is_its_name_alone() {
-        let word = |name: &str, id: &str| format!("a={}\nb\n", Secrets::placeholder(name, id));
-        assert_eq!(digest(&word("word", "0a1b")), digest(&word("word", "9f8e")));
-        assert_ne!(digest(&word("word", "0a1b")), digest(&word("other", "0a1b")));
-    }
-
-    #[test]
-    fn it_is_the_same_in_every_process() {
-        assert_eq!(digest("plain"), 0);
+    fn what_lasts_knows_a_secret_by_its_name_alone() {
+        let (one, other) = (digests("word", "0a1b"), digests("word", "9f8e"));
+        assert_eq!(one.lasting, other.lasting);
+        assert_ne!(one.exact, other.exact);
+        assert_ne!(one.lasting, digests("other", "0a1b").lasting);
     }
 }

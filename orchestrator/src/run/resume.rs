@@ -89,7 +89,7 @@ impl Runner<'_, '_> {
         };
         let registers = node.step.task.register.is_some();
         let item = &mut live.items[index];
-        if item.sent != Some(feat.sent)
+        if item.lasting != Some(feat.sent)
             || self.moved.contains(node.host.as_str())
             || (registers && feat.result.is_none())
         {
@@ -107,7 +107,7 @@ impl Runner<'_, '_> {
         let node = &live.context.node;
         for (index, item) in live.items.iter_mut().enumerate() {
             let feat = self.options.done.get(node, index);
-            let (Some(feat), Some(end)) = (feat.filter(|feat| item.sent == Some(feat.sent)), &mut item.end) else {
+            let (Some(feat), Some(end)) = (feat.filter(|feat| item.lasting == Some(feat.sent)), &mut item.end) else {
                 continue;
             };
             match (end.status, &mut end.result) {

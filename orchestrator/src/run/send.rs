@@ -1,6 +1,7 @@
 //! Hands steps in: what of them the plan knows already, what they wait for at the far end, and in which world they are done.
 
 use super::deed::Deed;
+use super::kept::Agreed;
 use super::local::Effect;
 use super::{ItemEnd, Live, Promise, Runner, Timer, args, finish, limit, reach, waiting};
 use crate::control::desk::Errand;
@@ -52,9 +53,10 @@ impl Runner<'_, '_> {
             {
                 self.channels.links.doubt(&machine, doubts);
             }
-            if self.known_from_plan(id, &mut live, index)
+            self.sentence(id, &mut live, index);
+            if live.items[index].end.is_some()
+                || self.known_from_plan(id, &mut live, index)
                 || self.known_from_journal(&mut live, index)
-                || live.items[index].end.is_some()
                 || (live.in_turn() && !ids.is_empty())
             {
                 continue;
@@ -79,7 +81,10 @@ impl Runner<'_, '_> {
             && !live.in_turn()
             && task.failed_when.is_none()
             && effects.is_empty()
-            && live.items.iter().all(|item| item.reach.is_none())
+            && live
+                .items
+                .iter()
+                .all(|item| item.reach.is_none() && item.agreed == Agreed::Planned)
             && !(0..live.items.len()).any(|index| live.items[index].end.is_none() && self.may_guard(&live, index));
         if !live.ignore {
             live.barrier.extend(&ids);
@@ -201,13 +206,18 @@ impl Runner<'_, '_> {
             Deed::Api(_) | Deed::Commit(_) | Deed::Own(_) => Note::default(),
             Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
-        let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let (pass, expect) = match item.agreed {
+            Agreed::Planned => (self.far_pass(live), expect),
+            Agreed::NotYet => (wire::Pass::Look, None),
+            Agreed::Yes(seen) => (wire::Pass::Apply, seen),
+        };
+        let (verify, kept) = (self.options.verify, self.keeps());
         let reach = Arc::clone(reach);
         let (env, touches) = (item.env.clone(), item.touches.clone());
         let within = self.within(id);
-        let hidden = finish::hides(live);
+        let hidden = self.hides(id, live).0;
         let guard = reach.guard.map(|policy| match pass {
-            wire::Pass::Plan => policy.guard(""),
+            wire::Pass::Plan | wire::Pass::Look => policy.guard(""),
             wire::Pass::Apply => policy.guard(self.guards.id(&reach.host)),
         });
         let machine = reach.address().host;
@@ -241,6 +251,7 @@ impl Runner<'_, '_> {
                     guard,
                     within,
                     hidden,
+                    kept,
                 };
                 let links = &mut self.channels.links;
                 match deed {
@@ -255,7 +266,7 @@ impl Runner<'_, '_> {
                     Deed::Commit(commit) => links.commit(
                         &reach,
                         Task {
-                            expect: None,
+                            expect: expect.filter(|_| kept),
                             ..task.of(*commit)
                         },
                     ),
@@ -269,6 +280,7 @@ impl Runner<'_, '_> {
                             pass,
                             expect,
                             verify,
+                            kept,
                         },
                     ),
                 }

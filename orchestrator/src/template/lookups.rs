@@ -11,8 +11,8 @@ use super::file::{Rendered, TemplateFile};
 use super::filters::dict::{pairs, subelements};
 use super::filters::list::zip_lists;
 use super::registry::{Call, kind_name, list, wrong};
-use super::touch::{current_root, touch_failure, touch_pending, touch_unknown};
-use super::{RenderError, print, secret};
+use super::touch::{current_root, on_disk, touch_failure, touch_pending, touch_unknown};
+use super::{RenderError, print, provider, secret};
 use crate::error::nearest;
 
 type Answer = Result<Vec<Native>, Error>;
@@ -35,6 +35,7 @@ const ALL: &[(&str, Body)] = &[
     ("list", as_list),
     ("nested", nested),
     ("pipe", pipe),
+    ("secret", provider::provided),
     ("sequence", sequence),
     ("subelements", sub_elements),
     ("template", template),
@@ -57,22 +58,25 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "use the filter `random(seed=…)`: a run that is repeated must give the same result",
     ),
     ("config", "there is no Ansible configuration to read"),
+    ("passwordstore", "use `lookup('secret', command='pass show …')`"),
+    ("hashi_vault", "use `lookup('secret', command='vault kv get …')`"),
+    ("sops", "use `lookup('secret', command='sops decrypt …')`"),
     ("unvault", "vaulted files are read as they are; use `lookup('file', …)`"),
 ];
 
 /// A lookup's terms and options.
-struct Lookup {
+pub(super) struct Lookup {
     name: String,
-    terms: Vec<Native>,
-    options: Vec<(String, Native)>,
+    pub(super) terms: Vec<Native>,
+    pub(super) options: Vec<(String, Native)>,
 }
 
 impl Lookup {
-    fn option(&self, name: &str) -> Option<&Native> {
+    pub(super) fn option(&self, name: &str) -> Option<&Native> {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    fn text(&self, name: &str, default: &str) -> String {
+    pub(super) fn text(&self, name: &str, default: &str) -> String {
         self.option(name).map_or_else(|| default.to_owned(), print::text)
     }
 
@@ -141,7 +145,8 @@ fn joined(mut found: Vec<Native>) -> Native {
 }
 
 fn unknown(name: &str) -> Error {
-    if let Some((_, instead)) = LEFT_OUT.iter().find(|(own, _)| *own == name) {
+    let last = name.rsplit('.').next();
+    if let Some((_, instead)) = LEFT_OUT.iter().find(|(own, _)| Some(*own) == last) {
         return wrong(format!("the lookup `{name}` is not supported: {instead}"));
     }
     let near = nearest(name, ALL.iter().map(|(own, _)| *own));
@@ -165,23 +170,40 @@ fn find(lookup: &Lookup, name: &str, templates: bool) -> Result<PathBuf, Error> 
     } else {
         folders.iter().map(|folder| folder.join(name)).collect()
     };
-    tried.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+    let found = on_disk(|disk| tried.iter().find(|path| disk.exists(path)).cloned());
+    found.ok_or_else(|| {
         let places: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
         wrong(format!("`{name}` is not found; looked for {}", places.join(", ")))
     })
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|err| wrong(format!("{}: {err}", path.display())))
+    on_disk(|disk| disk.read_to_string(path)).map_err(|err| wrong(format!("{}: {err}", path.display())))
 }
 
 /// As [`read`]; what an encrypted file holds is a secret.
 fn read_opened(path: &Path) -> Result<String, Error> {
-    let text = read(path)?;
+    opened(path, read(path)?)
+}
+
+fn opened(path: &Path, text: String) -> Result<String, Error> {
     match current_root().and_then(|root| root.engine.inner.options.secrets.clone()) {
         Some(store) => store.open(path, text).map_err(wrong),
         None => Ok(text),
     }
+}
+
+/// The text of a file that is searched for and holds a secret: as it is now, and kept by no plan.
+pub(super) fn secret_file(lookup: &Lookup, name: &str) -> Result<String, Error> {
+    let path = find(lookup, name, false)?;
+    let text = std::fs::read_to_string(&path).map_err(|err| wrong(format!("{}: {err}", path.display())))?;
+    opened(&path, text)
+}
+
+/// The folder of the playbook, where commands run.
+pub(super) fn playbook_folder() -> Option<PathBuf> {
+    let folder = current_root()?.scope.search().files.pop()?;
+    folder.is_dir().then_some(folder)
 }
 
 fn file(lookup: &Lookup) -> Answer {
@@ -218,11 +240,12 @@ fn pipe(lookup: &Lookup) -> Answer {
 /// Runs a shell command on the control node, in the playbook's folder.
 fn run(command: &str) -> Result<String, Error> {
     secret::refuse_in_command(command)?;
-    let output = Command::new("/bin/sh")
-        .args(["-c", command])
-        .stdin(std::process::Stdio::null())
-        .output()
-        .map_err(|err| wrong(format!("/bin/sh: {err}")))?;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).stdin(std::process::Stdio::null());
+    if let Some(folder) = playbook_folder() {
+        shell.current_dir(folder);
+    }
+    let output = shell.output().map_err(|err| wrong(format!("/bin/sh: {err}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(wrong(format!(
@@ -465,25 +488,13 @@ pub(super) fn glob(pattern: &str) -> Result<Native, Error> {
 
 fn matching(folder: &Path, name: &str) -> Answer {
     let pattern = glob_pattern(name)?;
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|file| pattern.is_match(file) && (name.starts_with('.') || !file.starts_with('.')))
-        })
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect();
-    found.sort();
-    Ok(found
-        .into_iter()
-        .map(|path| Native::from(path.display().to_string()))
-        .collect())
+    let hidden = name.starts_with('.');
+    Ok(on_disk(|disk| {
+        let names = disk.names(folder).into_iter();
+        let fitting = names.filter(|file| pattern.is_match(file) && (hidden || !file.starts_with('.')));
+        let paths = fitting.map(|file| folder.join(file)).filter(|path| disk.is_file(path));
+        paths.map(|path| Native::from(path.display().to_string())).collect()
+    }))
 }
 
 /// `*`, `?` and `[…]` of one file name.
@@ -547,12 +558,12 @@ fn first_found(lookup: &Lookup) -> Answer {
                 let name = Path::new(&path).join(file);
                 for folder in folders.iter().chain(&templates) {
                     let whole = folder.join(&name);
-                    if whole.is_file() {
+                    if on_disk(|disk| disk.is_file(&whole)) {
                         return Ok(vec![Native::from(whole.display().to_string())]);
                     }
                     tried.push(whole.display().to_string());
                 }
-                if name.is_absolute() && name.is_file() {
+                if name.is_absolute() && on_disk(|disk| disk.is_file(&name)) {
                     return Ok(vec![Native::from(name.display().to_string())]);
                 }
             }

@@ -9,6 +9,7 @@ mod functions;
 mod lookups;
 mod print;
 mod problem;
+mod provider;
 mod registry;
 mod scan;
 mod scope;
@@ -20,6 +21,8 @@ mod touch;
 mod corpus;
 #[cfg(test)]
 mod corpus_filters;
+#[cfg(test)]
+mod corpus_secrets;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;

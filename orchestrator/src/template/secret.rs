@@ -25,6 +25,12 @@ pub trait SecretStore: Send + Sync {
     /// Keeps a value that was made from a secret and gives its placeholder.
     fn derive(&self, name: &str, value: String) -> String;
 
+    /// The placeholder of what a place outside gives, which is asked when it is first named; `None` where it gives nothing.
+    fn provided(&self, name: &str, _place: &str, ask: &mut dyn FnMut() -> Option<String>) -> Option<String> {
+        let text = ask().filter(|text| !text.is_empty())?;
+        Some(self.derive(name, text))
+    }
+
     /// Whether anything is kept.
     fn any(&self) -> bool {
         true

@@ -31,6 +31,13 @@ const TASKS: &str = r#"    - name: Copy
       command: cat /srv/copy /srv/base64
     - name: Base64
       copy: {content: "{{ poison | b64encode }}", dest: /srv/base64, mode: "0600"}
+    - name: Store
+      copy: {content: "{{ lookup('secret', command='cat stored') }}\n", dest: /srv/stored, mode: "0600"}
+    - name: Key of a store
+      copy: {content: "{{ (lookup('secret', file='stored.json') | from_json).key }}\n", dest: /srv/key, mode: "0600"}
+    - name: Refused store
+      copy: {content: "{{ lookup('secret', command='cat stored; exit 7') }}", dest: /srv/refused}
+      ignore_errors: true
     - name: Request
       uri: {url: "http://127.0.0.1:8099/", method: POST, headers: {X-Token: "{{ token }}"}, body: "{{ poison }}", status_code: 200}
     - name: Shown
@@ -66,7 +73,7 @@ while :; do cat /proc/[0-9]*/cmdline; done 2>/dev/null | tr '\0' ' ' | grep -a -
 EOF
 systemd-run --unit=watch sh /run/watch"#;
 
-fn sealed(play: &Play<'_>, plain: &str) -> String {
+pub(crate) fn sealed(play: &Play<'_>, plain: &str) -> String {
     let mut child = Command::new(okd_tests::play::program())
         .args(["vault", "encrypt-string", "--vault-password-file"])
         .arg(play.folder().join("password"))
@@ -81,7 +88,7 @@ fn sealed(play: &Play<'_>, plain: &str) -> String {
 }
 
 /// The file form of a `!vault` value.
-fn file(value: &str) -> String {
+pub(crate) fn file(value: &str) -> String {
     let lines: Vec<&str> = value.lines().skip(1).map(str::trim).collect();
     lines.join("\n") + "\n"
 }
@@ -106,6 +113,8 @@ fn silent(transport: &str) {
         &file(&sealed(&play, "token: p0is0n-token\nwhole: 4711-p0is0n\n")),
     );
     play.put("sealed", &file(&sealed(&play, &format!("{POISON}\n"))));
+    play.put("stored", "p0is0n-stored\n");
+    play.put("stored.json", "{\"key\": \"p0is0n-of-key\"}\n");
     host.sh(WATCH);
     let password = play.folder().join("password").display().to_string();
     let words = ["--vault-password-file", &password, "--transport", transport, "-vvv"];
@@ -126,6 +135,8 @@ fn silent(transport: &str) {
             "p0is0n-token",
             "4711-p0is0n",
             "old-p0is0n",
+            "p0is0n-stored",
+            "p0is0n-of-key",
         ] {
             assert!(!output.contains(word), "{word}: {output}");
         }
@@ -146,6 +157,10 @@ fn silent(transport: &str) {
     assert!(host.read("/etc/shadow").contains(&format!("poisoned:{HASH}:")));
     assert_eq!(host.read("/srv/environment"), POISON);
     assert_eq!(host.read("/srv/stdin"), POISON);
+    assert_eq!(host.read("/srv/stored"), "p0is0n-stored\n");
+    assert_eq!(host.read("/srv/key"), "p0is0n-of-key\n");
+    run.says("the command `cat stored; exit 7` failed (exit status: 7)");
+    assert!(!host.has("/srv/refused"));
     assert_eq!(
         until("the request", 10, || host
             .has("/srv/request")
@@ -153,7 +168,17 @@ fn silent(transport: &str) {
         format!("p0is0n-token {POISON}")
     );
     let again = play.run(&[&words[..], &["--yes"]].concat()).ended(0);
-    for step in ["Copy", "Template", "Encrypted file", "Line", "Ini", "User", "Base64"] {
+    for step in [
+        "Copy",
+        "Template",
+        "Encrypted file",
+        "Line",
+        "Ini",
+        "User",
+        "Base64",
+        "Store",
+        "Key of a store",
+    ] {
         assert_eq!(again.status("plan", "host", step), "ok", "{step}: {again}");
     }
     assert_eq!(again.status("apply", "host", "Arguments"), "ignored", "{again}");
