@@ -41,8 +41,13 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox that a thread fills until `reader` ends. [`Request::Stop`] and the end set `stop` as soon as they are read.
-    pub(crate) fn fill(mut reader: impl Read + Send + 'static, stop: Stop) -> io::Result<Arc<Inbox>> {
+    /// An inbox that a thread fills until `reader` ends. [`Request::Stop`] and the end set `stop` as soon as they are read;
+    /// the end is told by `ended` too.
+    pub(crate) fn fill(
+        mut reader: impl Read + Send + 'static,
+        stop: Stop,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Arc<Inbox>> {
         let inbox = Arc::new(Inbox::default());
         let filled = Arc::clone(&inbox);
         let work = move || {
@@ -55,6 +60,7 @@ impl Inbox {
                 }
             };
             stop.set();
+            ended();
             filled.lock().end = Some(end);
             filled.changed.notify_all();
         };
@@ -129,7 +135,7 @@ mod tests {
             let mut frames = encode(&task()).unwrap();
             frames.extend(last.iter().flat_map(|request| encode(request).unwrap()));
             let stop = Stop::default();
-            let inbox = Inbox::fill(io::Cursor::new(frames), stop.clone()).unwrap();
+            let inbox = Inbox::fill(io::Cursor::new(frames), stop.clone(), || ()).unwrap();
             let deadline = Instant::now() + Duration::from_secs(10);
             while !stop.is_set() {
                 assert!(Instant::now() < deadline, "{last:?} was not heard within 10 s");
@@ -148,7 +154,7 @@ mod tests {
     fn what_is_no_frame_comes_behind_what_was_asked_before() {
         let mut frames = encode(&task()).unwrap();
         frames.extend(b"Last login: today\n");
-        let inbox = Inbox::fill(io::Cursor::new(frames), Stop::default()).unwrap();
+        let inbox = Inbox::fill(io::Cursor::new(frames), Stop::default(), || ()).unwrap();
         assert!(matches!(inbox.take().unwrap(), Some(Request::Task(_))));
         assert_eq!(inbox.take().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

@@ -46,7 +46,8 @@ pub fn serve(
     if let Some(claim) = machine.claimed() {
         wire::send(writer, &Response::Taken(claim))?;
     }
-    let inbox = Inbox::fill(reader, stop)?;
+    let own = turn.clone();
+    let inbox = Inbox::fill(reader, stop, move || own.cut())?;
     let mut told = Ok(());
     turn.others_end(|| told = wire::send(writer, &Response::Waits));
     told?;

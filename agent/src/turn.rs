@@ -3,41 +3,72 @@
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A lock that all agents of one user have in common; none where they have none.
+/// A lock that all agents of one user have in common; none where they have none. It is taken for the step of a run that
+/// was cut off, and for no other: of a run that lives the next one is told, and goes on planning.
 #[derive(Debug, Clone, Default)]
-pub struct Turn(Option<Arc<File>>);
+pub struct Turn {
+    file: Option<Arc<File>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether a step changes the machine.
+    changes: bool,
+    /// Whether the run is cut off.
+    cut: bool,
+}
 
 impl Turn {
     /// By a file, or folder, that the others have open too; flock(2).
     #[must_use]
     pub fn by(file: File) -> Turn {
-        Turn(Some(Arc::new(file)))
+        Turn {
+            file: Some(Arc::new(file)),
+            ..Turn::default()
+        }
     }
 
-    /// Waits until no step of another agent is changing the machine; `waits` is called where that takes time.
+    /// Waits until no step of a run that was cut off is changing the machine; `waits` is called where that takes time.
     pub(crate) fn others_end(&self, waits: impl FnOnce()) {
         if self.lock(FlockOperation::NonBlockingLockExclusive).is_err() {
             waits();
             let _ = self.lock(FlockOperation::LockExclusive);
         }
-        self.give();
+        let _ = self.lock(FlockOperation::Unlock);
     }
 
     /// From now on this agent changes the machine. Others may do so as well.
     pub(crate) fn take(&self) {
-        let _ = self.lock(FlockOperation::LockShared);
+        self.now(|state| state.changes = true);
     }
 
     /// It does no longer.
     pub(crate) fn give(&self) {
-        let _ = self.lock(FlockOperation::Unlock);
+        self.now(|state| state.changes = false);
+    }
+
+    /// The run is cut off; its step is finished.
+    pub(crate) fn cut(&self) {
+        self.now(|state| state.cut = true);
+    }
+
+    fn now(&self, become_so: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        become_so(&mut state);
+        if state.cut {
+            let _ = self.lock(match state.changes {
+                true => FlockOperation::LockShared,
+                false => FlockOperation::Unlock,
+            });
+        }
     }
 
     /// Where locks are not to be had, nobody waits.
     fn lock(&self, how: FlockOperation) -> rustix::io::Result<()> {
-        match &self.0 {
+        match &self.file {
             Some(file) => rustix::io::retry_on_intr(|| flock(file, how)),
             None => Ok(()),
         }
@@ -57,6 +88,9 @@ mod tests {
         let agent = || Turn::by(File::open(folder.path()).unwrap());
         let (one, other, late) = (agent(), agent(), agent());
         one.take();
+        agent().others_end(|| unreachable!("of a run that lives"));
+        one.cut();
+        other.cut();
         other.take();
         let (tell, told) = channel();
         let waiting = std::thread::spawn(move || {

@@ -2,6 +2,7 @@
 //! touched, so that it is known then what is refused.
 
 use super::args::{ApplyArgs, LinkArgs, RunArgs, SiteArgs, TransportArg};
+use super::kept::{self, Lineage};
 use super::run::{Talk, agree, cancel, exit, hub, in_runtime, interactive, one, options, settings};
 use super::{End, load, unlock};
 use crate::error::Diagnostic;
@@ -100,6 +101,8 @@ async fn drive(
                 (false, true) => Talk::asking(),
                 (false, false) => Talk::silent(Consent::Withheld),
             };
+            let (given, lineage) = journalled(args, plan, as_run)?;
+            kept::begin(&given, &lineage, sources, site, &mut hub, &mut report);
             let mut applied = one(
                 site,
                 Pass::Apply,
@@ -118,7 +121,9 @@ async fn drive(
             let merged = fresh.then(applied);
             report.links(&hub.waits());
             report.recap(&merged, true);
-            exit(&merged, false)
+            let end = exit(&merged, false);
+            report.ended(&merged, end);
+            end
         }
         false => {
             report.links(&hub.waits());
@@ -234,6 +239,20 @@ fn tell_outdated(plan: &Plan) {
         "the plan is applied as it was made, though since then {}{more}\n",
         named.join(", ")
     ));
+}
+
+/// What the run's journal keeps: the command line by which the plan was made, meant where that was given.
+fn journalled(args: &ApplyArgs, plan: &Plan, as_run: &RunArgs) -> Result<(RunArgs, Lineage), Diagnostic> {
+    let choices = &plan.choices;
+    let mut given = as_run.clone();
+    given.site.extra_vars = extra(choices, args)?;
+    given.site.limit.clone_from(&choices.limit);
+    let lineage = Lineage {
+        applies: Some(args.plan.clone()),
+        base: Some(choices.base.clone()),
+        ..Lineage::default()
+    };
+    Ok((given, lineage))
 }
 
 /// The same as a `run`, for what is told on the way.

@@ -25,6 +25,10 @@ pub(super) struct Lineage {
     pub(super) resumes: Option<String>,
     /// The run that it takes back.
     pub(super) undoes: Option<String>,
+    /// The plan that it applies.
+    pub(super) applies: Option<PathBuf>,
+    /// Where its files are, where that is not the folder of the process.
+    pub(super) base: Option<PathBuf>,
     /// What the run that it takes up again has done.
     pub(super) done: Done,
 }
@@ -88,7 +92,10 @@ fn header(id: &RunId, args: &RunArgs, lineage: &Lineage, sources: &SourceMap, si
         started: history::seconds(),
         by: history::who(),
         words: words(args, lineage),
-        cwd: std::env::current_dir().unwrap_or_default(),
+        cwd: match &lineage.base {
+            Some(base) => base.clone(),
+            None => std::env::current_dir().unwrap_or_default(),
+        },
         playbook: args.playbook.clone(),
         inventory: kept.site.inventory.clone(),
         build: BUILD.to_owned(),
@@ -97,14 +104,18 @@ fn header(id: &RunId, args: &RunArgs, lineage: &Lineage, sources: &SourceMap, si
         sources: sums(sources),
         resumes: lineage.resumes.clone(),
         undoes: lineage.undoes.clone(),
+        applies: lineage.applies.clone(),
     }
 }
 
 /// The command line as far as it is kept.
 fn words(args: &RunArgs, lineage: &Lineage) -> Vec<String> {
-    let mut words = match &lineage.undoes {
-        Some(run) => vec!["undo".to_owned(), run.clone()],
-        None => vec!["run".to_owned(), args.playbook.display().to_string()],
+    let mut words = match lineage {
+        Lineage { undoes: Some(run), .. } => vec!["undo".to_owned(), run.clone()],
+        Lineage {
+            applies: Some(plan), ..
+        } => vec!["apply".to_owned(), plan.display().to_string()],
+        _ => vec!["run".to_owned(), args.playbook.display().to_string()],
     };
     words.extend(again::words(args));
     for (flag, value) in [

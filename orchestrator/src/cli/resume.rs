@@ -38,17 +38,23 @@ pub(super) fn resume(sources: &SourceMap, given: &ResumeArgs) -> End {
 
 /// Refuses what there is nothing to go on with.
 fn unfinished(past: &Past) -> Result<(), Diagnostic> {
-    let text = match (past.how, &past.header.undoes) {
-        (How::Running, _) => format!("run {} goes on", past.id()),
-        (How::Done, _) => format!("run {} came to its end", past.id()),
-        (_, Some(other)) => {
-            let text = format!("run {} took run {other} back", past.id());
+    let id = past.id();
+    let (text, help) = match (past.how, &past.header.undoes, &past.header.applies) {
+        (How::Running, ..) => (format!("run {id} goes on"), None),
+        (How::Done, ..) => (format!("run {id} came to its end"), None),
+        (_, Some(other), _) => {
             let help = format!("`okd-play undo {other}` goes on with that: what is back already is left alone");
-            return Err(Diagnostic::new("no-run", text).help(help));
+            (format!("run {id} took run {other} back"), Some(help))
+        }
+        (.., Some(plan)) => {
+            let plan = plan.display();
+            let help = format!("`okd-play apply {plan}` goes on with that: what is done is found done");
+            (format!("run {id} applied a plan that was kept"), Some(help))
         }
         _ => return Ok(()),
     };
-    Err(Diagnostic::new("no-run", text).help("`okd-play runs` lists all runs; an id says which is meant"))
+    let help = help.unwrap_or_else(|| "`okd-play runs` lists all runs; an id says which is meant".to_owned());
+    Err(Diagnostic::new("no-run", text).help(help))
 }
 
 /// Refuses to go on by other files than those by which the run began.

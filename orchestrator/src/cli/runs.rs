@@ -35,6 +35,7 @@ fn object(past: &Past) -> serde_json::Value {
         "elapsed_s": past.seconds,
         "resumes": header.resumes,
         "undoes": header.undoes,
+        "applies": header.applies,
     })
 }
 

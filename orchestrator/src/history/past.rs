@@ -42,6 +42,8 @@ pub struct Header {
     pub resumes: Option<String>,
     /// The run that this one takes back.
     pub undoes: Option<String>,
+    /// The plan that it applied.
+    pub applies: Option<PathBuf>,
 }
 
 /// A session in which a run changed things, or was about to.

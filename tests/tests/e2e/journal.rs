@@ -283,3 +283,155 @@ fn an_undo_shows_no_secret() {
     let mode = host.sh("stat -c %a /var/lib/okd-play/runs /var/lib/okd-play/runs/*/* | sort -u");
     assert_eq!(mode, "600\n700\n");
 }
+
+/// A command that counts how often it is run, and steps that hang on it.
+const CUT: &str = r#"    - name: Setting
+      copy: {dest: /srv/setting, content: "{{ word }}", mode: "0644"}
+      register: setting
+      notify: Handler
+    - name: Act
+      shell: echo act >>/srv/acts; date +%s%N
+      register: act
+    - name: Once
+      command: touch /srv/once
+      args: {creates: /srv/once}
+    - name: Holds
+      shell: touch /srv/began; until [ -e /srv/go ]; do sleep 0.1; done
+    - name: Uses
+      copy: {dest: /srv/used, content: "{{ act.stdout }} {{ setting.changed }}", mode: "0644"}
+"#;
+
+/// A run of [`CUT`] that was killed in the middle, and what the command gave.
+fn killed<'lab>(lab: &'lab Lab, host: &okd_tests::Host<'_>) -> Play<'lab> {
+    let play = Play::new(
+        lab,
+        &format!(
+            "- hosts: host\n  gather_facts: false\n  vars: {{}}\n  tasks:\n{CUT}  handlers:\n    \
+             - name: Handler\n      shell: echo handled >>/srv/handled\n"
+        ),
+    );
+    let run = play.start(&["--yes", "--transport", "agent", "-e", "word=plain"]);
+    until("the step runs", 60, || host.has("/srv/began").then_some(()));
+    run.signal("KILL");
+    let _ = run.wait();
+    host.sh("touch /srv/go");
+    until("the agent ends", 30, || {
+        (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
+    });
+    assert_eq!(play.runs()[0]["how"], "killed");
+    assert!(!host.has("/srv/handled") && !host.has("/srv/used"));
+    play
+}
+
+#[test]
+fn a_run_that_was_killed_is_gone_on_with() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = killed(&lab, &host);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let refused = play.okd(&["resume", "--yes"]).ended(2);
+    refused.says("-e word=…");
+    let again = play
+        .okd(&["resume", "--yes", "--output", "json", "-e", "word=plain"])
+        .ended(0);
+    again.says(&format!("Run {run} (killed) is taken up again"));
+    assert_eq!(again.status("plan", "host", "Act"), "ok", "{again}");
+    assert_eq!(again.status("plan", "host", "Setting"), "ok", "{again}");
+    assert_eq!(host.read("/srv/acts"), "act\n", "the command was run twice\n{again}");
+    assert_eq!(host.read("/srv/handled"), "handled\n", "{again}");
+    let used = host.read("/srv/used");
+    let (stdout, changed) = used.split_once(' ').unwrap();
+    assert!(
+        stdout.len() > 12 && stdout.bytes().all(|byte| byte.is_ascii_digit()),
+        "{used}"
+    );
+    assert_eq!(changed, "True", "{again}");
+    let runs = play.runs();
+    assert_eq!(
+        (&runs[0]["how"], &runs[0]["resumes"]),
+        (&"done".into(), &run.as_str().into())
+    );
+    play.okd(&["resume", "--yes"]).ended(2).says("came to its end");
+    play.okd(&["runs"]).ended(0).says(&format!("from {run} on"));
+}
+
+#[test]
+fn what_has_moved_since_is_done_anew() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = killed(&lab, &host);
+    host.sh("rm /srv/setting");
+    let again = play.okd(&["resume", "--yes", "-e", "word=plain"]).ended(0);
+    assert_eq!(host.read("/srv/acts"), "act\nact\n", "{again}");
+    assert_eq!(host.read("/srv/handled"), "handled\n", "{again}");
+}
+
+#[test]
+fn a_run_is_gone_on_with_by_the_files_that_it_began_with() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = killed(&lab, &host);
+    let text = std::fs::read_to_string(play.folder().join("play.yaml")).unwrap();
+    play.put("play.yaml", &text.replace("date +%s%N", "echo other"));
+    let words = ["resume", "--yes", "-e", "word=plain"];
+    play.okd(&words).ended(2).says("play.yaml");
+    play.okd(&[&words[..], &["--changed"]].concat()).ended(0);
+    assert_eq!(host.read("/srv/acts"), "act\nact\n");
+    assert_eq!(host.read("/srv/used"), "other True");
+}
+
+#[test]
+fn no_secret_is_in_a_journal() {
+    const SECRET: &str = "s3cr3t-prompted";
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - copy: {dest: /srv/word, content: \"word={{ word }}\", mode: \"0600\"}\n      register: placed\n    \
+                 - slurp: {src: /srv/word}\n      register: read\n    \
+                 - command: cat /srv/word\n      register: shown\n    \
+                 - debug: {var: shown}\n    - name: Fails\n      command: ls \"/nowhere\"\n";
+    let play = Play::new(
+        &lab,
+        &format!(
+            "- hosts: host\n  gather_facts: false\n  vars_prompt: [{{name: word, private: true}}]\n  tasks:\n{tasks}"
+        ),
+    );
+    let run = play.run(&["--yes", "-e", &format!("word={SECRET}")]).ended(1);
+    assert_eq!(host.read("/srv/word"), format!("word={SECRET}"), "{run}");
+    let id = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let clean = |text: &str, what: &str| {
+        assert!(
+            !text.contains(SECRET) && !text.contains("czNjcjN0LXByb21wdGVk"),
+            "{what}: {text}"
+        );
+    };
+    clean(&journal(&play, &id), "the journal");
+    clean(run.words(), "the run");
+    for words in [
+        &["runs"][..],
+        &["runs", &id],
+        &["runs", "-o", "json"],
+        &["runs", &id, "-o", "json"],
+        &["resume", "--check", "-e", &format!("word={SECRET}")],
+        &["undo", &id, "--check", "--full", "-vv"],
+        &["undo", &id, "--check", "-o", "json"],
+        &["undo", &id, "--yes"],
+    ] {
+        clean(play.okd(words).words(), &words.join(" "));
+    }
+    assert!(!host.has("/srv/word"));
+}
+
+#[test]
+fn a_plan_that_is_applied_is_a_run() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(&lab, OTHER);
+    let _ = play.plan("kept.plan", &[]).ended(0);
+    assert!(play.runs().is_empty(), "a plan left a journal");
+    play.okd(&["apply", "kept.plan", "--yes"]).ended(0);
+    let run = play.runs()[0].clone();
+    assert_eq!((&run["how"], &run["applies"]), (&"done".into(), &"kept.plan".into()));
+    assert!(host.has("/srv/other"));
+    play.okd(&["undo", run["id"].as_str().unwrap(), "--yes"]).ended(0);
+    assert!(!host.has("/srv/other"));
+}
