@@ -266,6 +266,7 @@ fn as_run(args: &ApplyArgs, plan: &Plan, link: LinkArgs) -> RunArgs {
         },
         link,
         yes: args.yes,
+        wait_lock: args.wait_lock,
         ..args.look.of_run(&choices.playbook)
     }
 }

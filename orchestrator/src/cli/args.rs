@@ -349,6 +349,9 @@ pub struct ApplyArgs {
     /// Inspect everything again after it was changed
     #[arg(long)]
     pub verify: bool,
+    /// Wait so long for a host that another run is changing
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pub wait_lock: u64,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub look: LookArgs,

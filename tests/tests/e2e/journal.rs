@@ -405,18 +405,19 @@ fn no_secret_is_in_a_journal() {
         );
     };
     clean(&journal(&play, &id), "the journal");
-    clean(run.words(), "the run");
+    clean(&run.words(), "the run");
+    let again = format!("word={SECRET}");
     for words in [
         &["runs"][..],
         &["runs", &id],
         &["runs", "-o", "json"],
         &["runs", &id, "-o", "json"],
-        &["resume", "--check", "-e", &format!("word={SECRET}")],
+        &["resume", "--check", "-e", &again],
         &["undo", &id, "--check", "--full", "-vv"],
         &["undo", &id, "--check", "-o", "json"],
         &["undo", &id, "--yes"],
     ] {
-        clean(play.okd(words).words(), &words.join(" "));
+        clean(&play.okd(words).words(), &words.join(" "));
     }
     assert!(!host.has("/srv/word"));
 }
