@@ -293,28 +293,46 @@ impl Trace {
         })
     }
 
-    /// Whether what is there now is what the run left.
-    fn is_left(&self, now: &Image, size: Option<u64>) -> bool {
+    /// How what is there now differs from what the run left.
+    fn moved(&self, now: &Image, size: Option<u64>) -> Option<String> {
         let what = match (&self.left.what, now) {
             (None, _) | (Some(What::Nothing), Image::Nothing) | (Some(What::Directory), Image::Directory(_)) => true,
             (Some(What::Link(to)), Image::Link { target, .. }) => to == target,
-            (Some(What::File(bytes, _)), Image::File { bytes: None, .. }) => size == Some(*bytes),
-            (Some(What::File(_, sum)), Image::File { bytes: Some(now), .. }) => {
-                sum.is_empty() || crate::diff::sha256(now) == *sum
+            (Some(What::File(bytes, ..)), Image::File { bytes: None, .. }) => size == Some(*bytes),
+            (Some(What::File(_, sum, left)), Image::File { bytes: Some(now), .. }) => {
+                if !sum.is_empty() && crate::diff::sha256(now) != *sum {
+                    return Some(match left {
+                        Some(left) => format!("from {} on", place(left, now)),
+                        None => "its content".to_owned(),
+                    });
+                }
+                true
             }
             _ => false,
         };
+        if !what {
+            return Some("what stands there".to_owned());
+        }
         let named = |wanted: &Option<String>, name: &str, id: u32| {
             wanted
                 .as_ref()
                 .is_none_or(|wanted| wanted == name || *wanted == id.to_string())
         };
-        what && now.attributes().is_none_or(|now| {
-            self.left.mode.is_none_or(|mode| mode == now.mode)
-                && named(&self.left.owner, &now.owner, now.uid)
-                && named(&self.left.group, &now.group, now.gid)
-        })
+        let now = now.attributes()?;
+        let parts = [
+            ("its mode", self.left.mode.is_none_or(|mode| mode == now.mode)),
+            ("its owner", named(&self.left.owner, &now.owner, now.uid)),
+            ("its group", named(&self.left.group, &now.group, now.gid)),
+        ];
+        parts.iter().find(|(_, same)| !same).map(|(name, _)| (*name).to_owned())
     }
+}
+
+/// The first byte of a file that is another one than it was, counted from 1.
+fn place(was: &[u8], is: &[u8]) -> String {
+    let same = was.iter().zip(is).take_while(|(was, is)| was == is).count();
+    let lines = is.iter().take(same).filter(|byte| **byte == b'\n').count();
+    format!("byte {} (line {})", same + 1, lines + 1)
 }
 
 impl Undo {
@@ -376,10 +394,8 @@ impl Undo {
         if let Some(lost) = &trace.lost {
             return Ok(Some(format!("what it was is not kept: {lost}")));
         }
-        if !self.force && !trace.is_left(now, size) {
-            return Ok(Some(
-                "it was changed since; --force takes it back all the same".to_owned(),
-            ));
+        if let Some(moved) = trace.moved(now, size).filter(|_| !self.force) {
+            return Ok(Some(format!("{MOVED}, {moved}; --force takes it back all the same")));
         }
         if now.kind() == Some(FileKind::Directory) && now.gives_way(before) {
             let spot = links::Spot::find(path, false, &mut |at| world.stat(at))?;

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Larger contents are not kept, in bytes.
 pub const LARGEST: u64 = 8 << 20;
+/// What a run leaves in a file is kept up to this, in bytes.
+const SHORT: usize = 64 << 10;
 /// A session keeps no more of one run, in bytes.
 const MOST: u64 = 64 << 20;
 /// A folder with more in it is not kept when it is removed as a whole.
@@ -92,8 +94,9 @@ pub struct Left {
 pub enum What {
     /// Nothing.
     Nothing,
-    /// A file of this size and SHA-256.
-    File(u64, String),
+    /// A file of this size and SHA-256, and what it holds where that is short and no secret, so that it can be said where
+    /// somebody has changed it since.
+    File(u64, String, Option<Vec<u8>>),
     /// A folder.
     Directory,
     /// A link to there.
@@ -428,10 +431,10 @@ fn seen(path: &AbsPath, here: Option<&Meta>, world: &dyn System) -> Option<What>
     Some(match here {
         None => What::Nothing,
         Some(meta) => match meta.kind {
-            FileKind::File if meta.size > LARGEST => What::File(meta.size, String::new()),
+            FileKind::File if meta.size > LARGEST => What::File(meta.size, String::new(), None),
             FileKind::File => {
                 let bytes = world.read(path, LARGEST).ok()??;
-                What::File(bytes.len() as u64, sha256(&bytes))
+                What::File(bytes.len() as u64, sha256(&bytes), None)
             }
             FileKind::Directory => What::Directory,
             FileKind::Link => What::Link(meta.target.clone()?),
@@ -637,11 +640,13 @@ impl System for Journal {
     }
 
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
+        let hidden = file.secret || lock(&self.run).as_ref().is_none_or(|run| run.hidden);
+        let short = (!hidden && file.bytes.len() <= SHORT).then(|| file.bytes.clone());
         let left = Left {
             mode: file.mode,
             owner: file.owner.clone(),
             group: file.group.clone(),
-            ..Left::of(What::File(file.bytes.len() as u64, sha256(&file.bytes)))
+            ..Left::of(What::File(file.bytes.len() as u64, sha256(&file.bytes), short))
         };
         self.touch(&file.path, true, true, left, file.secret);
         self.under.write(file).inspect_err(|_| self.failed(&file.path, true))

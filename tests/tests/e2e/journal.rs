@@ -246,12 +246,18 @@ fn what_somebody_changed_since_is_left_alone() {
     host.sh("mkdir /srv/u; echo old | tee /srv/u/a /srv/u/b");
     let tasks = "    - copy: {dest: /srv/u/a, content: new}\n    - copy: {dest: /srv/u/b, content: new}\n    \
                  - file: {path: /srv/u/d, state: directory}\n";
-    let play = Play::tasks(&lab, tasks);
+    let tasks = format!(
+        "{tasks}    - copy: {{dest: /srv/u/c, content: \"first\\nsecond\\n\"}}\n    \
+                 - copy: {{dest: /srv/u/e, content: e, mode: \"0644\"}}\n"
+    );
+    let play = Play::tasks(&lab, &tasks);
     play.apply(&[]);
-    host.sh("echo theirs >/srv/u/a; touch /srv/u/d/theirs");
+    host.sh("echo theirs >/srv/u/a; touch /srv/u/d/theirs; sed -i s/cond/CO/ /srv/u/c; chmod 600 /srv/u/e");
     let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
     let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(4);
-    undone.says("/srv/u/a: it was changed since");
+    undone.says("/srv/u/a: it was changed since, from byte 1 (line 1) on");
+    undone.says("/srv/u/c: it was changed since, from byte 9 (line 2) on");
+    undone.says("/srv/u/e: it was changed since, its mode");
     undone.says("it holds what is not of that run: theirs");
     assert_eq!(
         (host.read("/srv/u/a"), host.read("/srv/u/b")),
