@@ -573,24 +573,45 @@ fn without_a_vault_placeholders_hold_from_plan_to_apply() {
       copy: {content: "{{ prompted }}\nmore\n", dest: /srv/there, mode: "0600"}
     - name: User
       user: {name: keeper, password: "{{ lookup('env', 'HASH') }}"}
+    - name: Of a store
+      copy: {content: "{{ lookup('secret', command='cat stored') }}\n", dest: /srv/stored, mode: "0600"}
+    - name: Of a file
+      copy: {content: "{{ lookup('secret', file='kept') }}\n", dest: /srv/kept, mode: "0600"}
+    - name: Of the environment
+      copy: {content: "{{ lookup('secret', env='HASH') }}\n", dest: /srv/hash, mode: "0600"}
 "#,
     )
     .env("HASH", HASH);
+    play.put("stored", "st0red-p0is0n\n");
+    play.put("kept", "k3pt-p0is0n\n");
     let prompted = ["-e", "prompted=pr0mpted-p0is0n"];
     let plan = play.plan("site.plan", &prompted).ended(0);
-    let words = ["pr0mpted-p0is0n", "p0is0nhash"];
+    let words = ["pr0mpted-p0is0n", "p0is0nhash", "st0red-p0is0n", "k3pt-p0is0n"];
     silent(&play, &plan, &words);
+    play.put("kept", "another-p0is0n\n");
     let wrong = apply(&play, &["--yes", "-e", "prompted=another-p0is0n"]).ended(4);
+    silent(&play, &wrong, &[&words[..], &["another-p0is0n"]].concat());
     ends(
         &wrong,
         "apply",
         "host",
-        &[("Copy", "refused"), ("There", "refused"), ("User", "changed")],
+        &[
+            ("Copy", "refused"),
+            ("There", "refused"),
+            ("User", "changed"),
+            ("Of a store", "changed"),
+            ("Of a file", "refused"),
+            ("Of the environment", "changed"),
+        ],
     );
+    play.put("kept", "k3pt-p0is0n\n");
     let run = apply(&play, &[&["--yes"], &prompted[..]].concat()).ended(0);
     silent(&play, &run, &words);
     assert_eq!(host.read("/srv/there"), "pr0mpted-p0is0n\nmore\n");
     assert!(host.read("/etc/shadow").contains(&format!("keeper:{HASH}:")));
+    assert_eq!(host.read("/srv/stored"), "st0red-p0is0n\n");
+    assert_eq!(host.read("/srv/kept"), "k3pt-p0is0n\n");
+    assert_eq!(host.read("/srv/hash"), format!("{HASH}\n"));
 }
 
 const SETS: &str = r#"
