@@ -2,8 +2,9 @@
 
 use crate::lab::Lab;
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// A playbook in a folder of its own, with an inventory of all hosts that the lab had when it was made.
@@ -140,6 +141,52 @@ impl<'lab> Play<'lab> {
     #[must_use]
     pub fn runs(&self) -> Vec<Value> {
         self.okd(&["runs", "--output", "json"]).ended(0).events
+    }
+
+    /// Runs `okd-play` with these words at a terminal, where a person gives each answer when its question has come.
+    pub fn at_a_terminal(&self, words: &[&str], answers: &[(&str, &str)]) -> Run {
+        let mut typed = self.program();
+        typed.args(words);
+        let all = std::iter::once(typed.get_program()).chain(typed.get_args());
+        let quoted = all.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")));
+        let line: Vec<String> = quoted.collect();
+        let mut command = Command::new("script");
+        command.args(["-qefc", &line.join(" "), "/dev/null"]);
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        for (name, value) in typed.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut child = command.spawn().unwrap();
+        let (mut to, mut from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (mut out, mut answered) = (String::new(), 0);
+        let mut answers = answers.iter().peekable();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = from.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            out.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            while let Some((question, answer)) = answers.peek() {
+                let Some(at) = out[answered..].find(question) else {
+                    break;
+                };
+                answered += at + question.len();
+                writeln!(to, "{answer}").unwrap();
+                answers.next();
+            }
+        }
+        assert_eq!(answers.next(), None, "not everything was asked\n{out}");
+        Run {
+            code: child.wait().unwrap().code(),
+            out,
+            err: String::new(),
+            events: Vec::new(),
+        }
     }
 
     fn spawn(&self, mut command: Command) -> Running {

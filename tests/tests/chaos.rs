@@ -152,8 +152,8 @@ impl Chaos<'_> {
         run.out.lines().count()
     }
 
-    /// Starts a run on the tried host and strikes at a random point of it.
-    fn strike(&mut self, description: usize) -> String {
+    /// Starts a run on the tried host and strikes at a random point of it; whether that was before its end.
+    fn strike(&mut self, description: usize) -> (bool, String) {
         let transport = ["agent", "ssh"][self.chance.below(2)];
         let blow = BLOWS[self.chance.below(BLOWS.len())];
         let point = self.chance.below(self.points);
@@ -186,10 +186,11 @@ impl Chaos<'_> {
             Blow::Link => self.tried.verb("heal"),
             _ => {}
         }
-        format!(
+        let told = format!(
             "{blow:?} by {transport} at line {point}{}",
             if late { ", too late" } else { "" }
-        )
+        );
+        (!late, told)
     }
 
     fn compare(&self, description: usize) {
@@ -256,9 +257,10 @@ fn chaos(flavour: Flavour, kills: usize, seed: u64) {
         let blows = (1 + chaos.chance.below(3)).min(kills - struck);
         let mut told = Vec::new();
         for _ in 0..blows {
-            told.push(chaos.strike(description));
+            let (met, what) = chaos.strike(description);
+            struck += usize::from(met);
+            told.push(what);
         }
-        struck += blows;
         println!("{flavour:?} round {round}, {struck}/{kills}: {}", told.join("; "));
         chaos.whole("tried", description, "agent");
         chaos.compare(description);

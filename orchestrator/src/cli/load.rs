@@ -58,7 +58,7 @@ pub fn built(
 ) -> Result<Site, Diagnostics> {
     let From { vault, roles } = from;
     let mut extra = extra_vars(sources, &args.extra_vars, &vault)?;
-    let loading = Loading {
+    let mut loading = Loading {
         loader: Loader::new(sources.clone(), roles, Arc::clone(&vault)),
         ..loading(sources, tags, &extra, &vault)
     };
@@ -100,6 +100,8 @@ pub fn built(
         };
         answers.insert(prompt.name.clone(), Arc::new(Node::str(answer, span)));
     }
+    // Among them are answers to private questions, which are secrets by now.
+    loading.extra = Arc::new(extra.clone());
     let wanted = Wanted {
         tags: loading.tags.clone(),
         limit: args.limit.clone(),

@@ -107,6 +107,8 @@ pub struct Report {
     run: Option<Kept>,
     /// Whether the plan is one that was kept; see [`Report::adopt`].
     adopted: bool,
+    /// Steps of a kept plan that fail now, or whose hosts do not answer.
+    fresh: Vec<StepResult>,
     /// Steps of a kept plan that were told to be refused.
     refused: Vec<StepResult>,
 }
@@ -154,6 +156,7 @@ impl Report {
             fitted: false,
             run: None,
             adopted: false,
+            fresh: Vec::new(),
             refused: Vec::new(),
         }
     }
@@ -283,6 +286,7 @@ impl Report {
             result.result = Value::Null;
         }
         match result.pass {
+            Pass::Plan if self.adopted && bad(&result) && !self.known(&result) => self.fresh.push(result),
             Pass::Plan if self.adopted => {}
             Pass::Plan => self.remember(result),
             Pass::Apply => {
@@ -459,14 +463,16 @@ impl Report {
         }
     }
 
-    /// Steps that will be refused, before anything is applied.
+    /// Steps that will be refused, and those that fail already, before anything is applied.
     pub fn refusals(&mut self, refused: Vec<StepResult>) {
-        if !self.text() || refused.is_empty() {
+        let fresh = std::mem::take(&mut self.fresh);
+        let told: Vec<StepResult> = refused.iter().chain(&fresh).cloned().collect();
+        if !self.text() || told.is_empty() {
             return;
         }
         let mut page = self.page();
         page.gap();
-        self.failures(&mut page, &refused, &[]);
+        self.failures(&mut page, &told, &[]);
         let text = page.text();
         self.writer.out(&text);
         self.refused = refused;

@@ -345,6 +345,7 @@ impl Runner<'_, '_> {
             Consent::Asked { ask, .. } => {
                 let mut step = self.question(id, live, index);
                 tell(&mut step);
+                step.diff.splice(..0, self.staged_diff(id));
                 step.status = match step.diff.is_empty() {
                     true => StepStatus::Unknown,
                     false => StepStatus::Changed,

@@ -1,6 +1,7 @@
 //! What has moved since a plan was made, in words: which byte of which file, which property from what to what.
 
 use super::record::Input;
+use crate::report::scrub;
 use okd_agent::Value;
 use okd_agent::diff::HIDDEN;
 use okd_agent::secret::Secrets;
@@ -43,7 +44,7 @@ pub fn input(inputs: Option<(&Input, &Input)>) -> String {
     let names: indexmap::IndexSet<&String> = planned.args.keys().chain(now.args.keys()).collect();
     for name in names {
         match (planned.args.get(name), now.args.get(name)) {
-            (one, other) if one == other => {}
+            (Some(one), Some(other)) if scrub::clean(&one.to_string()) == scrub::clean(&other.to_string()) => {}
             (one, other) => found.push(format!("`{name}` was {}, is {}", value(one), value(other))),
         }
     }
@@ -119,7 +120,7 @@ fn is_content(name: &str) -> bool {
 }
 
 /// What a mapping is about, as its own parts say.
-fn of<'a>(parts: &'a [(String, Seen)]) -> Option<&'a str> {
+fn of(parts: &[(String, Seen)]) -> Option<&str> {
     let named = |wanted: &str| parts.iter().find(|(name, _)| name == wanted)?.1.as_text();
     ["path", "dest", "unit", "name", "line"]
         .iter()

@@ -13,6 +13,7 @@ use crate::report::{Pass, StepStatus};
 use crate::site::{Scoped, Slot, Step};
 use crate::template::Scope;
 use okd_agent::Value;
+use okd_agent::diff::Change;
 use okd_agent::resource::transaction::block::{Bracket, Commit};
 use okd_agent::resource::{Kind, words};
 use okd_agent::value::{Map, map};
@@ -130,6 +131,15 @@ impl Runner<'_, '_> {
         }
         body.held.push((id, live));
         None
+    }
+
+    /// What the steps of a transaction would leave.
+    pub(super) fn staged_diff(&self, commit: NodeId) -> Vec<Change> {
+        let held = self.bodies.get(&commit).into_iter().flat_map(|body| &body.held);
+        let ends = held
+            .flat_map(|(_, live)| &live.items)
+            .filter_map(|item| item.end.as_ref());
+        ends.flat_map(|end| end.diff.iter().cloned()).collect()
     }
 
     /// A transaction has ended: what its steps did is told now, as done, or as taken back by a step.

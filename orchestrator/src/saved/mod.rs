@@ -148,7 +148,10 @@ impl Plan {
         }
         for record in self.outcome.records.values_mut().flatten() {
             record.result = Value::Null;
-            record.input.iter_mut().for_each(|input| keeper.hide_input(input));
+            if let Some(input) = &mut record.input {
+                keeper.hide_input(input);
+                input.args.values_mut().for_each(hide);
+            }
             if let Some(told) = &mut record.told {
                 told.result = Value::Null;
                 keeper.hide_step(told);
@@ -290,6 +293,16 @@ impl Plan {
             outcome,
             drawing: String::from_utf8_lossy(pieces.get(&index.drawing)?).into_owned(),
         })
+    }
+}
+
+/// Hides what has no placeholder and is known as a secret all the same, such as the token of an interface.
+fn hide(value: &mut Value) {
+    match value {
+        Value::Str(text) => *text = scrub::clean(text).into_owned(),
+        Value::List(items) => items.iter_mut().for_each(hide),
+        Value::Map(map) => map.values_mut().for_each(hide),
+        _ => {}
     }
 }
 

@@ -466,10 +466,18 @@ const SECRETS: &str = r#"
     - name: Nobody's business
       copy: {content: "private-p1ain\n", dest: /srv/private, mode: "0600"}
       no_log: true
+    - name: Set
+      transaction: {check: "grep -q ^set= {stage}/srv/set"}
+      block:
+        - name: In the set
+          copy: {content: "set={{ poison }}\n", dest: /srv/set, mode: "0600"}
+        - name: Nobody's business in the set
+          copy: {content: "private-p1ain\n", dest: /srv/private-set, mode: "0600"}
+          no_log: true
 "#;
 
 fn secret_play<'lab>(lab: &'lab Lab, host: &Host<'_>) -> Play<'lab> {
-    host.sh("printf 'a\\nkey=old-p0is0n-key\\nz\\n' > /srv/old; echo old-pr1vate > /srv/private");
+    host.sh("printf 'a\\nkey=old-p0is0n-key\\nz\\n' > /srv/old; echo old-pr1vate > /srv/private; echo old-pr1vate > /srv/private-set; echo set=old-p0is0n > /srv/set");
     let play = Play::new(lab, SECRETS).env("HASH", HASH);
     play.put("password", "the-vault-password\n");
     play.put("t.j2", "secret = {{ poison }}\nplain = yes\n");
@@ -524,6 +532,8 @@ fn no_secret_stands_in_a_plan_and_all_reach_the_host() {
             ("By the environment", "changed"),
             ("Asked", "changed"),
             ("Nobody's business", "refused"),
+            ("In the set", "changed"),
+            ("Set", "changed"),
         ],
     );
     run.says("/srv/old has moved since the plan: byte 1 (line 1, column 1) was \"a\", is \"b\"");
@@ -563,22 +573,296 @@ fn without_a_vault_placeholders_hold_from_plan_to_apply() {
       copy: {content: "{{ prompted }}\nmore\n", dest: /srv/there, mode: "0600"}
     - name: User
       user: {name: keeper, password: "{{ lookup('env', 'HASH') }}"}
+    - name: Of a store
+      copy: {content: "{{ lookup('secret', command='cat stored') }}\n", dest: /srv/stored, mode: "0600"}
+    - name: Of a file
+      copy: {content: "{{ lookup('secret', file='kept') }}\n", dest: /srv/kept, mode: "0600"}
+    - name: Of the environment
+      copy: {content: "{{ lookup('secret', env='HASH') }}\n", dest: /srv/hash, mode: "0600"}
 "#,
     )
     .env("HASH", HASH);
+    play.put("stored", "st0red-p0is0n\n");
+    play.put("kept", "k3pt-p0is0n\n");
     let prompted = ["-e", "prompted=pr0mpted-p0is0n"];
     let plan = play.plan("site.plan", &prompted).ended(0);
-    let words = ["pr0mpted-p0is0n", "p0is0nhash"];
+    let words = ["pr0mpted-p0is0n", "p0is0nhash", "st0red-p0is0n", "k3pt-p0is0n"];
     silent(&play, &plan, &words);
+    play.put("kept", "another-p0is0n\n");
     let wrong = apply(&play, &["--yes", "-e", "prompted=another-p0is0n"]).ended(4);
+    silent(&play, &wrong, &[&words[..], &["another-p0is0n"]].concat());
     ends(
         &wrong,
         "apply",
         "host",
-        &[("Copy", "refused"), ("There", "refused"), ("User", "changed")],
+        &[
+            ("Copy", "refused"),
+            ("There", "refused"),
+            ("User", "changed"),
+            ("Of a store", "changed"),
+            ("Of a file", "refused"),
+            ("Of the environment", "changed"),
+        ],
     );
+    play.put("kept", "k3pt-p0is0n\n");
     let run = apply(&play, &[&["--yes"], &prompted[..]].concat()).ended(0);
     silent(&play, &run, &words);
     assert_eq!(host.read("/srv/there"), "pr0mpted-p0is0n\nmore\n");
     assert!(host.read("/etc/shadow").contains(&format!("keeper:{HASH}:")));
+    assert_eq!(host.read("/srv/stored"), "st0red-p0is0n\n");
+    assert_eq!(host.read("/srv/kept"), "k3pt-p0is0n\n");
+    assert_eq!(host.read("/srv/hash"), format!("{HASH}\n"));
+}
+
+const SETS: &str = r#"
+    - name: First set
+      transaction: {check: "grep -q new {stage}/srv/first/b"}
+      block:
+        - name: First a
+          copy: {dest: /srv/first/a, content: "new\n", mode: "0644"}
+          register: first
+          notify: Told of the first
+        - name: First b
+          copy: {dest: /srv/first/b, content: "new\n", mode: "0644"}
+        - name: First c
+          copy: {dest: /srv/first/c, content: "new\n", mode: "0644"}
+    - name: Reads the first
+      copy: {dest: /srv/reads, content: "{{ first.dest }}\n", mode: "0644"}
+    - name: Second set
+      transaction: {check: "grep -q new {stage}/srv/second/b"}
+      block:
+        - name: Second a
+          copy: {dest: /srv/second/a, content: "new\n", mode: "0644"}
+          notify: Told of the second
+        - name: Second b
+          copy: {dest: /srv/second/b, content: "new\n", mode: "0644"}
+    - name: Third set
+      transaction: {check: "test ! -e {stage}/srv/third"}
+      block:
+        - name: Folder away
+          file: {path: /srv/third, state: absent}
+    - name: After
+      copy: {dest: /srv/after, content: "new\n", mode: "0644"}
+  handlers:
+    - name: Told of the first
+      command: touch /srv/told-first
+      args: {creates: /srv/told-first, predicts: {creates: [/srv/told-first]}}
+    - name: Told of the second
+      command: touch /srv/told-second
+      args: {creates: /srv/told-second, predicts: {creates: [/srv/told-second]}}
+"#;
+
+fn sets(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("mkdir /srv/first /srv/second /srv/third; for f in first/a first/b second/a third/x; do echo old > /srv/$f; done");
+    let play = Play::tasks(&lab, SETS);
+    let plan = play.plan("site.plan", &["--transport", transport]).ended(0);
+    ends(
+        &plan,
+        "plan",
+        "host",
+        &[
+            ("First set", "changed"),
+            ("Second set", "changed"),
+            ("Third set", "changed"),
+        ],
+    );
+    host.sh("echo hand > /srv/first/b; echo hand > /srv/third/x");
+    let run = apply(&play, &["--yes"]).ended(4);
+    ends(
+        &run,
+        "apply",
+        "host",
+        &[
+            ("First a", "blocked"),
+            ("First b", "refused"),
+            ("First c", "blocked"),
+            ("First set", "blocked"),
+            ("Reads the first", "blocked"),
+            ("Told of the first", "blocked"),
+            ("Second a", "changed"),
+            ("Second b", "changed"),
+            ("Second set", "changed"),
+            ("Told of the second", "changed"),
+            ("Third set", "refused"),
+            ("Folder away", "blocked"),
+            ("After", "changed"),
+        ],
+    );
+    run.says("/srv/first/b has moved since the plan: byte 1 (line 1, column 1) was \"o\", is \"h\"");
+    run.says("/srv/third/x has moved since the plan: byte 1 (line 1, column 1) was \"o\", is \"h\"");
+    assert_eq!(
+        host.sh("cat /srv/first/a /srv/first/b /srv/second/a /srv/second/b /srv/third/x; ls /srv/first"),
+        "old\nhand\nnew\nnew\nhand\na\nb\n"
+    );
+    assert!(host.has("/srv/told-second") && !host.has("/srv/told-first") && !host.has("/srv/reads"));
+    assert_eq!(
+        host.sh("ls -A /var/lib/okd-play/owed 2>/dev/null || :"),
+        "",
+        "nobody is owed anything"
+    );
+
+    let plan = play.plan("site.plan", &["--transport", transport]).ended(0);
+    assert_eq!(plan.status("plan", "host", "Second set"), "ok", "{plan}");
+    let run = apply(&play, &["--yes"]).ended(0);
+    ends(
+        &run,
+        "apply",
+        "host",
+        &[
+            ("First set", "changed"),
+            ("Told of the first", "changed"),
+            ("Third set", "changed"),
+        ],
+    );
+    assert_eq!(
+        host.sh("cat /srv/first/*; ls -I share /srv"),
+        "new\nnew\nnew\nafter\nfirst\nreads\nsecond\ntold-first\ntold-second\n"
+    );
+}
+
+#[test]
+fn of_a_transaction_in_a_kept_plan_all_is_done_or_nothing_by_the_agent() {
+    sets("agent");
+}
+
+#[test]
+fn of_a_transaction_in_a_kept_plan_all_is_done_or_nothing_by_plain_ssh() {
+    sets("ssh");
+}
+
+#[test]
+fn a_person_is_asked_about_what_has_become_known() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("echo one > /srv/made");
+    let play = Play::tasks(
+        &lab,
+        r#"
+    - name: Program
+      shell: cat /srv/made
+      register: said
+      changed_when: false
+    - name: Becomes known
+      copy: {dest: /srv/known, content: "{{ said.stdout }}\n", mode: "0644"}
+    - name: Set
+      transaction: {check: "grep -q . {stage}/srv/set/one"}
+      block:
+        - name: One
+          copy: {dest: /srv/set/one, content: "{{ said.stdout }}\n", mode: "0644"}
+        - name: Two
+          copy: {dest: /srv/set/two, content: "{{ said.stdout }}\n", mode: "0644"}
+    - name: After
+      copy: {dest: /srv/after, content: "new\n", mode: "0644"}
+"#,
+    );
+    host.sh("mkdir /srv/set");
+    let plan = play.plan("site.plan", &[]).ended(0);
+    ends(
+        &plan,
+        "plan",
+        "host",
+        &[("Becomes known", "unknown"), ("One", "unknown"), ("Set", "unknown")],
+    );
+    let asked = "It was unknown. Apply it? [y/N] ";
+    let run = play
+        .at_a_terminal(
+            &["apply", "site.plan"],
+            &[("Apply? [y/N] ", "y"), (asked, "y"), (asked, "n")],
+        )
+        .ended(4);
+    run.says("+one");
+    run.says("/srv/set/two");
+    assert_eq!(host.read("/srv/known"), "one\n");
+    assert_eq!(host.sh("ls /srv/set"), "", "{run}");
+    let run = play
+        .at_a_terminal(&["apply", "site.plan"], &[("Apply? [y/N] ", "y"), (asked, "y")])
+        .ended(0);
+    assert_eq!(
+        host.sh("cat /srv/set/*; ls -I share /srv"),
+        "one\none\nafter\nknown\nmade\nset\n",
+        "{run}"
+    );
+}
+
+#[test]
+fn a_guarded_step_of_a_kept_plan_is_confirmed_or_refused() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(
+        &lab,
+        r#"
+    - name: Firewall
+      firewall:
+        backend: nftables
+        zones: [{name: all, interfaces: [eth0], ports: ["22/tcp", "{{ further }}/tcp"], target: drop}]
+    - name: Free
+      copy: {dest: /srv/free, content: "{{ further }}\n", mode: "0644"}
+"#,
+    );
+    let plan = |further: &str| {
+        play.plan("site.plan", &["-e", "okd_guard=5", "-e", &format!("further={further}")])
+            .ended(0)
+    };
+    let planned = plan("80");
+    assert_eq!(
+        planned.result("plan", "host", "Firewall")["result"]["okd_guard"]["state"],
+        "planned",
+        "{planned}"
+    );
+    let run = apply(&play, &["--yes"]).ended(0);
+    assert_eq!(
+        run.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{run}"
+    );
+    plan("443");
+    host.sh("sed -i 's/80/8080/' /etc/nftables/okd-play.nft");
+    let rules = host.sh("nft -s list ruleset");
+    let run = apply(&play, &["--yes"]).ended(4);
+    ends(&run, "apply", "host", &[("Firewall", "refused"), ("Free", "changed")]);
+    run.says("/etc/nftables/okd-play.nft has moved since the plan");
+    assert_eq!(host.sh("nft -s list ruleset"), rules);
+}
+
+#[test]
+fn what_an_earlier_run_owes_is_in_a_kept_plan_and_is_owed_on_where_it_is_refused() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = |word: &str, between: &str| {
+        format!(
+            r#"
+    - name: Config
+      copy: {{dest: /srv/config, content: "{word}\n", mode: "0644"}}
+      notify: Restart
+    - name: Between
+      command: {between}
+      changed_when: false
+  handlers:
+    - name: Restart
+      command: cp /srv/config /srv/told
+      args: {{predicts: {{creates: [/srv/told]}}}}
+"#
+        )
+    };
+    let owed = || host.sh("grep -c Restart /var/lib/okd-play/ledger* 2>/dev/null || :");
+    Play::tasks(&lab, &tasks("one", "/bin/false")).run(&["--yes"]).ended(1);
+    let before = owed();
+    assert_ne!(before, "", "the ledger holds it");
+    let play = Play::tasks(&lab, &tasks("two", "/bin/true"));
+    let plan = play.plan("site.plan", &[]).ended(0);
+    assert_eq!(plan.status("plan", "host", "Restart"), "changed", "{plan}");
+    host.sh("echo hand > /srv/config");
+    let run = apply(&play, &["--yes"]).ended(4);
+    ends(&run, "apply", "host", &[("Config", "refused"), ("Restart", "blocked")]);
+    assert!(!host.has("/srv/told"), "{run}");
+    assert_eq!(owed(), before, "it is owed on\n{run}");
+    play.plan("site.plan", &[]).ended(0);
+    let run = apply(&play, &["--yes"]).ended(0);
+    assert_eq!(run.status("apply", "host", "Restart"), "changed", "{run}");
+    assert_eq!(host.read("/srv/told"), "two\n");
+    play.plan("site.plan", &[]).ended(0);
+    let run = apply(&play, &["--yes"]).ended(0);
+    assert!(!run.words().contains("Restart"), "it is paid\n{run}");
 }
