@@ -97,12 +97,15 @@ struct Posture {
     masked: bool,
 }
 
+/// A command that takes something back, and the command that did it.
+type Back = (Vec<String>, Vec<String>);
+
 /// A fact that one command changes and another takes back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct FactSpot {
     key: String,
     /// The commands that take it back, the last change first, each with the one that it takes back.
-    back: Vec<(Vec<String>, Vec<String>)>,
+    back: Vec<Back>,
     now: String,
     before: String,
     status: i32,
@@ -451,7 +454,7 @@ impl Undo {
     fn acts(&self, records: &[Record], state: &mut State, world: &dyn System) -> Result<(), ResourceError> {
         let mut first: BTreeMap<&str, (&Probe, &Answer)> = BTreeMap::new();
         let mut units: Vec<&str> = Vec::new();
-        let mut backs: Vec<(&str, Vec<(Vec<String>, Vec<String>)>)> = Vec::new();
+        let mut backs: Vec<(&str, Vec<Back>)> = Vec::new();
         for act in records.iter().filter_map(|record| match &record.deed {
             Deed::Act(act) => Some(act),
             _ => None,
