@@ -53,8 +53,8 @@ site_up() { # the lab, and all that a run asks besides
   printf '\nlive: http://10.213.0.5/live.iso %s\n' "$(sha256sum <"$mirror/live.iso" | cut -d' ' -f1)" >>"$work/release/openshift-install"
   printf '#!/bin/sh\n[ "$*" = "version --client" ] && echo "Client Version: 4.19.0-okd-scos.1" && echo "Kustomize Version: v5.4.2"\n' >"$work/release/oc"
   chmod 755 "$work/release/oc"; ln "$work/release/oc" "$work/release/kubectl"; echo "A release of the lab." >"$work/release/README.md"
-  tar -C "$work/release" -czf "$mirror/openshift-install-linux.tar.gz" README.md openshift-install
-  tar -C "$work/release" -czf "$mirror/openshift-client-linux.tar.gz" README.md oc kubectl
+  tar -C "$work/release" --mtime=@0 -czf "$mirror/openshift-install-linux.tar.gz" README.md openshift-install
+  tar -C "$work/release" --mtime=@0 -czf "$mirror/openshift-client-linux.tar.gz" README.md oc kubectl
   lab start mirror && lab run mirror systemd-run -q --unit=mirror python3 -m http.server -d /srv/mirror -b 10.213.0.5 80 || give_up "the mirror does not serve"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$work/id"
   cat >"$work/site.yaml" <<END
@@ -70,7 +70,13 @@ release_tools:
   - {program: openshift-install, $(served openshift-install-linux.tar.gz)}
 okd_ssh_key: "$(cat "$work/id.pub")"
 okd_pull_secret: '{"auths":{"fake":{"auth":"aWQ6cGFzcwo="}}}'
+htpasswd: "guest:{SHA}NWdeaPS1r3uZXZIFrQ/EOELxZFA="
 END
+
+  # What an earlier try has left: a medium of other Ignition files, here and at the hypervisor.
+  local old=okd.example.org-master-000000000000.iso
+  mkdir -p "$work/.okd-play/okd.example.org" "$work/pve/local/template/iso"
+  echo old | tee "$work/.okd-play/okd.example.org/$old" >"$work/pve/local/template/iso/$old"
 
   # The cluster stands behind the machines' relays, with the keys of the Ignition files, as soon as those are published.
   exec_in_lab bash -c 'until ip link show br-vmbr1 >/dev/null 2>&1; do sleep 0.2; done; ip addr replace 10.0.0.254/24 dev br-vmbr1
@@ -79,6 +85,16 @@ END
 }
 
 # --- what a whole site looks like, in lines that another one of the same description has too
+apart=( # what is not the same on two services hosts of one description
+  run tmp var/tmp var/cache var/log                                      # comes and goes
+  var/lib/rpm usr/lib/sysimage/rpm var/lib/dnf                           # when packages were installed
+  var/lib/systemd var/lib/private var/lib/chrony var/lib/dhcpd var/lib/haproxy var/named/data var/named/dynamic # what services keep for themselves
+  'etc/ssh/ssh_host_*' etc/machine-id etc/rndc.key var/lib/cloud         # made by chance
+  'etc/*shadow*' 'etc/*-'                                                # on which day; what was before
+  '*/gconv-modules.cache'                                                # in which order packages came
+  var/lib/okd-play                                                       # which build; what is owed is told below
+  var/lib/okd/install                                                    # keys; names and modes are told below
+)
 site_state() {
   lab run mirror python3 -c '
 import collections, json, re, sys
@@ -95,20 +111,23 @@ print("proxmox sdn", json.dumps(state["sdn"], sort_keys=True))
 ' <"$work/pve/state.json"
   find "$work/pve/local" -type f ! -name '*.raw' -printf 'proxmox file %P %s\n' -o -name '*.raw' -printf 'proxmox disk %P\n' |
     sed -E 's/-[0-9a-f]{12}\.iso/-SUM.iso/' | sort
-  # What is on the services host besides the base that it was made of; what is random, or tells when, is left out.
-  (cd "$(lab disk services)" && find . \( -path ./var/cache -o -path ./var/log -o -path './var/lib/rpm' -o -path ./var/lib/dnf -o -path ./var/lib/systemd \
-    -o -path ./usr/lib/sysimage/rpm -o -path ./run -o -path ./tmp -o -path ./var/tmp -o -path ./root -o -path ./var/lib/private \
-    -o -path ./var/lib/okd-play -o -path ./var/lib/okd/install -o -path ./var/named/data -o -path ./var/named/dynamic -o -path ./var/lib/chrony \
-    -o -path './var/lib/dhcpd' -o -path ./var/lib/haproxy -o -name 'ssh_host_*' -o -path './etc/*shadow*' -o -path './etc/*-' -o -name machine-id -o -name rndc.key -o -name gconv-modules.cache \) -prune -o \
-    \( -type f -o -type l \) -print0) |
+  # What is on the services host besides the base that it was made of.
+  local skip=() path
+  for path in "${apart[@]}"; do skip+=(-path "./$path" -prune -o); done
+  (cd "$(lab disk services)" && find . "${skip[@]}" \( -type f -o -type l \) -print0) |
     lab run services sh -c 'cd / && xargs -0 -n 1 sh -c '\''[ -e "$0" ] || [ -h "$0" ] || exit 0; printf "services file %s %s %s\n" "$0" "$(stat -c "%F %a %U:%G" "$0")" "$(if [ -h "$0" ]; then readlink "$0"; else sha256sum <"$0" | cut -d" " -f1; fi)"'\''' | sort
   lab run services sh -c '
+    ls -A /var/lib/okd/install | sed "s/^/services generations /"
     find /var/lib/okd/install/current/ -printf "services generation %P %M\n" | sort
     find /var/www -printf "services web %P %M %U\n" | sort
     systemctl list-unit-files --no-legend --no-pager | awk "{ print \"services unit\", \$1, \$2 }" | sort
     for unit in chronyd dhcpd firewalld haproxy named nginx; do echo "services runs $unit $(systemctl is-active $unit)"; done
-    for how in "" --permanent; do firewall-cmd $how --info-policy=machines-out | sed "s/^/services firewall $how /"; done
-    for zone in internal external; do for how in "" --permanent; do firewall-cmd $how --zone=$zone --list-all | sed "s/^/services firewall $how /"; done; done
+    for how in "" --permanent; do
+      for zone in internal external; do firewall-cmd $how --zone=$zone --list-all | sed "s/^/services firewall $how /"; done
+      firewall-cmd $how --info-policy=internal-external | sed "s/^/services firewall $how /"
+    done
+    systemctl list-units --plain --no-legend "okd-play*" | sed "s/^/services watched by /"
+    cat /var/lib/okd-play/ledger/* 2>/dev/null | sed "s/^/services owes /"
     echo "services forwards $(cat /proc/sys/net/ipv4/ip_forward)"
     echo "services name $(hostname)"'
   cluster_state
@@ -133,6 +152,9 @@ told = collections.Counter((item["spec"]["signerName"], item["spec"]["username"]
 for words, count in sorted(told.items()): print("cluster request", *words, count)
 version = get("/apis/config.openshift.io/v1/clusterversions/version")
 print("cluster version", {name: value for name, value in conditions(version).items()})
+for kind in "apis/config.openshift.io/v1/oauths/cluster", "api/v1/namespaces/openshift-config/secrets/htpass-secret":
+    try: print("cluster", kind, json.dumps({key: value for key, value in get("/" + kind).items() if key in ("spec", "data", "type")}, sort_keys=True))
+    except urllib.error.HTTPError as error: print("cluster", kind, error.code)
 print("cluster registry", json.dumps(get("/apis/imageregistry.operator.openshift.io/v1/configs/cluster")["spec"], sort_keys=True))
 '
 }

@@ -224,7 +224,7 @@ fn taken_up(transport: &str) {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let file = "/etc/ssh/sshd_config.d/x.conf";
-    let slow = format!("    - name: Slow\n      command: sh -c 'echo \"# x\" >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n");
+    let slow = format!("    - name: Slow\n      command: sh -c 'echo UseDNS no >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n");
     let words = ["--yes", "--transport", transport];
     let mut run = Play::tasks(&lab, &slow).start(&words);
     until("the file is there", 60, || {
@@ -234,7 +234,7 @@ fn taken_up(transport: &str) {
     run.kill();
     let play = Play::tasks(
         &lab,
-        &format!("    - name: File\n      copy: {{dest: {file}, content: \"# x\\n\"}}\n"),
+        &format!("    - name: File\n      copy: {{dest: {file}, content: \"UseDNS no\\n\"}}\n"),
     );
     let again = play.run(&words).ended(0);
     again.says("waits: what another run has changed there is put back unless that run confirms it");
