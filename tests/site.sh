@@ -89,7 +89,7 @@ apart=( # what is not the same on two services hosts of one description
   run tmp var/tmp var/cache var/log                                      # comes and goes
   var/lib/rpm usr/lib/sysimage/rpm var/lib/dnf                           # when packages were installed
   var/lib/systemd var/lib/private var/lib/chrony var/lib/dhcpd var/lib/haproxy var/named/data var/named/dynamic # what services keep for themselves
-  'etc/ssh/ssh_host_*' etc/machine-id etc/rndc.key var/lib/cloud         # made by chance
+  'etc/ssh/ssh_host_*' etc/machine-id etc/rndc.key var/lib/cloud root    # made by chance, and who may log in
   'etc/*shadow*' 'etc/*-'                                                # on which day; what was before
   '*/gconv-modules.cache'                                                # in which order packages came
   var/lib/okd-play                                                       # which build; what is owed is told below

@@ -226,9 +226,10 @@ fn taken_up(transport: &str) {
     let file = "/etc/ssh/sshd_config.d/x.conf";
     let slow = format!("    - name: Slow\n      command: sh -c 'echo UseDNS no >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n");
     let words = ["--yes", "--transport", transport];
-    let mut run = Play::tasks(&lab, &slow).start(&words);
+    let first = Play::tasks(&lab, &slow);
+    let mut run = first.start(&words);
     until("the file is there", 60, || {
-        assert!(run.goes_on());
+        assert!(run.goes_on(), "{}", run.so_far());
         host.has("/srv/begun").then_some(())
     });
     run.kill();
