@@ -152,9 +152,9 @@ told = collections.Counter((item["spec"]["signerName"], item["spec"]["username"]
 for words, count in sorted(told.items()): print("cluster request", *words, count)
 version = get("/apis/config.openshift.io/v1/clusterversions/version")
 print("cluster version", {name: value for name, value in conditions(version).items()})
-for kind in "apis/config.openshift.io/v1/oauths/cluster", "api/v1/namespaces/openshift-config/secrets/htpass-secret":
+for kind in ("apis/config.openshift.io/v1/oauths/cluster", "api/v1/namespaces/openshift-config/secrets/htpass-secret",
+             "apis/imageregistry.operator.openshift.io/v1/configs/cluster"):
     try: print("cluster", kind, json.dumps({key: value for key, value in get("/" + kind).items() if key in ("spec", "data", "type")}, sort_keys=True))
     except urllib.error.HTTPError as error: print("cluster", kind, error.code)
-print("cluster registry", json.dumps(get("/apis/imageregistry.operator.openshift.io/v1/configs/cluster")["spec"], sort_keys=True))
 '
 }

@@ -224,7 +224,9 @@ fn taken_up(transport: &str) {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let file = "/etc/ssh/sshd_config.d/x.conf";
-    let slow = format!("    - name: Slow\n      command: sh -c 'echo UseDNS no >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n");
+    let slow = format!(
+        "    - name: Slow\n      command: sh -c 'echo UseDNS no >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n"
+    );
     let words = ["--yes", "--transport", transport];
     let first = Play::tasks(&lab, &slow);
     let mut run = first.start(&words);
