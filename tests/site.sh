@@ -84,6 +84,18 @@ END
       --ignition http://10.0.0.1:8080/okd4/bootstrap.ign --hold "$1"' "$stand_ins/cluster-stand-in" "$work/unsettled" >"$work/cluster.log" 2>&1 &
 }
 
+verified() { # the site's questions, asked by the services host, by a machine beside the cluster's and by a visitor
+  local prober end=0
+  lab host inside vmbr1 10.0.0.9/24 client --gateway 10.0.0.1 && lab host outside vmbr0 10.213.0.31/24 client || give_up "nobody to ask"
+  for prober in inside outside; do
+    lab run $prober sh -c 'cat >>/root/.ssh/authorized_keys' <"$work/id.pub"
+    lab hostkey $prober >>"$work/.ssh/known_hosts"
+  done
+  run verify --yes -e cluster_up=true || end=1
+  for prober in inside outside; do lab destroy $prober; done
+  return $end
+}
+
 # --- what a whole site looks like, in lines that another one of the same description has too
 apart=( # what is not the same on two services hosts of one description
   run tmp var/tmp var/cache var/log                                      # comes and goes
