@@ -18,7 +18,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
-/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`.
+/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`, and
+/// for what [`guard`] may still put back.
 ///
 /// # Errors
 /// A frame that cannot be one, and those of `reader` and `writer`.
@@ -30,7 +31,7 @@ pub fn serve(
     writer: &mut impl Write,
 ) -> io::Result<()> {
     let stop = Stop::default();
-    let mut session = Session::new(machine, stop.clone());
+    let mut session = Session::new(machine.clone(), stop.clone());
     let (debts, complaints) = session.owed();
     wire::send(
         writer,
@@ -41,9 +42,11 @@ pub fn serve(
             complaints,
         },
     )?;
-    let inbox = Inbox::fill(reader, stop)?;
+    let inbox = Inbox::fill(reader, stop.clone())?;
     let mut told = Ok(());
-    turn.others_end(|| told = wire::send(writer, &Response::Waits));
+    let mut tell = |text: &str| told = wire::send(writer, &Response::Waits(text.to_owned()));
+    turn.others_end(|| tell("a step of another run is still being done there"));
+    guard::others_decided(machine.as_ref(), &stop, || tell(guard::OTHERS));
     told?;
     session.turn = turn;
     while let Some(request) = inbox.take()? {

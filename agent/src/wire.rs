@@ -148,8 +148,8 @@ pub enum Response {
         /// What is wrong with that ledger, in sentences.
         complaints: Vec<String>,
     },
-    /// Another agent is in the middle of a step; this one begins when that has ended.
-    Waits,
+    /// Another run has not ended on this machine; this one begins when that has. Says what is waited for.
+    Waits(String),
     /// A step's end.
     Done {
         /// Which.

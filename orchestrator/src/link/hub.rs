@@ -17,7 +17,7 @@ use okd_agent::resource::transaction::block::Commit;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
-use okd_agent::system::guard::SCRIPT;
+use okd_agent::system::guard::{OTHERS, SCRIPT, others_decided};
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, encode, placeholders};
@@ -311,6 +311,10 @@ impl Shared {
         });
     }
 
+    fn waits_for(&self, host: &str, text: &str) {
+        self.state(host, format!("waits: {text}"), true);
+    }
+
     /// What the ledger of a session's machine says as the session begins.
     fn owed(&self, address: &Address, debts: Vec<Debt>, complaints: Vec<String>) {
         complaints
@@ -553,11 +557,7 @@ async fn by_agent(
                     )));
                 }
                 Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
-                Response::Waits => shared.state(
-                    &reach.host,
-                    "waits: a step of another run is still being done there",
-                    true,
-                ),
+                Response::Waits(text) => shared.waits_for(&reach.host, &text),
                 done @ Response::Done { .. } => shared.answer(&address, done),
             }
         }
@@ -618,9 +618,12 @@ async fn in_thread(
     let (own, told) = (address.clone(), Arc::clone(shared));
     let worker = tokio::task::spawn_blocking(move || {
         let shared = told;
-        let mut session = Session::new(machine, shared.stop.clone());
+        let mut session = Session::new(machine.clone(), shared.stop.clone());
         let (debts, complaints) = session.owed();
         shared.owed(&own, debts, complaints);
+        if connection.is_some() {
+            others_decided(machine.as_ref(), &shared.stop, || shared.waits_for(&own.host, OTHERS));
+        }
         while let Some(request) = requests.blocking_recv() {
             let response = match request {
                 Job::Say(request) => session.answer(request),
