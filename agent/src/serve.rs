@@ -1,5 +1,6 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
+use crate::diff::{Change, Sign, TextKind};
 use crate::inbox::{Inbox, Stop};
 use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
@@ -52,6 +53,7 @@ pub fn serve(
         }
         writer.flush()?;
     }
+    session.close();
     Ok(())
 }
 
@@ -133,6 +135,11 @@ impl Session {
         (ledger.debts().to_vec(), ledger.complaints())
     }
 
+    /// The session is at its end: what was changed is written into the machine's ledger.
+    pub fn close(&self) {
+        drop(lock(&self.ledger).keep(false));
+    }
+
     /// Does what a request says; a step gives an answer.
     pub fn answer(&mut self, request: Request) -> Option<Response> {
         match request {
@@ -150,8 +157,11 @@ impl Session {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
             Request::Stop => self.stop.set(),
-            // What cannot be forgotten is paid once more.
+            // What cannot be written is found anew, and what cannot be forgotten is paid once more.
             Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
+            Request::Keep => drop(lock(&self.ledger).keep(true)),
+            Request::Release(things, playbooks) => drop(lock(&self.ledger).release(&things, &playbooks)),
+            Request::Ledger => return Some(Response::Ledger(lock(&self.ledger).entries())),
             Request::Task(task) => return Some(self.step(*task)),
         }
         None
@@ -210,6 +220,7 @@ impl Session {
         self.witness.watch(true);
         let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
         self.witness.watch(false);
+        let end = end.map(|outcome| self.noted(task, outcome));
         match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
                 "{}; an earlier step may change that: it {reason}",
@@ -235,6 +246,25 @@ impl Session {
         Ok(outcome)
     }
 
+    /// What a step has found or done goes into the machine's ledger, and what that knows into the outcome.
+    fn noted<K: Work>(&self, task: &Task<K>, mut outcome: Outcome) -> Outcome {
+        let Some(managed) = &task.note.managed else {
+            return outcome;
+        };
+        let Ok(wish) = postcard::to_stdvec(&task.kind) else {
+            return outcome;
+        };
+        let wish = self.veil.reveal(&wish);
+        let mut ledger = lock(&self.ledger);
+        match (&outcome.status, task.pass) {
+            (Status::Same, _) => ledger.found(managed, &wish),
+            (Status::Changed, Pass::Plan) => outcome.stand = ledger.stand(managed, &wish),
+            (Status::Changed, Pass::Apply) => ledger.left(managed, &wish, made(&outcome.diff)),
+            (Status::Unknown(_), _) => {}
+        }
+        outcome
+    }
+
     fn verified<K: Work>(&self, task: &Task<K>, outcome: Outcome) -> Result<Outcome, Box<Failure>> {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
@@ -254,6 +284,25 @@ fn may_pass(failure: &Failure) -> bool {
             .answer
             .as_ref()
             .is_none_or(|answer| answer.rc == Answer::NO_PROGRAM)
+}
+
+/// Whether something was made that was not there before in any form.
+fn made(diff: &[Change]) -> bool {
+    let comes = |change: &Change| match change {
+        Change::Text(text) => text.kind == TextKind::New,
+        Change::Item { sign, .. } => *sign == Sign::Added,
+        Change::Field { .. } | Change::Act(_) => false,
+    };
+    let goes = |change: &Change| {
+        matches!(
+            change,
+            Change::Item {
+                sign: Sign::Removed,
+                ..
+            }
+        )
+    };
+    diff.iter().any(comes) && !diff.iter().any(goes)
 }
 
 fn failure(message: String) -> Box<Failure> {

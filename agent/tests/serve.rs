@@ -51,7 +51,7 @@ impl Agent {
     fn reply(&mut self) -> (u64, Reply, Vec<Recorded>) {
         match self.receive() {
             Response::Done { id, reply, recorded } => (id, reply, recorded),
-            Response::Hello { .. } => panic!("a second hello"),
+            other => panic!("{other:?}"),
         }
     }
 

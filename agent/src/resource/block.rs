@@ -4,6 +4,7 @@ use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
 use super::pattern::Pattern;
 use super::{Resource, ResourceError, veil_text};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -133,6 +134,10 @@ impl Resource for BlockInFile {
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::of("block", &[self.path.as_str(), &self.marker])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

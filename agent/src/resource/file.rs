@@ -4,6 +4,7 @@ use super::content::{promised, resolve};
 use super::brought::{self, Folder};
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::path::{AbsPath, Mode};
 use crate::system::{Alter, FileKind, FileWrite, Make, Meta, Removal, System, SystemError};
 use crate::value::{Map, Value, map};
@@ -399,6 +400,10 @@ impl Resource for File {
     const PREDICTS: &'static str = "everything; a file or folder that a package still to be installed may bring is unknown until applied";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new(Thing::PATH, self.path.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -3,6 +3,7 @@
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
 use super::{Resource, ResourceError, veil_text};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -211,6 +212,11 @@ impl Resource for IniFile {
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        let [section, option] = [&self.section, &self.option].map(|part| part.as_deref().unwrap_or_default());
+        vec![Thing::of("ini", &[self.path.as_str(), section, option])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
 use super::{Resource, ResourceError, veil_text};
+use crate::ledger::Thing;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
 use crate::value::{Map, map};
@@ -171,6 +172,12 @@ impl Resource for LineInFile {
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        let regexp = self.regexp.as_ref().map(Pattern::text);
+        let line = regexp.or(self.search_string.as_deref()).or(self.line.as_deref());
+        vec![Thing::of("line", &[self.path.as_str(), line.unwrap_or_default()])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

@@ -14,6 +14,7 @@ pub mod wildcard;
 pub mod words;
 
 use crate::diff::Change;
+use crate::ledger::{Stand, Thing};
 use crate::pack::Pack;
 use crate::param::{Params, Spec};
 use crate::system::{Answer, System, SystemError};
@@ -71,6 +72,11 @@ pub trait Resource: Params + Pack + Debug + Clone + Send + Sync {
         Map::new()
     }
 
+    /// What it manages on its machine, by its arguments alone; nothing for what only acts or asks.
+    fn manages(&self) -> Vec<Thing> {
+        Vec::new()
+    }
+
     /// Gives the texts that are compared with what is read of a file the form in which they will be read back: with
     /// placeholders for secrets.
     fn veil(&mut self, _as_read: &dyn Fn(&[u8]) -> Vec<u8>) {}
@@ -100,6 +106,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// A hash of what was seen; the same state gives the same number. `None` where the state was partly promised.
     pub fingerprint: Option<u64>,
+    /// In a plan: how what it manages stands, where it would change it and the machine's ledger knows it.
+    pub stand: Option<Stand>,
 }
 
 impl Outcome {
@@ -112,6 +120,7 @@ impl Outcome {
             result: Map::new(),
             notes: Vec::new(),
             fingerprint: None,
+            stand: None,
         }
     }
 }
@@ -336,6 +345,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
             result: course.result(true),
             notes: Vec::new(),
             fingerprint,
+            stand: None,
         });
     }
     if expect.is_some() && expect != fingerprint {
@@ -356,6 +366,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
         result,
         notes: course.notes(),
         fingerprint,
+        stand: None,
     })
 }
 
@@ -511,6 +522,12 @@ macro_rules! registry {
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self { $(Kind::$kind(_) => <$module::$kind as Resource>::NAMES[0]),* }
+            }
+
+            /// See [`Resource::manages`].
+            #[must_use]
+            pub fn manages(&self) -> Vec<Thing> {
+                match self { $(Kind::$kind(kind) => kind.manages()),* }
             }
 
             /// See [`Resource::veil`].

@@ -11,6 +11,7 @@ use super::acting::ask;
 use super::file::make_directories;
 use super::{Failure, Resource, ResourceError, View, json};
 use crate::diff::{self, Change};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Declared, Effect, FileWrite, Make, Probe, System, SystemError};
@@ -339,6 +340,10 @@ impl Resource for OpenshiftInstall {
     const PREDICTS: &'static str = "what the files are made from; what they hold is unknown until applied";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("openshift_install", self.directory.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let problems = problems::of(self);
