@@ -12,8 +12,9 @@ use crate::report::{Event, Format, Pass, Report, Settings};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags};
-use crate::source::SourceMap;
+use crate::source::{SourceMap, in_project};
 use okd_agent::secret::Secret;
+use okd_agent::wire::Request;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,7 +54,10 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
             .help("`--yes` applies without asking, `--check` only plans")
             .into());
     }
-    let options = options(&args.link, args.check, !args.no_diff, args.verify)?;
+    let options = Options {
+        playbook: in_project(&args.playbook),
+        ..options(&args.link, args.check, !args.no_diff, args.verify)?
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -101,6 +105,8 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
+        playbook: String::new(),
+        survey: false,
     })
 }
 
@@ -130,6 +136,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     report.plan(&planned);
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
     let agreed = proceed && (args.yes || agree());
+    let planned_cancelled = planned.cancelled;
     let end = match agreed {
         true => {
             let applied = one(
@@ -154,6 +161,9 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             exit(&planned, args.check && args.exit_code)
         }
     };
+    if agreed || !(args.check || proceed || planned_cancelled) {
+        hub.say_all(&Request::Keep);
+    }
     hub.close().await;
     Ok(end)
 }

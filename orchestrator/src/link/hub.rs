@@ -115,6 +115,25 @@ impl Hub {
         }
     }
 
+    /// The sessions that there are.
+    pub fn sessions(&self) -> impl Iterator<Item = &Address> {
+        self.sessions.keys()
+    }
+
+    /// Says something to every session; see [`Links::say`].
+    pub fn say_all(&mut self, request: &Request) {
+        for open in self.sessions.values() {
+            let _ = open.requests.send(Job::Say(request.clone()));
+        }
+    }
+
+    /// What was predicted is forgotten everywhere: a plan starts anew.
+    pub fn forget(&mut self) {
+        lock(&self.shared.predictions).clear();
+        self.say_all(&Request::Forget);
+        self.sessions.values_mut().for_each(|open| open.told = 0);
+    }
+
     /// How often each agent was asked while it had nothing left to do: the round trips that its work took.
     #[must_use]
     pub fn waits(&self) -> BTreeMap<Address, u64> {
@@ -270,7 +289,10 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
-        if let Response::Done {
+        if let Response::Ledger(entries) = response {
+            let address = address.clone();
+            let _ = self.events.send(LinkEvent::Ledger { address, entries });
+        } else if let Response::Done {
             id,
             mut reply,
             recorded,
@@ -492,6 +514,7 @@ async fn by_agent(
                     )));
                 }
                 Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
+                ledger @ Response::Ledger(_) => shared.answer(&address, ledger),
                 done @ Response::Done { .. } => {
                     open.fetch_sub(1, Ordering::Relaxed);
                     shared.answer(&address, done);
@@ -588,6 +611,7 @@ async fn in_thread(
                 return;
             }
         }
+        session.close();
     });
     let _ = worker.await;
 }

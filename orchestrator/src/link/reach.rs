@@ -3,7 +3,7 @@
 use super::target::Target;
 use crate::control::desk::Errand;
 use crate::media::MediaKind;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Entry};
 use okd_agent::secret::Secret;
 #[cfg(doc)]
 use okd_agent::system::blank::Blank;
@@ -98,6 +98,13 @@ pub enum LinkEvent {
         address: Address,
         /// The debts.
         debts: Vec<Debt>,
+    },
+    /// What the ledger of a session's machine says is managed there; asked for by [`Request::Ledger`].
+    Ledger {
+        /// Which.
+        address: Address,
+        /// The things.
+        entries: Vec<Entry>,
     },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {

@@ -39,6 +39,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         notes: Vec::new(),
         failure: None,
         origins: Vec::new(),
+        stand: None,
         result: Value::Map(map([("changed", (status == StepStatus::Changed).into())])),
         notifies: Vec::new(),
         by: None,

@@ -13,6 +13,7 @@ mod prepare;
 pub mod reach;
 pub mod record;
 mod send;
+pub mod survey;
 mod waiting;
 
 pub use finish::answers;
@@ -30,7 +31,7 @@ use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Stand};
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::value::Map;
 use okd_agent::wire;
@@ -59,6 +60,10 @@ pub struct Options {
     pub defaults: reach::Defaults,
     /// When the run began, in microseconds since 1970: its name in the ledgers of hosts.
     pub run: u64,
+    /// Names the playbook in the ledgers of hosts; empty where nothing is written there.
+    pub playbook: String,
+    /// Whether the plan finds out everything that the playbook wants, whatever it comes to now.
+    pub survey: bool,
 }
 
 /// What a person asked for by Ctrl-C.
@@ -237,6 +242,7 @@ struct ItemEnd {
     failure: Option<Box<Failure>>,
     result: Value,
     fingerprint: Option<u64>,
+    stand: Option<Stand>,
     repeated: bool,
     quiet: bool,
     /// Variables that brought what was refused.
@@ -253,6 +259,7 @@ impl ItemEnd {
             failure: None,
             result,
             fingerprint: None,
+            stand: None,
             repeated: false,
             quiet: false,
             origins: Vec::new(),
@@ -351,6 +358,9 @@ impl Runner<'_, '_> {
             }
         }
         self.outcome.cancelled = self.cancelled();
+        if self.options.survey {
+            self.survey();
+        }
         let end = Event::End {
             pass: self.pass,
             seconds: began.elapsed().as_secs_f64(),
@@ -766,6 +776,7 @@ impl Runner<'_, '_> {
                 }
             }
             LinkEvent::Owed { address, debts } => self.told_debts(&address, debts),
+            LinkEvent::Ledger { .. } => {}
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
