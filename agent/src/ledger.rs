@@ -49,6 +49,8 @@ pub struct Debt {
     pub step: String,
     /// Names the step in its playbook.
     pub key: String,
+    /// Names the playbook.
+    pub playbook: String,
     /// The run, by its beginning: microseconds since 1970.
     pub run: u64,
 }
@@ -73,6 +75,7 @@ impl Debt {
             host.unwrap_or_default(),
             &self.step,
             &self.key,
+            &self.playbook,
             &run,
         ];
         format!("{DEBT}\n{}\n", record::line(&fields))
@@ -80,8 +83,8 @@ impl Debt {
 
     fn parse(text: &str) -> Option<Debt> {
         let line = text.strip_prefix(DEBT)?.strip_prefix('\n')?.strip_suffix('\n')?;
-        let fields: [String; 7] = record::fields(line).try_into().ok()?;
-        let [handler, written, does, host, step, key, run] = fields;
+        let fields: [String; 8] = record::fields(line).try_into().ok()?;
+        let [handler, written, does, host, step, key, playbook, run] = fields;
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         let (does, host) = (some(does), some(host));
         Some(Debt {
@@ -91,6 +94,7 @@ impl Debt {
             host,
             step,
             key,
+            playbook,
             run: run.parse().ok()?,
         })
     }
@@ -420,6 +424,7 @@ mod tests {
             host: None,
             step: step.to_owned(),
             key: format!("0/tasks/{step}"),
+            playbook: "infra/site.yaml".to_owned(),
             run: 1_700_000_000_000_000,
         }
     }

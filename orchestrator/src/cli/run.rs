@@ -186,18 +186,19 @@ fn settings(args: &RunArgs) -> Settings {
         full: args.full || !std::io::stdout().is_terminal(),
         verbose: args.verbose,
         check: args.check,
+        quiet: false,
         playbook: args.playbook.clone(),
         again: super::again::words(args),
     }
 }
 
-fn agree() -> bool {
+pub(super) fn agree() -> bool {
     let answer = Terminal::ask("Apply? [y/N] ", false).unwrap_or_default();
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// The first Ctrl-C lets running steps finish, the second drops them.
-fn cancel() -> watch::Receiver<Cancel> {
+pub(super) fn cancel() -> watch::Receiver<Cancel> {
     let (sender, receiver) = watch::channel(Cancel::No);
     tokio::spawn(async move {
         for level in [Cancel::Soft, Cancel::Hard] {
@@ -255,7 +256,7 @@ async fn one(
     Ok(outcome)
 }
 
-fn exit(outcome: &Outcome, pending: bool) -> Exit {
+pub(super) fn exit(outcome: &Outcome, pending: bool) -> Exit {
     if outcome.stale {
         Exit::Stale
     } else if outcome.unreachable() {

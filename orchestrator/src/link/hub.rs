@@ -115,9 +115,10 @@ impl Hub {
         }
     }
 
-    /// The sessions that there are.
+    /// The sessions that go on.
     pub fn sessions(&self) -> impl Iterator<Item = &Address> {
-        self.sessions.keys()
+        let open = self.sessions.iter().filter(|(_, open)| !open.requests.is_closed());
+        open.map(|(address, _)| address)
     }
 
     /// Says something to every session; see [`Links::say`].

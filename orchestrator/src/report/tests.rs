@@ -86,6 +86,7 @@ fn bench(format: Format, ink: Ink, width: Option<usize>) -> Bench {
         full: width.is_none(),
         verbose: 0,
         check: false,
+        quiet: false,
         playbook: PathBuf::from("playbooks/services.yaml"),
         again: vec!["-i".to_owned(), "lab/".to_owned()],
     };

@@ -129,6 +129,7 @@ impl Runner<'_, '_> {
                 host: None,
                 step: live.name.clone(),
                 key: key.clone(),
+                playbook: self.options.playbook.clone(),
                 run: self.options.run,
             }
         });

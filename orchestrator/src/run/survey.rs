@@ -173,10 +173,15 @@ impl Runner<'_, '_> {
                     }
                 }
                 Ok((locals, ItemWork::Local(end))) => match end.effect {
-                    Effect::Include { flows, params, .. } if depth < DEPTH => {
+                    Effect::Include {
+                        flows,
+                        params,
+                        handlers,
+                        ..
+                    } if depth < DEPTH => {
                         let mut includes = node.includes.clone();
                         includes.push(Arc::new(locals.into_iter().chain(params).collect()));
-                        let mut steps = Vec::new();
+                        let mut steps = handlers;
                         steps_of(&flows, &mut steps);
                         for step in steps {
                             let includes = includes.clone();
