@@ -241,7 +241,8 @@ impl Session {
         let outcome = world
             .owing
             .ended(outcome)
-            .and_then(|outcome| self.verified(task, outcome))?;
+            .and_then(|outcome| self.verified(task, outcome))
+            .map(|outcome| self.noted(task, outcome))?;
         drop(lock(&self.ledger).settle(&task.note.settles));
         Ok(outcome)
     }

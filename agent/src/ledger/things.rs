@@ -37,7 +37,7 @@ impl Thing {
     /// A thing whose name has several parts, such as a path and what is at it.
     #[must_use]
     pub fn of(kind: &str, parts: &[&str]) -> Self {
-        Thing::new(kind, parts.join("\n"))
+        Thing::new(kind, parts.join("\n").trim_end())
     }
 
     /// The parts of its name.

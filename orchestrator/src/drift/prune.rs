@@ -55,14 +55,19 @@ pub fn removal(thing: &Thing) -> Option<(&'static str, Value)> {
     })
 }
 
+/// A thing's name in one line.
+#[must_use]
+pub fn name(thing: &Thing) -> String {
+    let parts: Vec<&str> = thing.parts().filter(|part| !part.is_empty()).collect();
+    parts.join(" ")
+}
+
 /// A thing as people name it.
 #[must_use]
 pub fn shown(thing: &Thing) -> String {
-    let parts: Vec<&str> = thing.parts().filter(|part| !part.is_empty()).collect();
     match thing.kind.as_str() {
-        Thing::PATH => parts.join(" "),
-        kind if parts.is_empty() => kind.to_owned(),
-        kind => format!("{kind} {}", parts.join(" ")),
+        Thing::PATH => name(thing),
+        kind => format!("{kind} {}", name(thing)).trim_end().to_owned(),
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) fn lines(drift: &Drift) -> String {
             "event": "drift",
             "host": finding.host,
             "what": finding.word.word(),
-            "thing": finding.thing.as_ref().map(|thing| json!({"kind": thing.kind, "name": thing.name})),
+            "thing": finding.thing.as_ref().map(|thing| json!({"kind": thing.kind, "name": prune::name(thing)})),
             "task": finding.task,
             "module": finding.module,
             "path": finding.place,
