@@ -211,7 +211,8 @@ impl Ledger {
                 continue;
             }
             let run = known.as_ref().map_or(managed.run, |known| known.run);
-            let entry = self.entry(thing, managed, wish, known);
+            // How it is left is seen when it is written: a plan may have foreseen it only.
+            let entry = Self::entry(thing, managed, wish, known);
             self.open().adopted.push(Entry { run, ..entry });
         }
     }
@@ -221,14 +222,15 @@ impl Ledger {
         for thing in &managed.things {
             let things = self.things();
             let (wish, known) = (things.hash(wish), things.get(thing).cloned());
-            let mut entry = self.entry(thing, managed, wish, known);
+            let mut entry = Self::entry(thing, managed, wish, known);
             entry.created |= made;
+            entry.left = self.look(thing);
             self.things().put(entry.clone());
             self.open().changed.push(entry);
         }
     }
 
-    fn entry(&mut self, thing: &Thing, managed: &Managed, wish: String, known: Option<Entry>) -> Entry {
+    fn entry(thing: &Thing, managed: &Managed, wish: String, known: Option<Entry>) -> Entry {
         let mut playbooks = known.as_ref().map(|known| known.playbooks.clone()).unwrap_or_default();
         if !playbooks.contains(&managed.playbook) {
             playbooks.push(managed.playbook.clone());
@@ -236,7 +238,7 @@ impl Ledger {
         let mut entry = Entry {
             thing: thing.clone(),
             wishes: known.as_ref().map(|known| known.wishes.clone()).unwrap_or_default(),
-            left: self.look(thing),
+            left: String::new(),
             created: known.is_some_and(|known| known.created),
             run: managed.run,
             host: managed.host.clone(),
@@ -277,7 +279,11 @@ impl Ledger {
         if adopted {
             let found = std::mem::take(&mut opened.adopted).into_iter();
             let found = found.filter(|entry| !news.iter().any(|other| other.thing == entry.thing));
-            news.splice(0..0, found.collect::<Vec<_>>());
+            let mut found: Vec<Entry> = found.collect();
+            for entry in &mut found {
+                entry.left = self.look(&entry.thing);
+            }
+            news.splice(0..0, found);
         }
         if news.is_empty() {
             return Ok(());

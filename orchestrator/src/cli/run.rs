@@ -136,7 +136,6 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     report.plan(&planned);
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
     let agreed = proceed && (args.yes || agree());
-    let planned_cancelled = planned.cancelled;
     let end = match agreed {
         true => {
             let applied = one(
@@ -161,7 +160,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             exit(&planned, args.check && args.exit_code)
         }
     };
-    if agreed || !(args.check || proceed || planned_cancelled) {
+    if end == Exit::Ok && !args.check && agreed == proceed {
         hub.say_all(&Request::Keep);
     }
     hub.close().await;
