@@ -70,10 +70,10 @@ impl<'lab> Play<'lab> {
         self.folder.path()
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, verb: &str, words: &[&str]) -> Command {
         let mut command = self.lab.command();
         let folder = self.folder.path();
-        command.arg("exec").arg(program()).arg("run").arg(&self.playbook);
+        command.arg("exec").arg(program()).arg(verb).arg(&self.playbook);
         command.arg("-i").arg(&self.inventory);
         let given = |name: &str| words.contains(&name);
         if !given("--private-key") {
@@ -100,9 +100,18 @@ impl<'lab> Play<'lab> {
 
     /// Starts `okd-play run` with further words on its command line.
     pub fn start(&self, words: &[&str]) -> Running {
+        self.begin("run", words)
+    }
+
+    /// Runs `okd-play drift` with further words on its command line.
+    pub fn drift(&self, words: &[&str]) -> Run {
+        self.begin("drift", words).wait()
+    }
+
+    fn begin(&self, verb: &str, words: &[&str]) -> Running {
         let out = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
         let err = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
-        let mut command = self.command(words);
+        let mut command = self.command(verb, words);
         command.stdout(out.reopen().unwrap());
         command.stderr(err.reopen().unwrap());
         Running {

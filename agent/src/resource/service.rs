@@ -3,6 +3,7 @@
 use super::systemd::{self, Manager, Unit, control, full_name, needs_reload, nearest, on_disk, settle, show};
 use super::{Resource, ResourceError, View, brought};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::system::{Action, Effect, System};
 use crate::value::{Map, Value, map};
 use crate::{choice, params};
@@ -203,6 +204,10 @@ impl Resource for Service {
     const PREDICTS: &'static str = "everything; what a package of the plan makes of its unit where that is known (EL: systemd.preset(5); Debian: the services that okd-play has kinds for, firewalld and chrony), else unknown until applied";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        self.name.iter().map(|name| Thing::new("service", full_name(name))).collect()
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let of_unit = self.state.is_some() || self.enabled.is_some() || self.masked.is_some();

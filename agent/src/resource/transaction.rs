@@ -277,6 +277,10 @@ macro_rules! service {
             type World = dyn $crate::system::System;
             type State = $crate::resource::transaction::State;
 
+            fn manages(&self) -> Vec<$crate::ledger::Thing> {
+                vec![$crate::ledger::Thing::new(Self::NAMES[0], "")]
+            }
+
             fn check(&self) -> Result<(), Vec<String>> {
                 let problems = self.problems();
                 if problems.is_empty() {

@@ -6,6 +6,7 @@ use super::line::Presence;
 use super::systemd::{Manager, Unit as Seen, full_name, key, show};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::{Action, Effect, System};
@@ -78,6 +79,10 @@ impl Resource for Unit {
     const PREDICTS: &'static str = "everything";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::of("unit", &[&full_name(&self.name), self.dropin.as_deref().unwrap_or_default()])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -4,6 +4,7 @@ mod again;
 pub mod args;
 mod doc;
 mod doctor;
+mod drift;
 mod exec;
 mod graph;
 mod lists;
@@ -36,6 +37,7 @@ pub fn main() -> u8 {
     let sources = SourceMap::default();
     let end = match cli.command {
         Command::Run(args) => run::run(&sources, &args),
+        Command::Drift(args) => drift::drift(&sources, &args),
         Command::Graph(args) => graph::graph(&sources, &args),
         Command::Topology(args) => topology::topology(&sources, &args),
         Command::Doctor(args) => doctor::doctor(&sources, &args),

@@ -12,8 +12,9 @@ use crate::report::{Event, Format, Pass, Report, Settings};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags};
-use crate::source::SourceMap;
+use crate::source::{SourceMap, in_project};
 use okd_agent::secret::Secret;
+use okd_agent::wire::Request;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,7 +54,10 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
             .help("`--yes` applies without asking, `--check` only plans")
             .into());
     }
-    let options = options(&args.link, args.check, !args.no_diff, args.verify)?;
+    let options = Options {
+        playbook: in_project(&args.playbook),
+        ..options(&args.link, args.check, !args.no_diff, args.verify)?
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -101,6 +105,8 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
+        playbook: String::new(),
+        survey: false,
     })
 }
 
@@ -154,6 +160,9 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             exit(&planned, args.check && args.exit_code)
         }
     };
+    if end == Exit::Ok && !args.check && agreed == proceed {
+        hub.say_all(&Request::Keep);
+    }
     hub.close().await;
     Ok(end)
 }
@@ -176,18 +185,19 @@ fn settings(args: &RunArgs) -> Settings {
         full: args.full || !std::io::stdout().is_terminal(),
         verbose: args.verbose,
         check: args.check,
+        quiet: false,
         playbook: args.playbook.clone(),
         again: super::again::words(args),
     }
 }
 
-fn agree() -> bool {
+pub(super) fn agree() -> bool {
     let answer = Terminal::ask("Apply? [y/N] ", false).unwrap_or_default();
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// The first Ctrl-C lets running steps finish, the second drops them.
-fn cancel() -> watch::Receiver<Cancel> {
+pub(super) fn cancel() -> watch::Receiver<Cancel> {
     let (sender, receiver) = watch::channel(Cancel::No);
     tokio::spawn(async move {
         for level in [Cancel::Soft, Cancel::Hard] {
@@ -245,7 +255,7 @@ async fn one(
     Ok(outcome)
 }
 
-fn exit(outcome: &Outcome, pending: bool) -> Exit {
+pub(super) fn exit(outcome: &Outcome, pending: bool) -> Exit {
     if outcome.stale {
         Exit::Stale
     } else if outcome.unreachable() {

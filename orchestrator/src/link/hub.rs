@@ -123,6 +123,26 @@ impl Hub {
         }
     }
 
+    /// The sessions that go on.
+    pub fn sessions(&self) -> impl Iterator<Item = &Address> {
+        let open = self.sessions.iter().filter(|(_, open)| !open.requests.is_closed());
+        open.map(|(address, _)| address)
+    }
+
+    /// Says something to every session; see [`Links::say`].
+    pub fn say_all(&mut self, request: &Request) {
+        for open in self.sessions.values() {
+            let _ = open.requests.send(Job::Say(request.clone()));
+        }
+    }
+
+    /// What was predicted is forgotten everywhere: a plan starts anew.
+    pub fn forget(&mut self) {
+        lock(&self.shared.predictions).clear();
+        self.say_all(&Request::Forget);
+        self.sessions.values_mut().for_each(|open| open.told = 0);
+    }
+
     /// How often each agent was asked while it had nothing left to do: the round trips that its work took.
     #[must_use]
     pub fn waits(&self) -> BTreeMap<Address, u64> {
@@ -306,7 +326,10 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
-        if let Response::Done {
+        if let Response::Ledger(entries) = response {
+            let address = address.clone();
+            let _ = self.events.send(LinkEvent::Ledger { address, entries });
+        } else if let Response::Done {
             id,
             mut reply,
             recorded,
@@ -545,6 +568,7 @@ async fn by_agent(
                     "waits: a step of another run is still being done there",
                     true,
                 ),
+                ledger @ Response::Ledger(_) => shared.answer(&address, ledger),
                 done @ Response::Done { .. } => {
                     open.fetch_sub(1, Ordering::Relaxed);
                     shared.answer(&address, done);
@@ -642,6 +666,7 @@ async fn in_thread(
                 return;
             }
         }
+        session.close();
     });
     if let Err(panic) = worker.await {
         let _ = shared.events.send(LinkEvent::Down {

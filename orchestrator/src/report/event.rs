@@ -4,6 +4,7 @@ use crate::run::origin::Origin;
 use crate::source::Span;
 use okd_agent::Value;
 use okd_agent::diff::Change;
+use okd_agent::ledger::Stand;
 use okd_agent::resource::Failure;
 use std::time::Duration;
 
@@ -186,6 +187,8 @@ pub struct StepResult {
     pub failure: Option<Box<Failure>>,
     /// The variables that brought what was refused.
     pub origins: Vec<Origin>,
+    /// How what it manages stands in the ledger of its machine, where it would change it.
+    pub stand: Option<Stand>,
     /// What `register` holds, masked.
     pub result: Value,
     /// Which handlers it notified.

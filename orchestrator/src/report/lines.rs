@@ -43,7 +43,7 @@ fn failure(failure: &okd_agent::resource::Failure) -> Value {
     })
 }
 
-fn change(change: &Change) -> Value {
+pub(crate) fn change(change: &Change) -> Value {
     match change {
         Change::Field {
             of,

@@ -198,7 +198,7 @@ impl Runner<'_, '_> {
         };
         let note = match deed {
             Deed::Api(_) | Deed::Commit(_) => Note::default(),
-            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
+            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &deed, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
         let reach = Arc::clone(reach);

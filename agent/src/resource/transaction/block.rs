@@ -194,6 +194,7 @@ impl Commit {
                 result: self.result(&want),
                 notes: Vec::new(),
                 fingerprint: None,
+                stand: None,
             });
         }
         let reader = Block {
@@ -227,6 +228,7 @@ impl Commit {
             result: self.result(&want),
             notes: self.notes(owed, want.is_empty(), world),
             fingerprint: None,
+            stand: None,
         })
     }
 
