@@ -487,7 +487,7 @@ mod tests {
         next.keep(true).unwrap();
         assert_eq!(writes(), 1, "nothing was new");
         let stand = |moved| Some(Stand { run: 1, moved });
-        assert_eq!(next.stand(&managed(2, "a"), b"one"), stand(true));
+        assert_eq!(next.stand(&managed(2, "a"), b"one"), stand(false));
         assert_eq!(next.stand(&managed(2, "a"), b"two"), stand(false));
         machine
             .write(&FileWrite::new(AbsPath::new("/etc/x").unwrap(), b"mine".to_vec()))

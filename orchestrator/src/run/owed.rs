@@ -13,6 +13,7 @@ use crate::template::moment;
 use okd_agent::Value;
 use okd_agent::diff::sha256;
 use okd_agent::ledger::{Debt, Managed};
+use okd_agent::secret::nameless;
 use okd_agent::wire::{self, Note, Request};
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ fn written(handler: &Step) -> String {
 
 /// A hash that is the same in the next run: what stands for a secret is told apart by the secret's name alone.
 fn hash(text: &str) -> String {
-    let plain = survey::nameless(text);
+    let plain = nameless(text);
     sha256(plain.as_bytes()).get(..16).unwrap_or_default().to_owned()
 }
 
@@ -191,7 +192,7 @@ impl Runner<'_, '_> {
             run: self.options.run,
             playbook: self.options.playbook.clone(),
             host: if host == address.host { "" } else { host }.to_owned(),
-            step: survey::nameless(&live.name),
+            step: nameless(&live.name),
             place: place
                 .rsplit_once(':')
                 .map_or(place.clone(), |(line, _)| line.to_owned()),

@@ -10,6 +10,7 @@ use crate::report::{Pass, StepStatus};
 use crate::site::SitePlay;
 use crate::site::flow::steps_of;
 use okd_agent::ledger::Thing;
+use okd_agent::secret::nameless;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -78,21 +79,6 @@ pub(super) fn things(deed: &Deed) -> Vec<Thing> {
         ..thing
     });
     named.collect()
-}
-
-/// A text in which what stands for a secret is told apart by the secret's name alone, so that it is the same in each run.
-pub(super) fn nameless(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for (at, part) in text.split("‹secret:").enumerate() {
-        match part.split_once('›') {
-            Some((name, rest)) if at > 0 => {
-                let name = name.split(':').next().unwrap_or_default();
-                plain.extend(["‹", name, "›", rest]);
-            }
-            _ => plain.push_str(part),
-        }
-    }
-    plain
 }
 
 /// The kind of things that a module manages.
