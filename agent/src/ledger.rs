@@ -8,7 +8,7 @@ mod record;
 mod things;
 
 pub(crate) use owing::Owing;
-pub use things::{Entry, Managed, Stand, Thing};
+pub use things::{Entry, Managed, Row, Stand, Thing};
 
 use crate::diff::sha256;
 use crate::path::AbsPath;
@@ -122,9 +122,9 @@ struct Opened {
     /// What is managed, once it was asked for.
     things: Option<Things>,
     /// What was found as it should be and is not in the file like that; it is written when that is asked for.
-    adopted: Vec<Entry>,
+    adopted: Vec<Row>,
     /// What was changed, and is written at the end at the latest.
-    changed: Vec<Entry>,
+    changed: Vec<Row>,
     /// What was found torn.
     torn: Vec<String>,
 }
@@ -181,85 +181,71 @@ impl Ledger {
     }
 
     /// How something stands that a step would change; `wish` are the bytes of what the step asks for.
-    pub fn stand(&mut self, managed: &Managed, wish: &[u8]) -> Option<Stand> {
+    pub fn stand(&mut self, managed: &[Row], wish: &[u8]) -> Option<Stand> {
         let things = self.things();
         let wish = things.hash(wish);
-        let entry = managed.things.iter().find_map(|thing| things.get(thing)).cloned()?;
-        let moved = match entry.left.is_empty() {
-            true => entry.wishes.is_empty() || entry.wishes.contains(&wish),
-            false => self.look(&entry.thing) != entry.left,
+        let known = managed.iter().find_map(|row| things.get(row)).cloned()?;
+        let moved = match known.left() {
+            "" => known.asked(&wish),
+            left => self.look(&known).as_deref().unwrap_or_default() != left,
         };
-        Some(Stand { run: entry.run, moved })
+        Some(Stand {
+            run: known.run(),
+            moved,
+        })
     }
 
     /// A step has found what it manages as it should be.
-    pub fn found(&mut self, managed: &Managed, wish: &[u8]) {
-        for thing in &managed.things {
+    pub fn found(&mut self, managed: &[Row], wish: &[u8]) {
+        for row in managed {
             let things = self.things();
-            let (wish, known) = (things.hash(wish), things.get(thing).cloned());
-            let listed = |entry: &Entry| entry.playbooks.contains(&managed.playbook);
-            if known
-                .as_ref()
-                .is_some_and(|known| known.wishes.contains(&wish) && known.host == managed.host && listed(known))
-            {
+            let (wish, known) = (things.hash(wish), things.get(row));
+            if known.is_some_and(|known| known.holds(row, &wish)) {
                 continue;
             }
-            let run = known.as_ref().map_or(managed.run, |known| known.run);
-            // How it is left is seen when it is written: a plan may have foreseen it only.
-            let entry = Self::entry(thing, managed, wish, known);
-            self.open().adopted.push(Entry { run, ..entry });
-        }
-    }
-
-    /// A step has changed what it manages; `made` where that was not there before.
-    pub fn left(&mut self, managed: &Managed, wish: &[u8], made: bool) {
-        for thing in &managed.things {
-            let things = self.things();
-            let (wish, known) = (things.hash(wish), things.get(thing).cloned());
-            let mut entry = Self::entry(thing, managed, wish, known);
-            entry.created |= made;
-            self.things().put(entry.clone());
-            self.open().changed.push(entry);
-        }
-    }
-
-    fn entry(thing: &Thing, managed: &Managed, wish: String, known: Option<Entry>) -> Entry {
-        let mut playbooks = known.as_ref().map(|known| known.playbooks.clone()).unwrap_or_default();
-        if !playbooks.contains(&managed.playbook) {
-            playbooks.push(managed.playbook.clone());
-        }
-        let mut entry = Entry {
-            thing: thing.clone(),
-            wishes: known.as_ref().map(|known| known.wishes.clone()).unwrap_or_default(),
-            left: String::new(),
-            created: known.is_some_and(|known| known.created),
-            run: managed.run,
-            host: managed.host.clone(),
-            step: managed.step.clone(),
-            place: managed.place.clone(),
-            playbooks,
-        };
-        entry.wish(wish);
-        entry
-    }
-
-    /// A hash of what is at a path; empty for what is no path, or cannot be seen.
-    fn look(&mut self, thing: &Thing) -> String {
-        let path = AbsPath::new(&thing.name).ok().filter(|_| thing.kind == Thing::PATH);
-        let seen = path.and_then(|path| {
-            let Some(meta) = self.machine.stat(&path).ok()? else {
-                return Some(Vec::new());
-            };
-            let mut seen = format!(
-                "{:?} {:o} {} {} {:?}\n",
-                meta.kind, meta.mode, meta.uid, meta.gid, meta.target
-            );
-            if meta.kind == FileKind::File {
-                seen.push_str(&sha256(&self.machine.read(&path, LIMIT).ok()??));
+            let mut new = row.clone().after(known, &wish);
+            if let Some(known) = known {
+                new.stays(known);
             }
-            Some(seen.into_bytes())
-        });
-        seen.map(|seen| self.things().hash(&seen)).unwrap_or_default()
+            self.open().adopted.push(new);
+        }
+    }
+
+    /// A step has changed what it manages; `made` where that was not there before. How it is left is seen when that is
+    /// written: a step of a transaction is in place only then.
+    pub fn left(&mut self, managed: &[Row], wish: &[u8], made: bool) {
+        for row in managed {
+            let things = self.things();
+            let wish = things.hash(wish);
+            let mut new = row.clone().after(things.get(row), &wish);
+            if made {
+                new.make();
+            }
+            things.put(new.clone());
+            self.open().changed.push(new);
+        }
+    }
+
+    /// A hash of what is at a path; empty for what is no path or cannot be seen, `None` where nothing is.
+    fn look(&mut self, row: &Row) -> Option<String> {
+        let Some(path) = row.path() else {
+            return Some(String::new());
+        };
+        let Ok(meta) = self.machine.stat(&path) else {
+            return Some(String::new());
+        };
+        let meta = meta?;
+        let mut seen = format!(
+            "{:?} {:o} {} {} {:?}\n",
+            meta.kind, meta.mode, meta.uid, meta.gid, meta.target
+        );
+        if meta.kind == FileKind::File {
+            let Ok(Some(bytes)) = self.machine.read(&path, LIMIT) else {
+                return Some(String::new());
+            };
+            seen.push_str(&sha256(&bytes));
+        }
+        Some(self.things().hash(seen.as_bytes()))
     }
 
     /// Writes what was changed, and with `adopted` what was found as it should be; nothing where there is neither.
@@ -270,33 +256,31 @@ impl Ledger {
         let Some(opened) = &mut self.opened else { return Ok(()) };
         let mut news = std::mem::take(&mut opened.changed);
         if adopted {
-            let found = std::mem::take(&mut opened.adopted).into_iter();
-            let found = found.filter(|entry| !news.iter().any(|other| other.thing == entry.thing));
-            let found: Vec<Entry> = found.collect();
-            news.splice(0..0, found);
+            for found in std::mem::take(&mut opened.adopted) {
+                if !news.iter().any(|other| other.names(&found)) {
+                    news.push(found);
+                }
+            }
         }
         if news.is_empty() {
             return Ok(());
         }
-        let nothing = self.things().hash(&[]);
-        for entry in &mut news {
-            entry.left = self.look(&entry.thing);
-            // A transaction that failed has made nothing.
-            entry.created &= entry.left != nothing;
+        for row in &mut news {
+            row.see(self.look(row));
         }
-        self.rewrite(|things| news.into_iter().for_each(|entry| things.put(entry)))
+        self.rewrite(|things| news.into_iter().for_each(|row| things.put(row)))
     }
 
     /// Some playbooks do not want these things any more.
     ///
     /// # Errors
     /// Why it cannot be written.
-    pub fn release(&mut self, released: &[Thing], playbooks: &[String]) -> Result<(), SystemError> {
-        self.rewrite(|things| released.iter().for_each(|thing| things.release(thing, playbooks)))
+    pub fn release(&mut self, released: &[Row], playbooks: &[String]) -> Result<(), SystemError> {
+        self.rewrite(|things| things.release(released, playbooks))
     }
 
     /// Everything that is managed.
-    pub fn entries(&mut self) -> Vec<Entry> {
+    pub fn rows(&mut self) -> Vec<Row> {
         self.things().all()
     }
 
@@ -461,15 +445,15 @@ mod tests {
         );
     }
 
-    fn managed(run: u64, playbook: &str) -> Managed {
-        Managed {
-            things: vec![Thing::new(Thing::PATH, "/etc/x")],
+    fn managed(run: u64, playbook: &str) -> [Row; 1] {
+        let managed = Managed {
             run,
             playbook: playbook.to_owned(),
             host: String::new(),
             step: "Config".to_owned(),
             place: "site.yaml:3".to_owned(),
-        }
+        };
+        [managed.row(Thing::new(Thing::PATH, "/etc/x"))]
     }
 
     #[test]
@@ -499,11 +483,13 @@ mod tests {
         other.keep(false).unwrap();
         assert_eq!(writes(), 1, "what was only found waits until that is asked for");
         other.keep(true).unwrap();
-        let [entry] = Ledger::new(machine.clone()).entries().try_into().unwrap();
+        let [row] = Ledger::new(machine.clone()).rows().try_into().unwrap();
+        let entry = Entry::from(row);
         assert_eq!((entry.run, entry.created, entry.playbooks.len()), (1, true, 2));
         // The first session has read the file before the other wrote it.
-        next.release(&managed(2, "a").things, &["a".to_owned()]).unwrap();
-        let [entry] = Ledger::new(machine.clone()).entries().try_into().unwrap();
+        next.release(&managed(2, "a"), &["a".to_owned()]).unwrap();
+        let [row] = Ledger::new(machine.clone()).rows().try_into().unwrap();
+        let entry = Entry::from(row);
         assert_eq!(entry.playbooks, ["b"]);
     }
 
@@ -517,7 +503,7 @@ mod tests {
         ledger.left(&managed(1, "a"), b"one", false);
         ledger.keep(false).unwrap();
         let mut next = Ledger::new(machine);
-        assert_eq!(next.entries().len(), 1);
+        assert_eq!(next.rows().len(), 1);
         assert!(next.complaints().is_empty());
     }
 

@@ -209,7 +209,7 @@ impl Session {
             Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
             Request::Keep => drop(lock(&self.ledger).keep(true)),
             Request::Release(things, playbooks) => drop(lock(&self.ledger).release(&things, &playbooks)),
-            Request::Ledger => return Some(Response::Ledger(lock(&self.ledger).entries())),
+            Request::Ledger => return Some(Response::Ledger(lock(&self.ledger).rows())),
             Request::Task(task) => return Some(self.step(*task)),
             Request::Commit(mut task) => {
                 if let Some(open) = self.bracket.take().filter(|open| Some(open.id) == task.within) {
@@ -402,9 +402,10 @@ impl Session {
 
     /// What a step has found or done goes into the machine's ledger, and what that knows into the outcome.
     fn noted(&self, task: &Task<()>, work: &dyn Work, mut outcome: Outcome) -> Outcome {
-        let Some(managed) = &task.note.managed else {
+        let managed = &task.note.managed;
+        if managed.is_empty() {
             return outcome;
-        };
+        }
         let wish = self.veil.reveal(&work.wish());
         let mut ledger = lock(&self.ledger);
         match (&outcome.status, task.pass) {

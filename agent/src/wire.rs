@@ -2,7 +2,7 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
-use crate::ledger::{Debt, Entry, Managed, Thing};
+use crate::ledger::{Debt, Row};
 use crate::path::AbsPath;
 use crate::resource::transaction::block::Commit;
 use crate::resource::{Failure, Kind, Outcome};
@@ -49,7 +49,7 @@ pub enum Request {
     /// Everything that the machine's ledger says is managed is told.
     Ledger,
     /// Some playbooks do not want some things any more.
-    Release(Vec<Thing>, Vec<String>),
+    Release(Vec<Row>, Vec<String>),
 }
 
 /// One step. Its kind is one of those that agents have, unless it is worked on in this process.
@@ -123,7 +123,7 @@ pub struct Note {
     /// Debts that are paid when it has ended well, by their names.
     pub settles: Vec<String>,
     /// What it manages.
-    pub managed: Option<Managed>,
+    pub managed: Vec<Row>,
 }
 
 /// In which world a step acts.
@@ -152,7 +152,7 @@ pub enum Response {
     /// Another agent is in the middle of a step; this one begins when that has ended.
     Waits,
     /// What is managed; the answer to [`Request::Ledger`].
-    Ledger(Vec<Entry>),
+    Ledger(Vec<Row>),
     /// A step's end.
     Done {
         /// Which.

@@ -2,12 +2,12 @@
 
 use super::record;
 use crate::diff::sha256;
+use crate::path::AbsPath;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// So many steps may want the same thing in different words.
-const WISHES: usize = 4;
+/// So many steps more may want the same thing in different words.
+const OLD_WISHES: usize = 3;
 
 /// The first line of the file.
 const HEAD: &str = "okd-play ledger 1";
@@ -46,11 +46,125 @@ impl Thing {
     }
 }
 
-/// What a step manages, and which step it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A thing as a line of the ledger has it: its fields, in the order of [`Entry`]'s. The agent handles no more than these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row(Vec<String>);
+
+const KIND: usize = 0;
+const NAME: usize = 1;
+const WISHES: usize = 2;
+const LEFT: usize = 3;
+const MADE: usize = 4;
+const RUN: usize = 5;
+const HOST: usize = 6;
+const STEP: usize = 7;
+const PLACE: usize = 8;
+/// The playbooks are from here on.
+const PLAYBOOKS: usize = 9;
+
+/// What stands there where okd-play made the thing.
+const BY_US: &str = "made";
+
+impl Row {
+    /// Names a thing, without a word on how it stands.
+    #[must_use]
+    pub fn of(thing: &Thing) -> Row {
+        Row(vec![thing.kind.clone(), thing.name.clone()])
+    }
+
+    fn at(&self, place: usize) -> &str {
+        self.0.get(place).map_or("", String::as_str)
+    }
+
+    fn set(&mut self, place: usize, text: String) {
+        if let Some(field) = self.0.get_mut(place) {
+            *field = text;
+        }
+    }
+
+    pub(super) fn names(&self, other: &Row) -> bool {
+        self.place() == other.place()
+    }
+
+    fn place(&self) -> (&str, &str) {
+        (self.at(KIND), self.at(NAME))
+    }
+
+    /// The path, where it is one.
+    pub(super) fn path(&self) -> Option<AbsPath> {
+        AbsPath::new(self.at(NAME))
+            .ok()
+            .filter(|_| self.at(KIND) == Thing::PATH)
+    }
+
+    pub(super) fn left(&self) -> &str {
+        self.at(LEFT)
+    }
+
+    pub(super) fn run(&self) -> u64 {
+        self.at(RUN).parse().unwrap_or_default()
+    }
+
+    /// Whether a step has asked for this, as far as that is known; hashes of another build cannot be compared.
+    pub(super) fn asked(&self, wish: &str) -> bool {
+        self.at(WISHES)
+            .split(' ')
+            .any(|known| known == wish || known.is_empty())
+    }
+
+    /// Whether it is in the ledger like this already, with what a step asks for.
+    pub(super) fn holds(&self, new: &Row, wish: &str) -> bool {
+        self.at(WISHES).contains(wish) && self.at(HOST) == new.at(HOST) && self.lists(new)
+    }
+
+    fn lists(&self, new: &Row) -> bool {
+        let mut playbooks = new.0.iter().skip(PLAYBOOKS);
+        playbooks.all(|name| self.0.iter().skip(PLAYBOOKS).any(|own| own == name))
+    }
+
+    /// What a step says of a thing, with what is known of it from before.
+    pub(super) fn after(mut self, known: Option<&Row>, wish: &str) -> Row {
+        let mut wishes = vec![wish];
+        if let Some(known) = known {
+            wishes.extend(
+                known
+                    .at(WISHES)
+                    .split(' ')
+                    .filter(|old| !old.is_empty() && *old != wish)
+                    .take(OLD_WISHES),
+            );
+            self.set(MADE, known.at(MADE).to_owned());
+            if !known.lists(&self) {
+                self.0.extend(known.0.iter().skip(PLAYBOOKS).cloned());
+            } else {
+                self.0.splice(PLAYBOOKS.., known.0.iter().skip(PLAYBOOKS).cloned());
+            }
+        }
+        let wishes = wishes.join(" ");
+        self.set(WISHES, wishes);
+        self
+    }
+
+    pub(super) fn make(&mut self) {
+        self.set(MADE, BY_US.to_owned());
+    }
+
+    /// It is seen how it was left; what is not there was made by nobody.
+    pub(super) fn see(&mut self, left: Option<String>) {
+        if left.is_none() {
+            self.set(MADE, String::new());
+        }
+        self.set(LEFT, left.unwrap_or_default());
+    }
+
+    pub(super) fn stays(&mut self, run: &Row) {
+        self.set(RUN, run.at(RUN).to_owned());
+    }
+}
+
+/// What is managed and by which step: as the agent is told.
+#[derive(Debug, Clone)]
 pub struct Managed {
-    /// The things.
-    pub things: Vec<Thing>,
     /// The run, by its beginning: microseconds since 1970.
     pub run: u64,
     /// Names the playbook.
@@ -63,15 +177,30 @@ pub struct Managed {
     pub place: String,
 }
 
+impl Managed {
+    /// A line for a thing.
+    #[must_use]
+    pub fn row(&self, thing: Thing) -> Row {
+        Row(vec![
+            thing.kind,
+            thing.name,
+            String::new(),
+            String::new(),
+            String::new(),
+            self.run.to_string(),
+            self.host.clone(),
+            self.step.clone(),
+            self.place.clone(),
+            self.playbook.clone(),
+        ])
+    }
+}
+
 /// A thing in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it is.
     pub thing: Thing,
-    /// Salted hashes of what steps asked for, the latest last; none where another build wrote them.
-    pub wishes: Vec<String>,
-    /// A salted hash of what it was left as; empty where that is not known.
-    pub left: String,
     /// Whether okd-play made it.
     pub created: bool,
     /// The run that left it, by its beginning: microseconds since 1970.
@@ -86,49 +215,17 @@ pub struct Entry {
     pub playbooks: Vec<String>,
 }
 
-impl Entry {
-    /// A step asks for this too.
-    pub(super) fn wish(&mut self, wish: String) {
-        self.wishes.retain(|known| *known != wish);
-        self.wishes.push(wish);
-        let much = self.wishes.len().saturating_sub(WISHES);
-        self.wishes.drain(..much);
-    }
-
-    fn line(&self) -> String {
-        let (run, wishes) = (self.run.to_string(), self.wishes.join(" "));
-        let mut fields = vec![
-            self.thing.kind.as_str(),
-            &self.thing.name,
-            &wishes,
-            &self.left,
-            if self.created { "made" } else { "found" },
-            &run,
-            &self.host,
-            &self.step,
-            &self.place,
-        ];
-        fields.extend(self.playbooks.iter().map(String::as_str));
-        record::line(&fields)
-    }
-
-    fn parse(line: &str) -> Option<Entry> {
-        let mut fields = record::fields(line).into_iter();
-        let mut next = || fields.next();
-        Some(Entry {
-            thing: Thing {
-                kind: next()?,
-                name: next()?,
-            },
-            wishes: next()?.split_whitespace().map(str::to_owned).collect(),
-            left: next()?,
-            created: next()? == "made",
-            run: next()?.parse().ok()?,
-            host: next()?,
-            step: next()?,
-            place: next()?,
-            playbooks: fields.collect(),
-        })
+impl From<Row> for Entry {
+    fn from(row: Row) -> Entry {
+        Entry {
+            thing: Thing::new(row.at(KIND), row.at(NAME)),
+            created: row.at(MADE) == BY_US,
+            run: row.run(),
+            host: row.at(HOST).to_owned(),
+            step: row.at(STEP).to_owned(),
+            place: row.at(PLACE).to_owned(),
+            playbooks: row.0.into_iter().skip(PLAYBOOKS).collect(),
+        }
     }
 }
 
@@ -146,7 +243,8 @@ pub struct Stand {
 pub(super) struct Things {
     /// Makes hashes of short secrets worthless to whoever has no more than them.
     salt: String,
-    entries: BTreeMap<Thing, Entry>,
+    /// By kind and name.
+    rows: Vec<Row>,
 }
 
 impl Things {
@@ -155,14 +253,15 @@ impl Things {
         let random = || RandomState::new().build_hasher().finish();
         Things {
             salt: format!("{:016x}{:016x}", random(), random()),
-            entries: BTreeMap::new(),
+            rows: Vec::new(),
         }
     }
 
     pub(super) fn text(&self, build: &str) -> String {
         let mut text = format!("{HEAD}\n{}\n", record::line(&[build, &self.salt]));
-        for entry in self.entries.values() {
-            text.push_str(&entry.line());
+        for row in &self.rows {
+            let fields: Vec<&str> = row.0.iter().map(String::as_str).collect();
+            text.push_str(&record::line(&fields));
             text.push('\n');
         }
         let sum = sha256(text.as_bytes());
@@ -179,19 +278,16 @@ impl Things {
         if sha256(body.as_bytes()) != sum.trim_end() || lines.next()? != HEAD {
             return None;
         }
-        let [by, salt]: [String; 2] = record::fields(lines.next()?).try_into().ok()?;
-        let mut things = Things {
-            salt,
-            entries: BTreeMap::new(),
-        };
-        for line in lines {
-            let mut entry = Entry::parse(line)?;
-            if by != build {
-                entry.wishes.clear();
-            }
-            things.put(entry);
+        let head = record::fields(lines.next()?);
+        let [by, salt] = head.as_slice() else { return None };
+        let mut rows: Vec<Row> = lines.map(|line| Row(record::fields(line))).collect();
+        if by != build {
+            rows.iter_mut().for_each(|row| row.set(WISHES, String::new()));
         }
-        Some(things)
+        Some(Things {
+            salt: salt.clone(),
+            rows,
+        })
     }
 
     pub(super) fn hash(&self, bytes: &[u8]) -> String {
@@ -199,26 +295,33 @@ impl Things {
         sha256(&salted).get(..16).unwrap_or_default().to_owned()
     }
 
-    pub(super) fn get(&self, thing: &Thing) -> Option<&Entry> {
-        self.entries.get(thing)
+    pub(super) fn get(&self, row: &Row) -> Option<&Row> {
+        self.rows.iter().find(|other| other.names(row))
     }
 
-    pub(super) fn put(&mut self, entry: Entry) {
-        self.entries.insert(entry.thing.clone(), entry);
-    }
-
-    /// Some playbooks do not want a thing any more; what none wants is forgotten.
-    pub(super) fn release(&mut self, thing: &Thing, playbooks: &[String]) {
-        if let Some(entry) = self.entries.get_mut(thing) {
-            entry.playbooks.retain(|own| !playbooks.contains(own));
-            if entry.playbooks.is_empty() {
-                self.entries.remove(thing);
-            }
+    pub(super) fn put(&mut self, row: Row) {
+        match self.rows.binary_search_by(|other| other.place().cmp(&row.place())) {
+            Ok(at) => self.rows[at] = row,
+            Err(at) => self.rows.insert(at, row),
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Entry> {
-        self.entries.values().cloned().collect()
+    /// Some playbooks do not want things any more; what none wants is forgotten.
+    pub(super) fn release(&mut self, released: &[Row], playbooks: &[String]) {
+        self.rows.retain_mut(|row| {
+            if released.iter().any(|other| other.names(row)) {
+                let mut at = 0;
+                row.0.retain(|field| {
+                    at += 1;
+                    at <= PLAYBOOKS || !playbooks.contains(field)
+                });
+            }
+            row.0.len() > PLAYBOOKS
+        });
+    }
+
+    pub(super) fn all(&self) -> Vec<Row> {
+        self.rows.clone()
     }
 }
 
@@ -230,31 +333,44 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_what_is_damaged_is_not() {
         let mut things = Things::fresh();
-        let entry = Entry {
-            thing: Thing::new("line", "/etc/hosts\nx\ty"),
-            wishes: vec![things.hash(b"wish"), things.hash(b"other")],
-            left: String::new(),
-            created: true,
+        let managed = |playbook: &str| Managed {
             run: 7,
             host: String::new(),
             step: "A step".to_owned(),
             place: "site.yaml:3".to_owned(),
-            playbooks: vec!["a/site.yaml".to_owned(), "b/site.yaml".to_owned()],
+            playbook: playbook.to_owned(),
         };
-        things.put(entry.clone());
+        let row = |playbook: &str| managed(playbook).row(Thing::new("line", "/etc/hosts\nx\ty"));
+        let (one, other) = (things.hash(b"wish"), things.hash(b"other"));
+        let mut first = row("a/site.yaml").after(None, &one);
+        first.make();
+        let both = row("b/site.yaml").after(Some(&first), &other);
+        assert!(both.holds(&row("a/site.yaml"), &one) && both.asked(&other) && !both.asked("third"));
+        assert_eq!(
+            both.clone().after(Some(&both), &one).at(WISHES),
+            format!("{one} {other}")
+        );
+        things.put(both.clone());
+        things.put(managed("c").row(Thing::new("aaa", "")));
         let text = things.text("this");
         let mut read = Things::parse(&text, "this").unwrap();
-        assert_eq!(read.all(), std::slice::from_ref(&entry));
-        assert_eq!(read.hash(b"wish"), entry.wishes[0]);
-        assert_ne!(Things::fresh().hash(b"wish"), entry.wishes[0]);
-        let other = Things::parse(&text, "another").unwrap();
-        assert!(other.all()[0].wishes.is_empty());
-        for torn in [&text[..text.len() / 2], "", &text.replace("made", "found")] {
+        assert_eq!((read.all().len(), read.get(&first)), (2, Some(&both)));
+        let entry = Entry::from(both.clone());
+        assert!(entry.created && entry.run == 7 && entry.step == "A step", "{entry:?}");
+        assert_eq!(entry.playbooks, ["b/site.yaml", "a/site.yaml"]);
+        assert_eq!(read.hash(b"wish"), one);
+        assert_ne!(Things::fresh().hash(b"wish"), one);
+        let anothers = Things::parse(&text, "another").unwrap();
+        assert!(anothers.get(&first).unwrap().asked("third"));
+        for torn in [&text[..text.len() / 2], "", &text.replace("made", "mine")] {
             assert!(Things::parse(torn, "this").is_none());
         }
-        read.release(&entry.thing, &["a/site.yaml".to_owned()]);
-        assert_eq!(read.all()[0].playbooks, ["b/site.yaml"]);
-        read.release(&entry.thing, &["b/site.yaml".to_owned()]);
-        assert!(read.all().is_empty());
+        read.release(std::slice::from_ref(&first), &["a/site.yaml".to_owned()]);
+        assert_eq!(
+            Entry::from(read.get(&first).unwrap().clone()).playbooks,
+            ["b/site.yaml"]
+        );
+        read.release(std::slice::from_ref(&first), &["b/site.yaml".to_owned()]);
+        assert_eq!(read.all().len(), 1);
     }
 }

@@ -16,7 +16,7 @@ use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags, Wanted};
 use crate::source::{SourceMap, in_project, yaml};
 use okd_agent::Value;
-use okd_agent::ledger::{Entry, Thing};
+use okd_agent::ledger::{Entry, Row, Thing};
 use okd_agent::wire::Request;
 use std::collections::HashSet;
 use std::io::IsTerminal;
@@ -276,7 +276,7 @@ async fn pruned(
             _ => true,
         };
         if done {
-            let release = Request::Release(vec![one.entry.thing], playbooks.to_vec());
+            let release = Request::Release(vec![Row::of(&one.entry.thing)], playbooks.to_vec());
             hosts.hub.say(&one.address, release);
         }
     }

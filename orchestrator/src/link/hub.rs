@@ -12,6 +12,7 @@ use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::ledger::Debt;
+use okd_agent::ledger::Entry;
 use okd_agent::resource::Failure;
 use okd_agent::resource::transaction::block::Commit;
 use okd_agent::serve::Session;
@@ -326,7 +327,8 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
-        if let Response::Ledger(entries) = response {
+        if let Response::Ledger(rows) = response {
+            let entries = rows.into_iter().map(Entry::from).collect();
             let address = address.clone();
             let _ = self.events.send(LinkEvent::Ledger { address, entries });
         } else if let Response::Done {

@@ -12,7 +12,7 @@ use crate::site::{Flow, Scoped, SitePlay, Step};
 use crate::template::moment;
 use okd_agent::Value;
 use okd_agent::diff::sha256;
-use okd_agent::ledger::{Debt, Managed};
+use okd_agent::ledger::{Debt, Managed, Row};
 use okd_agent::secret::nameless;
 use okd_agent::wire::{self, Note, Request};
 use std::sync::Arc;
@@ -180,15 +180,14 @@ impl Runner<'_, '_> {
     }
 
     /// What a step manages on the machine that it goes to.
-    fn managed(&mut self, live: &Live, deed: &Deed, address: &Address) -> Option<Managed> {
+    fn managed(&mut self, live: &Live, deed: &Deed, address: &Address) -> Vec<Row> {
         let (node, things) = (&live.context.node, survey::things(deed));
         if self.options.survey {
             self.outcome.survey.wants(node, &address.host, &things);
         }
         let place = self.world.loading.loader.sources.place(node.step.task.span);
         let host = node.host.as_str();
-        Some(Managed {
-            things,
+        let managed = Managed {
             run: self.options.run,
             playbook: self.options.playbook.clone(),
             host: if host == address.host { "" } else { host }.to_owned(),
@@ -196,8 +195,12 @@ impl Runner<'_, '_> {
             place: place
                 .rsplit_once(':')
                 .map_or(place.clone(), |(line, _)| line.to_owned()),
-        })
-        .filter(|managed| !managed.things.is_empty() && !managed.playbook.is_empty())
+        };
+        things
+            .into_iter()
+            .filter(|_| !managed.playbook.is_empty())
+            .map(|thing| managed.row(thing))
+            .collect()
     }
 
     /// A step that notifies handlers was as it should be: those that are owed from an earlier run run now.
