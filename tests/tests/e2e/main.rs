@@ -21,6 +21,7 @@ mod release;
 mod secrets;
 mod selection;
 mod services;
+mod stale;
 mod transaction;
 mod transports;
 mod verify;
