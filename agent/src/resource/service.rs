@@ -249,8 +249,8 @@ impl Resource for Service {
             Some(Activity::Restarted) => true,
             _ => false,
         };
-        let loaded = !(unit.stale && starts)
-            && (!self.daemon_reload || !needs_reload(&name, &unit, self.manager(), world)?);
+        let unread = (unit.stale && starts)
+            || (self.daemon_reload && needs_reload(&name, &unit, self.manager(), world)?);
         let mut promised = false;
         if !unit.exists() && self.masked != Some(true) {
             unit = if on_disk(&name, world)? {
@@ -262,7 +262,7 @@ impl Resource for Service {
             };
             promised = true;
         }
-        Ok(State { name, unit, promised, outdated, loaded, ..blank })
+        Ok(State { name, unit, promised, outdated, loaded: !unread, ..blank })
     }
 
     fn desire(&self, now: &State) -> Result<State, ResourceError> {
