@@ -15,7 +15,7 @@ SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/demo-
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 
-.PHONY: help build agent demo demo-site chaos fuzz stand-ins test unit e2e lint bench lab clean install tools test-tools
+.PHONY: help build agent demo demo-site chaos fuzz stand-ins test unit e2e lint bench lab clean install tools test-tools test-browser
 
 help:                 ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,9 @@ tools:
 
 test-tools:
 	@tests/tools test
+
+test-browser:
+	@tests/tools browser
 
 agent: tools          ## the program that is pushed to hosts: one small file
 	@RUSTFLAGS="$(AGENT_FLAGS)" $(CARGO) build --locked -p okd-agent --profile agent --target $(TRIPLE)
@@ -46,13 +49,13 @@ demo-site: build stand-ins test-tools ## the whole site: a bare hypervisor (a st
 lab: tools            ## prepare what lab hosts stand on (once per machine)
 	@tests/lab/lab prepare
 
-test: build stand-ins lab test-tools ## all tests
+test: build stand-ins lab test-tools test-browser ## all tests
 	@tests/run unit e2e
 
 unit: agent test-tools ## the tests that need no lab
 	@tests/run unit
 
-e2e: build stand-ins lab        ## the tests on lab hosts
+e2e: build stand-ins lab test-browser ## the tests on lab hosts
 	@tests/run e2e
 
 chaos: build stand-ins lab ## kills at random points of services.yaml, N of them (300), each made good by the next run

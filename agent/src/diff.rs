@@ -177,6 +177,18 @@ fn hunks(old: &str, new: &str) -> Vec<Hunk> {
         .collect()
 }
 
+/// The old text as a diff to the new one tells it: without the lines that may hold an old secret.
+pub(crate) fn old_side(old: &str, new: &str) -> String {
+    let lines = |text| str::split_inclusive(text, '\n').collect::<Vec<&str>>();
+    let (old, new) = (lines(old), lines(new));
+    let operations = operations(&old, &new).into_ops();
+    let changes = operations.iter().flat_map(|op| op.iter_changes(&old, &new));
+    let told = hide_old_secrets(changes.map(|c| (sign(c.tag()), c.value().to_owned())).collect());
+    let old = told.into_iter().filter(|(sign, _)| *sign != Sign::Added);
+    old.map(|(_, line)| if line == HIDDEN { line + "\n" } else { line })
+        .collect()
+}
+
 /// Numbers stand for the lines, so that the algorithm is compiled once, for numbers.
 fn operations(old: &[&str], new: &[&str]) -> Capture {
     let mut numbers = HashMap::new();
@@ -203,6 +215,9 @@ fn sign(tag: ChangeTag) -> Sign {
     }
 }
 
+/// What stands in the place of a line that is not shown.
+pub const HIDDEN: &str = "‹hidden›";
+
 /// A line that goes where a line with a secret comes may hold the old secret, which nobody knows: it is not shown.
 fn hide_old_secrets(mut lines: Vec<(Sign, String)>) -> Vec<(Sign, String)> {
     let mut start = 0;
@@ -218,7 +233,7 @@ fn hide_old_secrets(mut lines: Vec<(Sign, String)>) -> Vec<(Sign, String)> {
         {
             run.iter_mut()
                 .filter(|(sign, _)| *sign == Sign::Removed)
-                .for_each(|(_, line)| "‹hidden›".clone_into(line));
+                .for_each(|(_, line)| HIDDEN.clone_into(line));
         }
         start = end.max(start) + 1;
     }

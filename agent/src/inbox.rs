@@ -118,6 +118,7 @@ mod tests {
             note: crate::wire::Note::default(),
             within: None,
             guard: None,
+            kept: false,
         }))
     }
 

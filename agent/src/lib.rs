@@ -9,6 +9,7 @@ pub mod param;
 pub mod path;
 pub mod resource;
 pub mod secret;
+pub mod seen;
 pub mod serve;
 pub mod system;
 mod turn;

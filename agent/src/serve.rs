@@ -213,8 +213,9 @@ impl Session {
             Request::Task(task) => return Some(self.step(*task)),
             Request::Commit(mut task) => {
                 if let Some(open) = self.bracket.take().filter(|open| Some(open.id) == task.within) {
-                    task.kind.unsure = task.kind.unsure.or(open.unsure);
-                    task.kind.bracket.staged = Some(open.overlay);
+                    task.kind.unsure = task.kind.unsure.or_else(|| open.unsure.clone());
+                    task.kind.bracket.staged = Some(open.overlay.clone());
+                    self.bracket = (task.pass == Pass::Look).then_some(open);
                 }
                 if task.pass == Pass::Plan {
                     task.kind.bracket.beside = self.plan.since(0);
@@ -241,7 +242,7 @@ impl Session {
     fn work(&mut self, task: &Task<()>, work: &mut dyn Work, names: Vec<String>) -> Response {
         let mark = self.plan.mark();
         self.veil(work, names);
-        let reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
+        let mut reply = if self.stop.is_set() || task.after.iter().any(|id| self.failed.contains(id)) {
             Reply::Held
         } else {
             match task.within {
@@ -249,8 +250,11 @@ impl Session {
                 None => self.run(task, work, None),
             }
         };
-        if !matches!(reply, Reply::Outcome(_)) {
+        if !matches!(reply, Reply::Outcome(_)) && !(task.kept && reply.is_stale()) {
             self.failed.insert(task.id);
+        }
+        if !task.kept {
+            reply.forget_seen();
         }
         Response::Done {
             id: task.id,
@@ -276,7 +280,7 @@ impl Session {
     fn stage(&mut self, task: &Task<()>, work: &dyn Work, id: u64) -> Reply {
         let under: Arc<dyn System> = match task.pass {
             Pass::Plan => self.plan.clone(),
-            Pass::Apply => self.veil.clone(),
+            Pass::Apply | Pass::Look => self.veil.clone(),
         };
         let mut open = match self.bracket.take() {
             Some(open) if open.id == id => open,
@@ -330,6 +334,7 @@ impl Session {
                 None => self.plan(task, work, staged),
             },
             Pass::Apply => self.apply(task, work, staged),
+            Pass::Look => work.converge(&with_env(fresh(self.machine(staged)), &task.env), None),
         };
         match end {
             Ok(outcome) => Reply::Outcome(Box::new(outcome)),
@@ -377,10 +382,7 @@ impl Session {
     }
 
     fn apply(&self, task: &Task<()>, work: &dyn Work, staged: Option<&Arc<Overlay>>) -> Result<Outcome, Box<Failure>> {
-        let machine: Arc<dyn System> = match staged {
-            Some(overlay) => overlay.clone(),
-            None => self.veil.clone(),
-        };
+        let machine = self.machine(staged);
         let (guarded_machine, guarded) = self.guarded(task, work, machine.clone());
         let world = Watchful {
             under: with_env(guarded_machine, &task.env),
@@ -410,7 +412,7 @@ impl Session {
         let mut ledger = lock(&self.ledger);
         match (&outcome.status, task.pass) {
             (Status::Same, _) => ledger.found(managed, &wish),
-            (Status::Changed, Pass::Plan) => outcome.stand = ledger.stand(managed, &wish),
+            (Status::Changed, Pass::Plan | Pass::Look) => outcome.stand = ledger.stand(managed, &wish),
             (Status::Changed, Pass::Apply) => ledger.left(managed, &wish, made(&outcome.diff)),
             (Status::Unknown(_), _) => {}
         }
@@ -427,8 +429,16 @@ impl Session {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
-        let again = work.converge(&with_env(Arc::new(Overlay::new(machine.clone())), &task.env), None)?;
+        let again = work.converge(&with_env(fresh(machine.clone()), &task.env), None)?;
         verified(outcome, again)
+    }
+
+    /// The machine, with what the transaction has staged.
+    fn machine(&self, staged: Option<&Arc<Overlay>>) -> Arc<dyn System> {
+        match staged {
+            Some(overlay) => overlay.clone(),
+            None => self.veil.clone(),
+        }
     }
 }
 
@@ -436,6 +446,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.post.leave(self.veil.as_ref());
     }
+}
+
+/// A prediction that starts at what a machine is now.
+fn fresh(machine: Arc<dyn System>) -> Arc<Overlay> {
+    Arc::new(Overlay::new(machine))
 }
 
 /// An end that also says how the step was guarded.
@@ -708,6 +723,7 @@ mod tests {
                 note: Note::default(),
                 within: None,
                 guard: None,
+                kept: false,
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -746,6 +762,7 @@ mod tests {
             note: Note::default(),
             within: None,
             guard: None,
+            kept: false,
         }))
     }
 

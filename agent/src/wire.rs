@@ -77,6 +77,9 @@ pub struct Task<K = Kind> {
     pub guard: Option<Guard>,
     /// The transaction that the step belongs to: what it does is staged, and put in place by the transaction's commit.
     pub within: Option<u64>,
+    /// The plan is one that is kept: what is seen is told, and a step that is refused because its host has moved holds
+    /// back no other.
+    pub kept: bool,
 }
 
 impl<K> Task<K> {
@@ -95,6 +98,7 @@ impl<K> Task<K> {
             note,
             guard,
             within,
+            kept,
         } = self;
         (
             Task {
@@ -109,6 +113,7 @@ impl<K> Task<K> {
                 note,
                 guard,
                 within,
+                kept,
             },
             kind,
         )
@@ -133,6 +138,8 @@ pub enum Pass {
     Plan,
     /// On the machine.
     Apply,
+    /// In a prediction of its own, which starts at what the machine is now and is forgotten at once.
+    Look,
 }
 
 /// From the agent to the orchestrator.
@@ -173,6 +180,23 @@ pub enum Reply {
     Failed(Box<Failure>),
     /// Not begun, because a step before it had failed or the session was stopped.
     Held,
+}
+
+impl Reply {
+    /// Whether nothing was touched because the host has moved since the plan.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Reply::Failed(failure) if failure.stale)
+    }
+
+    /// Leaves out what was seen.
+    pub fn forget_seen(&mut self) {
+        match self {
+            Reply::Outcome(outcome) => outcome.seen = None,
+            Reply::Failed(failure) => failure.seen = None,
+            Reply::Held => {}
+        }
+    }
 }
 
 /// The placeholders of secrets that a message names, each once.

@@ -82,6 +82,7 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         note: Note::default(),
         within: None,
         guard: None,
+        kept: false,
     }))
 }
 

@@ -13,6 +13,7 @@ pub mod playbook;
 pub mod pull_secret;
 pub mod report;
 pub mod run;
+pub mod saved;
 pub mod site;
 pub mod source;
 pub mod svg;

@@ -86,9 +86,29 @@ impl Svg {
         let _ = writeln!(self.body, "<g><title>{}</title>", escaped(title));
     }
 
+    /// Begins a group as [`Svg::open`] does, with a class and with what a page's script asks for.
+    pub fn open_for(&mut self, title: &str, class: &str, data: &[(&str, &str)]) {
+        let _ = write!(self.body, "<g class=\"{class}\"");
+        for (name, value) in data {
+            let _ = write!(self.body, " data-{name}=\"{}\"", escaped(value));
+        }
+        let _ = writeln!(self.body, "><title>{}</title>", escaped(title));
+    }
+
     /// Ends a group.
     pub fn close(&mut self) {
         self.body.push_str("</g>\n");
+    }
+
+    /// The picture as a part of a page, whose style it has.
+    #[must_use]
+    pub fn inline(self, title: &str, width: f64, height: f64, defs: &str) -> String {
+        let (width, height) = (n(width.ceil()), n(height.ceil()));
+        format!(
+            "<svg class=\"dag\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n<title>{}</title>\n<defs>{defs}</defs>\n{}</svg>\n",
+            escaped(title),
+            self.body
+        )
     }
 
     /// The whole picture.

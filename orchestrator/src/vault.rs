@@ -139,9 +139,19 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Random`].
     pub fn new(keys: Vec<VaultKey>) -> Result<Self, VaultError> {
-        let keeper = match keys.first() {
-            Some(key) => Keeper::new(Secret::new(cipher::digest(key.password.reveal(), &[b"placeholders"]))),
-            None => Keeper::random()?,
+        Vault::kept(keys, None)
+    }
+
+    /// As [`Vault::new`], for a plan that is kept, which holds the `salt` that placeholders follow from where there is no
+    /// password.
+    ///
+    /// # Errors
+    /// [`VaultError::Random`].
+    pub fn kept(keys: Vec<VaultKey>, salt: Option<[u8; 32]>) -> Result<Self, VaultError> {
+        let keeper = match (keys.first(), salt) {
+            (Some(key), _) => Keeper::new(Secret::new(cipher::digest(key.password.reveal(), &[b"placeholders"]))),
+            (None, Some(salt)) => Keeper::open(Secret::new(salt)),
+            (None, None) => Keeper::random()?,
         };
         Ok(Vault {
             keys,
@@ -252,6 +262,7 @@ impl Vault {
         };
         if plain && PASSWORDS.contains(&name) {
             let secret = Secret::new(value.to_value().to_string());
+            self.keeper.note_plain(value.span.file);
             value.kind = NodeKind::Str(self.keeper.keep(path, secret), Style::Plain);
         }
     }

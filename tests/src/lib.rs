@@ -9,6 +9,7 @@
     reason = "a lab that does not obey is a failed test"
 )]
 
+pub mod browser;
 pub mod cluster;
 pub mod guest;
 pub mod hook;
@@ -22,6 +23,7 @@ pub mod play;
 pub mod pve;
 mod until;
 
+pub use browser::Browser;
 pub use guest::Guest;
 pub use host::Host;
 pub use lab::{Flavour, Lab};

@@ -2,8 +2,9 @@
 
 use crate::lab::Lab;
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// A playbook in a folder of its own, with an inventory of all hosts that the lab had when it was made.
@@ -13,6 +14,7 @@ pub struct Play<'lab> {
     folder: TempDir,
     playbook: PathBuf,
     inventory: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// The program under test: `$OKD_PLAY`, or the debug build.
@@ -52,9 +54,17 @@ impl<'lab> Play<'lab> {
             folder,
             playbook,
             inventory,
+            env: Vec::new(),
         };
         play.put("known_hosts", &lab.known_hosts());
         play
+    }
+
+    /// The same, where the program has a further variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Writes a file beside the playbook.
@@ -70,10 +80,22 @@ impl<'lab> Play<'lab> {
         self.folder.path()
     }
 
-    fn command(&self, verb: &str, words: &[&str]) -> Command {
+    /// The program, where it reaches the lab's hosts, in the folder, which is its home too.
+    fn program(&self) -> Command {
         let mut command = self.lab.command();
+        command.arg("exec").arg(program()).current_dir(self.folder.path());
+        command.env("HOME", self.folder.path());
+        for name in ["SSH_AUTH_SOCK", "OKD_LAB_OWNER_PID"] {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn command(&self, verb: &str, words: &[&str]) -> Command {
         let folder = self.folder.path();
-        command.arg("exec").arg(program()).arg(verb).arg(&self.playbook);
+        let mut command = self.program();
+        command.arg(verb).arg(&self.playbook);
         command.arg("-i").arg(&self.inventory);
         let given = |name: &str| words.contains(&name);
         if !given("--private-key") {
@@ -93,25 +115,82 @@ impl<'lab> Play<'lab> {
         if !given("--output") {
             command.args(["--output", "json"]);
         }
-        command.args(words).current_dir(folder).env("HOME", folder);
-        command.env_remove("SSH_AUTH_SOCK").env_remove("OKD_LAB_OWNER_PID");
+        command.args(words);
         command
     }
 
     /// Starts `okd-play run` with further words on its command line.
     pub fn start(&self, words: &[&str]) -> Running {
-        self.begin("run", words)
+        self.spawn(self.command("run", words))
     }
 
     /// Runs `okd-play drift` with further words on its command line.
     pub fn drift(&self, words: &[&str]) -> Run {
-        self.begin("drift", words).wait()
+        self.spawn(self.command("drift", words)).wait()
     }
 
-    fn begin(&self, verb: &str, words: &[&str]) -> Running {
+    /// Plans, and keeps the plan in a file of the folder.
+    pub fn plan(&self, file: &str, words: &[&str]) -> Run {
+        let command = self.command("plan", &[&["-o", file], words].concat());
+        self.spawn(command).wait()
+    }
+
+    /// Runs `okd-play` with these words and no others.
+    pub fn okd(&self, words: &[&str]) -> Run {
+        let mut command = self.program();
+        command.args(words);
+        self.spawn(command).wait()
+    }
+
+    /// Runs `okd-play` with these words at a terminal, where a person gives each answer when its question has come.
+    pub fn at_a_terminal(&self, words: &[&str], answers: &[(&str, &str)]) -> Run {
+        let mut typed = self.program();
+        typed.args(words);
+        let all = std::iter::once(typed.get_program()).chain(typed.get_args());
+        let quoted = all.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")));
+        let line: Vec<String> = quoted.collect();
+        let mut command = Command::new("script");
+        command.args(["-qefc", &line.join(" "), "/dev/null"]);
+        command.current_dir(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        for (name, value) in typed.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut child = command.spawn().unwrap();
+        let (mut to, mut from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (mut out, mut answered) = (String::new(), 0);
+        let mut answers = answers.iter().peekable();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = from.read(&mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            out.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            while let Some((question, answer)) = answers.peek() {
+                let Some(at) = out[answered..].find(question) else {
+                    break;
+                };
+                answered += at + question.len();
+                writeln!(to, "{answer}").unwrap();
+                answers.next();
+            }
+        }
+        assert_eq!(answers.next(), None, "not everything was asked\n{out}");
+        Run {
+            code: child.wait().unwrap().code(),
+            out,
+            err: String::new(),
+            events: Vec::new(),
+        }
+    }
+
+    fn spawn(&self, mut command: Command) -> Running {
         let out = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
         let err = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
-        let mut command = self.command(verb, words);
         command.stdout(out.reopen().unwrap());
         command.stderr(err.reopen().unwrap());
         Running {

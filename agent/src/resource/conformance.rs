@@ -520,6 +520,7 @@ impl Trial<'_> {
             note: crate::wire::Note::default(),
             within: None,
             guard: None,
+            kept: false,
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

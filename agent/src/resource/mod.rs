@@ -17,11 +17,11 @@ use crate::diff::Change;
 use crate::ledger::{Stand, Thing};
 use crate::pack::Pack;
 use crate::param::{Params, Spec};
+use crate::seen::Seen;
 use crate::system::guard::Risk;
 use crate::system::{Answer, System, SystemError};
 use crate::value::Map;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 
 /// A kind of thing that can be inspected and brought to a desired state.
@@ -116,6 +116,8 @@ pub struct Outcome {
     pub fingerprint: Option<u64>,
     /// In a plan: how what it manages stands, where it would change it and the machine's ledger knows it.
     pub stand: Option<Stand>,
+    /// What was seen, as far as it may be told. It crosses the wire only for a plan that is kept.
+    pub seen: Option<Seen>,
 }
 
 impl Outcome {
@@ -129,6 +131,7 @@ impl Outcome {
             notes: Vec::new(),
             fingerprint: None,
             stand: None,
+            seen: None,
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct Failure {
     pub stale: bool,
     /// The machine does not answer any more.
     pub lost: bool,
+    /// Of a stale step: what is seen now; see [`Outcome::seen`].
+    pub seen: Option<Box<Seen>>,
 }
 
 /// What keeps a resource from being brought to its state.
@@ -315,7 +320,8 @@ impl<'a, R: Resource> Course<'a, R> {
 /// A [`Course`] whose kind does not matter, so that [`steps`] is compiled once and not once a kind.
 trait Steps {
     fn changes(&self) -> Vec<Change>;
-    fn seen(&self) -> Option<Vec<u8>>;
+    fn seen(&self) -> Option<Seen>;
+    fn wanted(&self) -> Option<Seen>;
     fn apply(&self) -> Result<Map, ResourceError>;
     fn result(&self, settled: bool) -> Map;
     fn notes(&self) -> Vec<String>;
@@ -326,8 +332,12 @@ impl<R: Resource> Steps for Course<'_, R> {
         self.now.changes(&self.want)
     }
 
-    fn seen(&self) -> Option<Vec<u8>> {
-        postcard::to_stdvec(&self.now).ok()
+    fn seen(&self) -> Option<Seen> {
+        Seen::of(&self.now)
+    }
+
+    fn wanted(&self) -> Option<Seen> {
+        Seen::of(&self.want)
     }
 
     fn apply(&self) -> Result<Map, ResourceError> {
@@ -344,7 +354,8 @@ impl<R: Resource> Steps for Course<'_, R> {
 }
 
 fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceError> {
-    let fingerprint = course.seen().and_then(|state| fingerprint(&state));
+    let seen = course.seen();
+    let fingerprint = seen.as_ref().map(Seen::fingerprint);
     let diff = course.changes();
     if diff.is_empty() {
         return Ok(Outcome {
@@ -354,16 +365,12 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
             notes: Vec::new(),
             fingerprint,
             stand: None,
+            seen,
         });
     }
+    let seen = seen.zip(course.wanted()).map(|(now, want)| now.told(&want));
     if expect.is_some() && expect != fingerprint {
-        return Err(ResourceError::Failed(Box::new(Failure {
-            message: "the host has moved since the plan; nothing was touched".to_owned(),
-            kept: KEPT.to_owned(),
-            diff,
-            stale: true,
-            ..Failure::default()
-        })));
+        return Err(stale(diff, seen));
     }
     let added = course.apply().map_err(|error| with_diff(error, &diff))?;
     let mut result = course.result(false);
@@ -375,6 +382,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
         notes: course.notes(),
         fingerprint,
         stand: None,
+        seen,
     })
 }
 
@@ -397,13 +405,20 @@ fn with_diff(error: ResourceError, diff: &[Change]) -> ResourceError {
     }
 }
 
-/// What is said of a step that was refused because its host had moved.
-const KEPT: &str = "this step's things are as they were found";
-
-fn fingerprint(state: &[u8]) -> Option<u64> {
-    let digest = Sha256::digest(state);
-    digest.first_chunk::<8>().map(|first| u64::from_le_bytes(*first))
+/// A refusal of a step whose things are not as they were planned.
+fn stale(diff: Vec<Change>, seen: Option<Seen>) -> ResourceError {
+    ResourceError::Failed(Box::new(Failure {
+        message: "the host has moved since the plan; nothing was touched".to_owned(),
+        kept: KEPT.to_owned(),
+        diff,
+        stale: true,
+        seen: seen.map(Box::new),
+        ..Failure::default()
+    }))
 }
+
+/// What is said of a step that was refused because its host had moved.
+pub const KEPT: &str = "this step's things are as they were found";
 
 pub mod layout;
 pub mod network;

@@ -22,7 +22,7 @@ params! {
 
 /// The content.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct State(Vec<u8>);
+pub struct State(#[serde(serialize_with = "crate::seen::hidden")] Vec<u8>);
 
 impl View for State {
     fn changes(&self, _want: &Self) -> Vec<Change> {

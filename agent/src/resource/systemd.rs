@@ -62,18 +62,27 @@ pub struct Unit {
 
 /// What a plan can know of a unit and what matters of it: a unit that a file brings has no type yet, and has started in
 /// the future.
+#[derive(Serialize)]
+struct Known {
+    exists: bool,
+    runs: bool,
+    failed: bool,
+    enabled: bool,
+    masked: bool,
+    stale: bool,
+}
+
 impl Serialize for Unit {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let starts = self.enabled() == Some(true);
-        (
-            self.exists(),
-            self.runs(),
-            self.active == "failed",
-            starts,
-            self.masked(),
-            self.stale,
-        )
-            .serialize(to)
+        let known = Known {
+            exists: self.exists(),
+            runs: self.runs(),
+            failed: self.active == "failed",
+            enabled: self.enabled() == Some(true),
+            masked: self.masked(),
+            stale: self.stale,
+        };
+        known.serialize(to)
     }
 }
 

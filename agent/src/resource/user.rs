@@ -80,6 +80,7 @@ struct Account {
     /// Further groups, sorted.
     groups: Vec<String>,
     /// The hash without its lock, where a password or a lock was asked for; never shown.
+    #[serde(serialize_with = "crate::seen::hidden")]
     password: String,
     locked: bool,
     /// Days since 1970.

@@ -2,7 +2,8 @@
 
 use crate::link::reach::Transport;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Plans, shows and applies idempotent playbooks on many hosts, over SSH or through a pushed agent.
 #[derive(Debug, Parser)]
@@ -20,6 +21,12 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Say what has changed on hosts behind okd-play's back, what has left the playbook, which handlers are owed
     Drift(Box<DriftArgs>),
+    /// Plan, show the diffs, and keep the plan in a file; nothing is changed
+    Plan(Box<PlanArgs>),
+    /// Apply a kept plan: exactly that, or a refusal of each step whose host has moved since
+    Apply(Box<ApplyArgs>),
+    /// Show a kept plan as text, as JSON, or as one page of HTML
+    Show(ShowArgs),
     /// Show the graph of a playbook's steps, before anything is contacted
     Graph(GraphArgs),
     /// Show a cluster's description with all that is chosen and worked out: machines, sites, addresses, packets
@@ -61,7 +68,8 @@ pub struct SiteArgs {
 }
 
 /// Where vault passwords are.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VaultArgs {
     /// A vault password: a file, or a program that prints it; else `$ANSIBLE_VAULT_PASSWORD_FILE`
     #[arg(long, value_name = "FILE", alias = "vault-pass-file")]
@@ -140,7 +148,8 @@ pub struct SealArgs {
 }
 
 /// How hosts are reached.
-#[derive(Debug, Args, Clone, Default)]
+#[derive(Debug, Args, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinkArgs {
     /// How steps are carried out: by the agent, by plain SSH, or by what the host allows
     #[arg(long, value_enum, default_value_t = TransportArg::Auto)]
@@ -178,7 +187,7 @@ pub struct LinkArgs {
 }
 
 /// `okd-play run`.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default)]
 pub struct RunArgs {
     /// The playbook
     pub playbook: PathBuf,
@@ -273,6 +282,135 @@ pub struct DriftArgs {
     /// Colours: `auto`, `always` or `never`
     #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
     pub color: ColourArg,
+}
+
+/// `okd-play plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The playbook
+    pub playbook: PathBuf,
+    /// The file that keeps the plan
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub link: LinkArgs,
+    /// Exit with 10 when something would change
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Only steps with these tags
+    #[arg(short = 't', long, value_delimiter = ',', value_name = "TAGS")]
+    pub tags: Vec<String>,
+    /// Not the steps with these tags
+    #[arg(long, value_delimiter = ',', value_name = "TAGS")]
+    pub skip_tags: Vec<String>,
+    /// Begin at the step with this name
+    #[arg(long, value_name = "NAME")]
+    pub start_at_task: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: LookArgs,
+}
+
+/// What is printed of a run, and how.
+#[derive(Debug, Args, Clone, Default)]
+pub struct LookArgs {
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = OutputArg::Text)]
+    pub output: OutputArg,
+    /// Show only what would change, not how
+    #[arg(long)]
+    pub no_diff: bool,
+    /// Show diffs and lists whole
+    #[arg(long)]
+    pub full: bool,
+    /// Say more: -v also steps that are as they should be and every result, -vv connections, -vvv facts and beginnings
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours: `auto`, `always` or `never`
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
+    pub color: ColourArg,
+}
+
+impl LookArgs {
+    /// A `run` of which the same is printed.
+    #[must_use]
+    pub fn of_run(&self, playbook: &Path) -> RunArgs {
+        RunArgs {
+            playbook: playbook.to_path_buf(),
+            no_diff: self.no_diff,
+            full: self.full,
+            output: self.output,
+            verbose: self.verbose,
+            color: self.color,
+            ..RunArgs::default()
+        }
+    }
+}
+
+/// `okd-play apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The kept plan
+    pub plan: PathBuf,
+    /// Apply without asking; needed where there is no terminal
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    /// Apply steps that were unknown when the plan was made without asking about each
+    #[arg(long)]
+    pub yes_unknown: bool,
+    /// Variables that the plan does not hold because they are secrets: `k=v`, YAML, or `@FILE`; may be given again
+    #[arg(short = 'e', long = "extra-vars", value_name = "K=V|@FILE")]
+    pub extra_vars: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub vault: VaultArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub link: LinkArgs,
+    /// Inspect everything again after it was changed
+    #[arg(long)]
+    pub verify: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: LookArgs,
+}
+
+/// `okd-play show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The kept plan
+    pub plan: PathBuf,
+    /// What is printed
+    #[arg(long, value_enum, default_value_t = ShowFormat::Text)]
+    pub format: ShowFormat,
+    /// Write to this file instead of the standard output
+    #[arg(short = 'o', long = "out", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Show diffs and lists whole
+    #[arg(long)]
+    pub full: bool,
+    /// Also steps that are as they should be
+    #[arg(short = 'v', long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours: `auto`, `always` or `never`
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
+    pub color: ColourArg,
+}
+
+/// What `show` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ShowFormat {
+    /// For a person
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+    /// One page that needs nothing else
+    Html,
 }
 
 /// `okd-play graph`.
@@ -380,7 +518,7 @@ pub struct DocArgs {
 }
 
 /// See [`Transport`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum TransportArg {
     /// The agent where it runs, else plain SSH
     #[default]

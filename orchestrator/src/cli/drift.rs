@@ -12,6 +12,7 @@ use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
 use crate::playbook::Playbook;
 use crate::report::{Event, Format, Pass, Report, Settings, StepResult, StepStatus};
+use crate::run::kept::Consent;
 use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags, Wanted};
 use crate::source::{SourceMap, in_project, yaml};
@@ -74,6 +75,7 @@ impl Hosts {
             incoming: &mut self.incoming,
             events,
             cancel: self.cancel.clone(),
+            consent: Consent::Given,
         };
         let mut results = Vec::new();
         let mut take = |event: Event| {
@@ -129,7 +131,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &DriftArgs, options: &Opt
         incoming,
         cancel: run::cancel(),
     };
-    let mut report = Report::new(sources.clone(), settings(args, true), site);
+    let mut report = Report::new(sources, settings(args, true), site);
     let (outcome, results) = hosts.plan(site, options, |event| report.event(event)).await?;
     let ledgers = hosts.ledgers().await;
     let playbooks = playbooks(sources, site, options);
@@ -141,7 +143,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &DriftArgs, options: &Opt
         outcome: &outcome,
         ledgers: &ledgers,
         place: &|result| {
-            let place = sources.place(result.span);
+            let place = result.path.clone();
             place
                 .rsplit_once(':')
                 .map_or(place.clone(), |(line, _)| line.to_owned())
@@ -310,11 +312,15 @@ async fn removed(
         check: args.check,
         ..options.clone()
     };
-    let mut report = Report::new(sources.clone(), settings(args, false), &site);
+    let mut report = Report::new(sources, settings(args, false), &site);
     let (planned, _) = hosts.plan(&site, &options, |event| report.event(event)).await?;
     report.plan(&planned);
     let fails = planned.failed() || planned.unreachable();
-    if args.check || planned.cancelled || planned.hopeless() || (planned.pending() && !(args.yes || run::agree())) {
+    if args.check
+        || planned.cancelled
+        || planned.hopeless()
+        || (planned.pending() && !(args.yes || run::agree("Apply?")))
+    {
         report.recap(&planned, false);
         return Ok(Removed::Not(fails.then(|| run::exit(&planned, false))));
     }
@@ -328,6 +334,7 @@ async fn removed(
         incoming: &mut hosts.incoming,
         events,
         cancel: hosts.cancel.clone(),
+        consent: Consent::Given,
     };
     let applied = pass(&site, Pass::Apply, Some(&planned), &options, channels).await?;
     while let Ok(event) = told.try_recv() {

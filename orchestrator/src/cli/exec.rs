@@ -10,6 +10,7 @@ use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
 use crate::playbook::Playbook;
 use crate::report::{Event, Pass, StepStatus};
+use crate::run::kept::Consent;
 use crate::run::{Cancel, Channels, pass};
 use crate::site::{Site, Tags, Wanted};
 use crate::source::SourceMap;
@@ -44,6 +45,7 @@ pub(super) fn exec(sources: &SourceMap, args: &ExecArgs) -> End {
             incoming: &mut incoming,
             events,
             cancel,
+            consent: Consent::Given,
         };
         let outcome = pass(&site, Pass::Apply, None, &options, channels).await?;
         while let Ok(event) = told.try_recv() {

@@ -28,9 +28,40 @@ pub fn site(
     start_at: Option<String>,
     ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
 ) -> Result<Site, Diagnostics> {
-    let vault = super::unlock::vault(&args.vault)?;
+    let from = From {
+        vault: super::unlock::vault(&args.vault)?,
+        roles: roles(),
+    };
+    built(sources, from, playbook, args, tags, start_at, ask)
+}
+
+/// What a site is read with, besides what the command line names.
+pub struct From {
+    /// Opens what is encrypted.
+    pub vault: Arc<Vault>,
+    /// See [`roles`].
+    pub roles: Vec<PathBuf>,
+}
+
+/// As [`site`], with what was opened and found out before.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn built(
+    sources: &SourceMap,
+    from: From,
+    playbook: &Path,
+    args: &SiteArgs,
+    tags: Tags,
+    start_at: Option<String>,
+    ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
+) -> Result<Site, Diagnostics> {
+    let From { vault, roles } = from;
     let mut extra = extra_vars(sources, &args.extra_vars, &vault)?;
-    let loading = loading(sources, tags, &extra, &vault);
+    let loading = Loading {
+        loader: Loader::new(sources.clone(), roles, Arc::clone(&vault)),
+        ..loading(sources, tags, &extra, &vault)
+    };
     let (book, inventory) = rayon::join(
         || loading.loader.playbook(playbook),
         || inventory(sources, &args.inventory, playbook.parent(), &vault),
@@ -113,6 +144,7 @@ fn private(name: &str, given: &Node, vault: &Vault) -> Node {
     match &given.kind {
         NodeKind::Str(text, style) if !text.is_empty() && !Secrets::marked(text) => {
             let kept = vault.keeper().keep(name, Secret::new(text.as_str()));
+            vault.keeper().note_plain(given.span.file);
             Node {
                 kind: NodeKind::Str(kept, *style),
                 ..given.clone()
@@ -122,23 +154,39 @@ fn private(name: &str, given: &Node, vault: &Vault) -> Node {
     }
 }
 
-/// What reads and renders.
+/// Where roles are looked for, besides beside the playbook: `$ANSIBLE_ROLES_PATH`, the user's and the system's folder.
 #[must_use]
-pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars, vault: &Arc<Vault>) -> Loading {
+pub fn roles() -> Vec<PathBuf> {
     let roles = std::env::var_os("ANSIBLE_ROLES_PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let home = std::env::home_dir().map(|home| home.join(".ansible/roles"));
     let mut roles: Vec<PathBuf> = roles.unwrap_or_default();
     roles.extend(home);
     roles.push(PathBuf::from("/etc/ansible/roles"));
+    roles
+}
+
+/// What reads and renders.
+#[must_use]
+pub fn loading(sources: &SourceMap, tags: Tags, extra: &Vars, vault: &Arc<Vault>) -> Loading {
     let options = Options {
         secrets: Some(Arc::clone(vault) as Arc<dyn SecretStore>),
         ..Options::default()
     };
     Loading {
-        loader: Loader::new(sources.clone(), roles, Arc::clone(vault)),
+        loader: Loader::new(sources.clone(), roles(), Arc::clone(vault)),
         engine: Engine::new(sources.clone(), options),
         tags,
         extra: Arc::new(extra.clone()),
+    }
+}
+
+/// The inventories that are named: `-i`, else `$OKD_PLAY_INVENTORY`.
+#[must_use]
+pub fn named(given: &[String]) -> Vec<String> {
+    let usual = || std::env::var("OKD_PLAY_INVENTORY").ok();
+    match given {
+        [] => usual().filter(|path| !path.is_empty()).into_iter().collect(),
+        given => given.to_vec(),
     }
 }
 
@@ -152,14 +200,7 @@ pub fn inventory(
     beside: Option<&Path>,
     vault: &Arc<Vault>,
 ) -> Result<Inventory, Diagnostics> {
-    let named: Vec<String> = match given {
-        [] => std::env::var("OKD_PLAY_INVENTORY")
-            .ok()
-            .filter(|path| !path.is_empty())
-            .into_iter()
-            .collect(),
-        given => given.to_vec(),
-    };
+    let named = named(given);
     if !named.is_empty() {
         let from: Vec<InventorySource> = named.iter().map(|name| InventorySource::parse(name)).collect();
         return Inventory::load_with(sources, &from, Arc::clone(vault));
@@ -174,7 +215,7 @@ pub fn inventory(
         Some(beside.join("inventory")),
         parent.map(|parent| parent.join("inventory")),
     ];
-    let found = candidates.iter().flatten().find(|path| path.exists());
+    let found = candidates.iter().flatten().find(|path| sources.disk().exists(path));
     match found {
         Some(path) => {
             let from = [InventorySource::parse(&path.display().to_string())];

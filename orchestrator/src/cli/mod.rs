@@ -1,6 +1,7 @@
 //! The command line: arguments to one library call each, errors to messages and exit codes.
 
 mod again;
+mod apply;
 pub mod args;
 mod doc;
 mod doctor;
@@ -9,6 +10,7 @@ mod exec;
 mod graph;
 mod lists;
 pub mod load;
+mod plan;
 mod run;
 mod show;
 mod terminal;
@@ -38,6 +40,9 @@ pub fn main() -> u8 {
     let end = match cli.command {
         Command::Run(args) => run::run(&sources, &args),
         Command::Drift(args) => drift::drift(&sources, &args),
+        Command::Plan(args) => plan::plan(&sources, &args),
+        Command::Apply(args) => apply::apply(&sources, &args),
+        Command::Show(args) => plan::show(&args),
         Command::Graph(args) => graph::graph(&sources, &args),
         Command::Topology(args) => topology::topology(&sources, &args),
         Command::Doctor(args) => doctor::doctor(&sources, &args),

@@ -6,9 +6,11 @@ use super::{End, load, print};
 use crate::error::{Diagnostic, Exit};
 use crate::link::hub::Hub;
 use crate::link::limits::Limits;
+use crate::link::reach::{LinkEvent, Transport};
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
 use crate::report::{Event, Format, Pass, Report, Settings};
+use crate::run::kept::{Consent, Keeping, Question};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags};
@@ -18,22 +20,14 @@ use okd_agent::wire::Request;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
     let tags = Tags {
         only: args.tags.clone(),
         skip: args.skip_tags.clone(),
-    };
-    let mut ask = |prompt: &crate::playbook::Prompt| {
-        let default = prompt
-            .default
-            .as_ref()
-            .map(|default| format!(" [{default}]"))
-            .unwrap_or_default();
-        let answer = Terminal::ask(&format!("{}{default}: ", prompt.prompt), prompt.private);
-        answer.filter(|answer| !answer.is_empty())
     };
     let site = load::site(
         sources,
@@ -41,15 +35,14 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
         &args.site,
         tags,
         args.start_at_task.clone(),
-        &mut ask,
+        &mut asked,
     )?;
     if let Some(text) = super::lists::asked(&site, args) {
         crate::report::warn(&site.warnings.render(sources, settings(args).colour));
         print(&text);
         return Ok(Exit::Ok);
     }
-    let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if !args.check && !args.yes && !interactive {
+    if !args.check && !args.yes && !interactive() {
         return Err(Diagnostic::new("no-terminal", "there is no terminal to ask on")
             .help("`--yes` applies without asking, `--check` only plans")
             .into());
@@ -58,13 +51,34 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
         playbook: in_project(&args.playbook),
         ..options(&args.link, args.check, !args.no_diff, args.verify)?
     };
+    in_runtime(drive(sources, &site, args, &options))
+}
+
+/// Drives what waits for hosts to its end.
+pub(super) fn in_runtime(drive: impl Future<Output = End>) -> End {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Diagnostic::new("no-runtime", format!("cannot start threads: {error}")))?;
-    let end = runtime.block_on(drive(sources, &site, args, &options));
+    let end = runtime.block_on(drive);
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     end
+}
+
+/// The answer to a question of `vars_prompt`.
+pub(super) fn asked(prompt: &crate::playbook::Prompt) -> Option<String> {
+    let default = prompt
+        .default
+        .as_ref()
+        .map(|default| format!(" [{default}]"))
+        .unwrap_or_default();
+    let answer = Terminal::ask(&format!("{}{default}: ", prompt.prompt), prompt.private);
+    answer.filter(|answer| !answer.is_empty())
+}
+
+/// Whether somebody sits at a terminal.
+pub(super) fn interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 /// What the command line says of connections and of the run.
@@ -107,6 +121,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
             .map_or(0, |since| since.as_micros() as u64),
         playbook: String::new(),
         survey: false,
+        keeping: Keeping::No,
     })
 }
 
@@ -115,13 +130,18 @@ fn known(secret: Secret) -> Secret {
     secret
 }
 
-async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options) -> End {
-    let (replies, mut incoming) = unbounded_channel();
+/// Where steps go, and where their ends come from.
+pub(super) fn hub(site: &Site, transport: Transport) -> (Hub, UnboundedReceiver<LinkEvent>) {
+    let (replies, incoming) = unbounded_channel();
     let connector = Connector::new(Limits::default(), Environment::from_process(), Some(Arc::new(Terminal)));
     let keeper = Arc::clone(site.loading.loader.vault.keeper());
-    let mut hub = Hub::new(connector, args.link.transport.into(), keeper, replies);
+    (Hub::new(connector, transport, keeper, replies), incoming)
+}
+
+async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Options) -> End {
+    let (mut hub, mut incoming) = hub(site, args.link.transport.into());
     let cancel = cancel();
-    let mut report = Report::new(sources.clone(), settings(args), site);
+    let mut report = Report::new(sources, settings(args), site);
     let planned = one(
         site,
         Pass::Plan,
@@ -131,11 +151,12 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
         &mut incoming,
         &cancel,
         &mut report,
+        Talk::default(),
     )
     .await?;
     report.plan(&planned);
     let proceed = !args.check && !planned.cancelled && planned.pending() && !planned.hopeless();
-    let agreed = proceed && (args.yes || agree());
+    let agreed = proceed && (args.yes || agree("Apply?"));
     let end = match agreed {
         true => {
             let applied = one(
@@ -147,6 +168,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
                 &mut incoming,
                 &cancel,
                 &mut report,
+                Talk::default(),
             )
             .await?;
             let merged = planned.then(applied);
@@ -167,7 +189,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     Ok(end)
 }
 
-fn settings(args: &RunArgs) -> Settings {
+pub(super) fn settings(args: &RunArgs) -> Settings {
     let colour = match args.color {
         ColourArg::Always => true,
         ColourArg::Never => false,
@@ -191,8 +213,9 @@ fn settings(args: &RunArgs) -> Settings {
     }
 }
 
-pub(super) fn agree() -> bool {
-    let answer = Terminal::ask("Apply? [y/N] ", false).unwrap_or_default();
+/// Whether a person agrees to what was shown.
+pub(super) fn agree(question: &str) -> bool {
+    let answer = Terminal::ask(&format!("{question} [y/N] "), false).unwrap_or_default();
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
@@ -211,19 +234,70 @@ pub(super) fn cancel() -> watch::Receiver<Cancel> {
     receiver
 }
 
+/// Who is asked about steps that a kept plan did not know.
+pub(super) struct Talk {
+    consent: Consent,
+    questions: Option<UnboundedReceiver<Question>>,
+    answers: UnboundedSender<(u64, bool)>,
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        Talk::silent(Consent::Given)
+    }
+}
+
+impl Talk {
+    /// Nobody.
+    pub(super) fn silent(consent: Consent) -> Talk {
+        Talk {
+            consent,
+            questions: None,
+            answers: unbounded_channel().0,
+        }
+    }
+
+    /// The person at the terminal.
+    pub(super) fn asking() -> Talk {
+        let (ask, questions) = unbounded_channel();
+        let (answers, given) = unbounded_channel();
+        Talk {
+            consent: Consent::Asked { ask, answers: given },
+            questions: Some(questions),
+            answers,
+        }
+    }
+}
+
+async fn next(questions: &mut Option<UnboundedReceiver<Question>>) -> Option<Question> {
+    match questions {
+        Some(questions) => questions.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer of the person who is being asked; never where nobody is.
+async fn answer(asking: &mut Option<JoinHandle<(u64, bool)>>) -> Option<(u64, bool)> {
+    match asking {
+        Some(asking) => asking.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
 #[allow(
     clippy::too_many_arguments,
     reason = "one place that puts the parts of a run together"
 )]
-async fn one(
+pub(super) async fn one(
     site: &Site,
     which: Pass,
     prior: Option<&Outcome>,
     options: &Options,
     hub: &mut Hub,
-    incoming: &mut UnboundedReceiver<crate::link::reach::LinkEvent>,
+    incoming: &mut UnboundedReceiver<LinkEvent>,
     cancel: &watch::Receiver<Cancel>,
     report: &mut Report,
+    talk: Talk,
 ) -> Result<Outcome, crate::error::Diagnostics> {
     let (events, mut told) = unbounded_channel::<Event>();
     let channels = Channels {
@@ -231,22 +305,36 @@ async fn one(
         incoming,
         events,
         cancel: cancel.clone(),
+        consent: talk.consent,
     };
     let run = pass(site, which, prior, options, channels);
     tokio::pin!(run);
     let mut stop = cancel.clone();
     let mut told_to_stop = *stop.borrow_and_update() != Cancel::No;
+    let mut questions = talk.questions;
+    let mut asking: Option<JoinHandle<(u64, bool)>> = None;
     let mut tick = tokio::time::interval(std::time::Duration::from_millis(120));
     let outcome = loop {
         tokio::select! {
             biased;
-            Some(event) = told.recv() => report.event(event),
+            Some(event) = told.recv(), if asking.is_none() => report.event(event),
+            Some(question) = next(&mut questions), if asking.is_none() => {
+                report.question(&question.step);
+                let id = question.id;
+                asking = Some(tokio::task::spawn_blocking(move || (id, agree("It was unknown. Apply it?"))));
+            }
+            given = answer(&mut asking), if asking.is_some() => {
+                asking = None;
+                if let Some(given) = given {
+                    let _ = talk.answers.send(given);
+                }
+            }
             outcome = &mut run => break outcome?,
             Ok(()) = stop.changed(), if !told_to_stop => {
                 told_to_stop = true;
                 report.stopping();
             }
-            _ = tick.tick() => report.tick(),
+            _ = tick.tick(), if asking.is_none() => report.tick(),
         }
     };
     while let Ok(event) = told.try_recv() {

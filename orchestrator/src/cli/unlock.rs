@@ -14,11 +14,23 @@ use std::sync::Arc;
 /// # Errors
 /// `vault-password` where a password cannot be had.
 pub(super) fn vault(args: &VaultArgs) -> Result<Arc<Vault>, Diagnostic> {
-    let vault = Vault::new(keys(args)?).map_err(|error| Diagnostic::new("vault", error.to_string()))?;
+    kept(keys(args)?, None)
+}
+
+/// As [`vault`], for a plan that is kept; see [`Vault::kept`].
+///
+/// # Errors
+/// Where the system gives no random bytes.
+pub(super) fn kept(keys: Vec<VaultKey>, salt: Option<[u8; 32]>) -> Result<Arc<Vault>, Diagnostic> {
+    let vault = Vault::kept(keys, salt).map_err(|error| Diagnostic::new("vault", error.to_string()))?;
     Ok(Arc::new(vault))
 }
 
-fn keys(args: &VaultArgs) -> Result<Vec<VaultKey>, Diagnostic> {
+/// The passwords that the command line gives.
+///
+/// # Errors
+/// As [`vault`].
+pub(super) fn keys(args: &VaultArgs) -> Result<Vec<VaultKey>, Diagnostic> {
     let mut keys = Vec::new();
     for given in &args.vault_id {
         keys.push(labelled(given)?);

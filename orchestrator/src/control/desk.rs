@@ -32,6 +32,8 @@ pub struct Errand {
     pub expect: Option<u64>,
     /// Inspect again after applying, and fail when something still differs.
     pub verify: bool,
+    /// See [`okd_agent::wire::Task::kept`].
+    pub kept: bool,
 }
 
 /// An interface and its prediction.
@@ -169,15 +171,18 @@ impl Worker {
                 return;
             }
             let held = self.stopped.is_set() || errand.after.iter().any(|id| self.failed.contains(id));
-            let reply = match held {
+            let mut reply = match held {
                 true => Reply::Held,
                 false => match self.work(&errand) {
                     Ok(outcome) => Reply::Outcome(Box::new(outcome)),
                     Err(failure) => Reply::Failed(failure),
                 },
             };
-            if !matches!(reply, Reply::Outcome(_)) {
+            if !matches!(reply, Reply::Outcome(_)) && !(errand.kept && reply.is_stale()) {
                 self.failed.insert(errand.id);
+            }
+            if !errand.kept {
+                reply.forget_seen();
             }
             (self.answer)(errand.id, Word::Ended(reply));
         }
@@ -196,6 +201,7 @@ impl Worker {
         let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         match errand.pass {
             Pass::Plan => errand.kind.converge(world.plan.as_ref(), errand.expect),
+            Pass::Look => errand.kind.converge(&Overlay::new(Arc::clone(&world.real)), None),
             Pass::Apply => {
                 let real = Watched {
                     under: Arc::clone(&world.real),

@@ -55,6 +55,9 @@ pub enum End {
     Failed,
     /// Not begun, because of this node's failure.
     Blocked(NodeId),
+    /// Not done, because it was refused, or because this node was, which it needs. What is merely listed behind it goes
+    /// on.
+    Refused(NodeId),
     /// Not begun, because its path was not taken (a rescue that was not needed).
     Passed,
 }
@@ -317,7 +320,7 @@ impl Ready {
         lane.is_some()
             && ends.iter().all(|(before, edge, state)| match (edge, state) {
                 (Edge::Order | Edge::Need | Edge::After, State::Settled(End::Done)) => true,
-                (Edge::After, State::Settled(_)) => true,
+                (Edge::After, State::Settled(_)) | (Edge::Order, State::Settled(End::Refused(_))) => true,
                 (Edge::Order, State::Sent) => self.node(*before).lane == lane,
                 _ => false,
             })
@@ -327,18 +330,26 @@ impl Ready {
         let end = |id: NodeId| self.end(id).unwrap_or(End::Done);
         match join {
             Join::Settled => End::Done,
-            Join::All => outcome(ends).unwrap_or(End::Done),
+            Join::All => match outcome(ends) {
+                // Nothing behind it has what it needs.
+                Some(End::Refused(by)) => End::Blocked(by),
+                end => end.unwrap_or(End::Done),
+            },
             Join::Part { start } => match end(start) {
                 End::Blocked(by) => End::Blocked(by),
                 End::Passed => End::Passed,
                 _ if ends.iter().any(|(_, _, state)| bad(*state)) => End::Failed,
-                _ => End::Done,
+                _ => ends
+                    .iter()
+                    .find_map(|(_, _, state)| refused(*state))
+                    .unwrap_or(End::Done),
             },
             Join::Block { body, rescue, always } => match (end(body), always.map(end)) {
                 (End::Blocked(by), _) => End::Blocked(by),
                 (End::Passed, _) => End::Passed,
                 (_, Some(End::Failed | End::Blocked(_))) => End::Failed,
                 (End::Failed, _) if rescue.is_none_or(|rescue| end(rescue) != End::Done) => End::Failed,
+                (End::Refused(by), _) | (_, Some(End::Refused(by))) => End::Refused(by),
                 _ => End::Done,
             },
         }
@@ -359,16 +370,27 @@ fn bad(state: State) -> bool {
     matches!(state, State::Settled(End::Failed | End::Blocked(_)))
 }
 
+fn refused(state: State) -> Option<End> {
+    match state {
+        State::Settled(end @ End::Refused(_)) => Some(end),
+        _ => None,
+    }
+}
+
 /// How a node ends without running; `None` where it may run.
 fn outcome(ends: &[(NodeId, Edge, State)]) -> Option<End> {
     let mut passed = false;
     for (before, edge, state) in ends {
         let State::Settled(end) = state else { return None };
         match (edge, end) {
-            (Edge::After, _) | (Edge::Order | Edge::Need, End::Done) | (Edge::OnFailure, End::Failed) => {}
+            (Edge::After, _)
+            | (Edge::Order | Edge::Need, End::Done)
+            | (Edge::OnFailure, End::Failed)
+            | (Edge::Order, End::Refused(_)) => {}
             (_, End::Blocked(by)) => return Some(End::Blocked(*by)),
+            (Edge::Need, End::Refused(by)) => return Some(End::Refused(*by)),
             (Edge::Order | Edge::Need, End::Failed) => return Some(End::Blocked(*before)),
-            (_, End::Passed) | (Edge::OnFailure, End::Done) => passed = true,
+            (_, End::Passed) | (Edge::OnFailure, End::Done | End::Refused(_)) => passed = true,
         }
     }
     passed.then_some(End::Passed)
@@ -509,6 +531,34 @@ mod tests {
         assert_eq!(run(&mut outside.ready, &[outside.before]), [outside.before]);
         assert_eq!(outside.ready.end(outside.always), Some(End::Blocked(outside.before)));
         assert_eq!(outside.ready.end(outside.rescue), Some(End::Blocked(outside.before)));
+    }
+
+    #[test]
+    fn what_was_refused_blocks_only_what_needs_it() {
+        let mut ready = Ready::default();
+        let [refused, listed, needing, behind] = [(); 4].map(|()| ready.add(Some(1)));
+        ready.edge(refused, listed, Edge::Order);
+        ready.edge(refused, needing, Edge::Need);
+        ready.edge(needing, behind, Edge::Order);
+        let play = ready.join(Join::All);
+        ready.edge(needing, play, Edge::Need);
+        let inner = ready.add(None);
+        ready.edge(play, inner, Edge::Order);
+        ready.enter((0..ready.len() as u32).map(NodeId).collect::<Vec<_>>());
+        ready.settle(refused, End::Refused(refused));
+        assert_eq!(run(&mut ready, &[]), [listed, behind]);
+        assert_eq!(ready.end(needing), Some(End::Refused(refused)));
+        assert_eq!(ready.end(inner), Some(End::Blocked(refused)));
+
+        let mut block = block();
+        let first = block.ready.take();
+        assert_eq!(first, Some((block.before, true)));
+        block.ready.settle(block.before, End::Done);
+        let body = block.ready.take();
+        assert_eq!(body, Some((block.body[0], true)));
+        block.ready.settle(block.body[0], End::Refused(block.body[0]));
+        assert_eq!(run(&mut block.ready, &[]), [block.body[1], block.always, block.after]);
+        assert_eq!(block.ready.end(block.rescue), Some(End::Passed));
     }
 
     #[test]

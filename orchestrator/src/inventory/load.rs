@@ -2,10 +2,10 @@
 
 use super::{ALL, Inventory, ini, vars, yaml};
 use crate::error::{Diagnostic, Diagnostics};
+use crate::source::files::Files;
 use crate::source::folder_of;
 use crate::source::{FileId, SourceMap, Span};
 use crate::vault::Vault;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -143,12 +143,12 @@ impl Loader {
     }
 
     fn path(&mut self, path: &Path) {
-        if path.is_dir() {
+        if self.sources().disk().is_dir(path) {
             self.remember(path.to_path_buf());
             let before = self.inventory.files.len();
             self.folder(path);
             if self.inventory.files.len() == before {
-                self.mistakes.push(no_inventory(path));
+                self.mistakes.push(no_inventory(self.sources().disk(), path));
             }
         } else {
             self.remember(folder_of(path));
@@ -163,8 +163,10 @@ impl Loader {
     }
 
     fn folder(&mut self, folder: &Path) {
-        let entries: Vec<PathBuf> = vars::entries(folder).into_iter().filter(|path| wanted(path)).collect();
-        let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.into_iter().partition(|path| path.is_dir());
+        let sources = self.sources();
+        let disk = sources.disk();
+        let entries = vars::entries(disk, folder).into_iter().filter(|path| wanted(path));
+        let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| disk.is_dir(path));
         if files.is_empty() {
             // Folders alone are several inventories beside each other, and mixing them is nobody's wish.
             return;
@@ -182,7 +184,8 @@ impl Loader {
     }
 
     fn file(&mut self, path: &Path) {
-        if is_script(path) {
+        let sources = self.sources();
+        if is_script(sources.disk(), path) {
             let message = format!(
                 "{} is a program, and inventory programs are not supported",
                 path.display()
@@ -195,7 +198,6 @@ impl Loader {
             );
             return;
         }
-        let sources = self.sources();
         let Some(file) = self.mistakes.absorb(sources.read(path, None)) else {
             return;
         };
@@ -210,11 +212,11 @@ impl Loader {
     }
 }
 
-fn no_inventory(folder: &Path) -> Diagnostic {
+fn no_inventory(disk: &Files, folder: &Path) -> Diagnostic {
     let message = format!("no inventory file in {}", folder.display());
-    let inner: Vec<String> = vars::entries(folder)
+    let inner: Vec<String> = vars::entries(disk, folder)
         .into_iter()
-        .filter(|path| path.is_dir() && wanted(path))
+        .filter(|path| disk.is_dir(path) && wanted(path))
         .map(|path| path.display().to_string())
         .collect();
     let one = Diagnostic::new("no-inventory", message);
@@ -234,11 +236,12 @@ fn wanted(path: &Path) -> bool {
     !skipped && !FOLDERS.contains(&name)
 }
 
-fn is_script(path: &Path) -> bool {
-    let executable = path
-        .metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    executable && std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF"))
+fn is_script(disk: &Files, path: &Path) -> bool {
+    let executable = disk.mode(path).is_some_and(|mode| mode & 0o111 != 0);
+    executable
+        && disk
+            .read(path)
+            .is_ok_and(|bytes| bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF"))
 }
 
 /// By its ending; without one, by its first line that says something: `---`, `{` or `key:` is YAML.

@@ -2,6 +2,7 @@
 
 use super::{ALL, Host, HostName, Inventory};
 use crate::error::{Diagnostic, Diagnostics, nearest};
+use crate::source::files::Files;
 use crate::source::yaml::Node;
 use crate::source::{FileId, SourceMap};
 use crate::vault::Vault;
@@ -114,8 +115,9 @@ impl Inventory {
         let hosts: Vec<&str> = hosts.map(super::HostName::as_str).collect();
         let mut warnings = Vec::new();
         for (folder, noun, names) in [("group_vars", "group", groups), ("host_vars", "host", hosts)] {
-            for path in entries(&dir.join(folder)) {
-                let subject = if path.is_dir() {
+            let disk = self.sources.disk();
+            for path in entries(disk, &dir.join(folder)) {
+                let subject = if disk.is_dir(&path) {
                     path.file_name()
                 } else {
                     path.file_stem()
@@ -137,8 +139,9 @@ impl Inventory {
     }
 
     fn is_dir(&self, dir: &Path) -> bool {
-        let same = |left: &Path, right: &Path| match (left.canonicalize(), right.canonicalize()) {
-            (Ok(left), Ok(right)) => left == right,
+        let disk = self.sources.disk();
+        let same = |left: &Path, right: &Path| match (disk.real(left), disk.real(right)) {
+            (Some(left), Some(right)) => left == right,
             _ => left == right,
         };
         self.dirs.iter().any(|known| same(known, dir))
@@ -176,7 +179,7 @@ fn load(inventory: &Inventory, dir: &Path, kind: LayerKind, subject: &str) -> Lo
     };
     let sources = &inventory.sources;
     let mut layers = Vec::new();
-    for path in files(&dir.join(folder), subject)? {
+    for path in files(sources.disk(), &dir.join(folder), subject)? {
         let file = sources.read(&path, None)?;
         layers.push(Arc::new(VarLayer {
             name: sources.file(file).path.display().to_string(),
@@ -223,12 +226,12 @@ pub(super) fn of_mapping(node: &Node) -> Variables {
 }
 
 /// The files of one subject: `NAME` (a file, or a folder with all in it), else `NAME.yml`, `NAME.yaml`, `NAME.json`.
-fn files(folder: &Path, subject: &str) -> Result<Vec<PathBuf>, Diagnostic> {
+fn files(disk: &Files, folder: &Path, subject: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     let with_extension = EXTENSIONS
         .iter()
         .map(|extension| folder.join(format!("{subject}.{extension}")));
     let candidates = std::iter::once(folder.join(subject)).chain(with_extension);
-    let found: Vec<PathBuf> = candidates.filter(|path| path.exists()).collect();
+    let found: Vec<PathBuf> = candidates.filter(|path| disk.exists(path)).collect();
     if let [first, second, ..] = &found[..] {
         let message = format!(
             "{} and {} both hold the variables of `{subject}`",
@@ -244,22 +247,22 @@ fn files(folder: &Path, subject: &str) -> Result<Vec<PathBuf>, Diagnostic> {
     }
     let mut files = Vec::new();
     for path in found {
-        gather(path, &mut files);
+        gather(disk, path, &mut files);
     }
     Ok(files)
 }
 
-fn gather(path: PathBuf, files: &mut Vec<PathBuf>) {
-    if !path.is_dir() {
+fn gather(disk: &Files, path: PathBuf, files: &mut Vec<PathBuf>) {
+    if !disk.is_dir(&path) {
         files.push(path);
         return;
     }
-    for entry in entries(&path) {
+    for entry in entries(disk, &path) {
         let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let extension = entry.extension().and_then(|extension| extension.to_str());
-        let readable = entry.is_dir() || extension.is_none_or(|found| EXTENSIONS.contains(&found));
+        let readable = disk.is_dir(&entry) || extension.is_none_or(|found| EXTENSIONS.contains(&found));
         if !ignored(name) && readable {
-            gather(entry, files);
+            gather(disk, entry, files);
         }
     }
 }
@@ -269,11 +272,8 @@ fn ignored(name: &str) -> bool {
 }
 
 /// A folder's entries, sorted; none where there is no such folder.
-pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
-    let listed = std::fs::read_dir(folder).into_iter().flatten();
-    let mut paths: Vec<PathBuf> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
-    paths
+pub(super) fn entries(disk: &Files, folder: &Path) -> Vec<PathBuf> {
+    disk.names(folder).into_iter().map(|name| folder.join(name)).collect()
 }
 
 #[cfg(test)]

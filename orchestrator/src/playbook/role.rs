@@ -109,9 +109,9 @@ impl Loader {
         let found = candidates
             .iter()
             .flat_map(|folder| [folder.join(name), folder.join(short)])
-            .find(|dir| dir.is_dir());
+            .find(|dir| self.sources.disk().is_dir(dir));
         found.ok_or_else(|| {
-            let names: Vec<String> = candidates.iter().flat_map(|folder| folders(folder)).collect();
+            let names: Vec<String> = candidates.iter().flat_map(|folder| self.folders(folder)).collect();
             let places: indexmap::IndexSet<String> =
                 candidates.iter().map(|folder| crate::source::plain(folder)).collect();
             let places: Vec<String> = places.into_iter().collect();
@@ -122,21 +122,27 @@ impl Loader {
         })
     }
 
-    fn role_file(dir: &Path, kind: &str, from: &str) -> Option<PathBuf> {
+    fn role_file(&self, dir: &Path, kind: &str, from: &str) -> Option<PathBuf> {
         let base = dir.join(kind).join(from);
         let with = |extension: &str| PathBuf::from(format!("{}{extension}", base.display()));
         [base.clone(), with(".yml"), with(".yaml")]
             .into_iter()
-            .find(|path| path.is_file())
+            .find(|path| self.sources.disk().is_file(path))
+    }
+
+    fn folders(&self, folder: &Path) -> Vec<String> {
+        let disk = self.sources.disk();
+        let names = disk.names(folder).into_iter();
+        names.filter(|name| disk.is_dir(&folder.join(name))).collect()
     }
 
     fn role_yaml(&self, dir: &Path, kind: &str, from: &str, asked: Span, errors: &mut Diagnostics) -> Option<Node> {
-        match Self::role_file(dir, kind, from) {
+        match self.role_file(dir, kind, from) {
             Some(path) if ["vars", "defaults"].contains(&kind) => errors.absorb(self.variables(&path, Some(asked))),
             Some(path) => errors.absorb(self.yaml(&path, Some(asked))),
             None if from == "main" => None,
             None => {
-                let names = crate::source::names_in(&dir.join(kind));
+                let names = self.sources.disk().names(&dir.join(kind));
                 let names = names.iter().map(|name| name.split('.').next().unwrap_or(name));
                 let message = format!("the role has no file {kind}/{from}.yml");
                 let found = Diagnostic::new("no-file", message).at(asked, "");
@@ -200,14 +206,6 @@ impl Loader {
             .unwrap_or(false);
         (uses, duplicates)
     }
-}
-
-fn folders(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
 }
 
 /// `roles:` or `dependencies:`: names, or mappings with `role`, keywords and parameters.

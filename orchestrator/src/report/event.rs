@@ -1,15 +1,14 @@
 //! What a run says while it goes. Workers never print: they send these, and one place turns them into text or JSON.
 
-use crate::run::origin::Origin;
-use crate::source::Span;
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::ledger::Stand;
 use okd_agent::resource::Failure;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// In which pass something happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pass {
     /// Nothing is changed; later steps see what earlier ones will have done.
     Plan,
@@ -108,7 +107,7 @@ pub enum Event {
 }
 
 /// How a step ended, as a person and `--output json` see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StepStatus {
     /// As desired, or done without a change.
     Ok,
@@ -128,6 +127,8 @@ pub enum StepStatus {
     Rescued,
     /// Not begun, because something before it failed.
     Blocked,
+    /// Of a plan that was kept: not done, because the host has moved since, or what it is was not agreed to.
+    Refused,
 }
 
 impl StepStatus {
@@ -144,12 +145,13 @@ impl StepStatus {
             StepStatus::Ignored => "ignored",
             StepStatus::Rescued => "rescued",
             StepStatus::Blocked => "blocked",
+            StepStatus::Refused => "refused",
         }
     }
 }
 
 /// One step's end on one host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StepResult {
     /// In which pass.
     pub pass: Pass,
@@ -163,8 +165,8 @@ pub struct StepResult {
     pub task: String,
     /// The module's short name.
     pub module: String,
-    /// Where the step is written.
-    pub span: Span,
+    /// Where the step is written: `FILE:LINE:COLUMN`.
+    pub place: String,
     /// The step's stable number, for grouping the same step of several hosts.
     pub path: String,
     /// The label of a loop's item.
@@ -185,8 +187,8 @@ pub struct StepResult {
     pub notes: Vec<String>,
     /// Everything about a failure.
     pub failure: Option<Box<Failure>>,
-    /// The variables that brought what was refused.
-    pub origins: Vec<Origin>,
+    /// The variables that brought what was refused, with their places.
+    pub origins: Vec<(String, String)>,
     /// How what it manages stands in the ledger of its machine, where it would change it.
     pub stand: Option<Stand>,
     /// What `register` holds, masked.

@@ -5,7 +5,6 @@ use super::change::{self, Look};
 use super::layout::{Page, count, names, piece};
 use super::theme::Label;
 use super::{Settings, StepResult, StepStatus, step};
-use crate::source::SourceMap;
 use indexmap::IndexMap;
 use okd_agent::diff::Change;
 use okd_agent::resource::Failure;
@@ -30,7 +29,6 @@ pub(crate) fn show(
     reach: &Reach<'_>,
     known: bool,
     settings: &Settings,
-    sources: &SourceMap,
 ) {
     let theme = page.theme();
     let mut title = vec![piece(Label::Failed, format!("{} ", theme.failed()))];
@@ -38,17 +36,17 @@ pub(crate) fn show(
     if let Some((label, item)) = step::item(result) {
         title.push(piece(label, format!("  {item}")));
     }
-    if result.status == StepStatus::Unreachable {
-        title.push(piece(Label::Failed, "  unreachable"));
+    if matches!(result.status, StepStatus::Unreachable | StepStatus::Refused) {
+        title.push(piece(Label::Failed, format!("  {}", result.status.word())));
     }
     page.gap();
-    page.ended(&title, &[piece(Label::Dim, step::place(result, sources))]);
+    page.ended(&title, &[piece(Label::Dim, step::place(result))]);
     let none = Failure::default();
     let failure = result.failure.as_deref().unwrap_or(&none);
     sentence(page, result, failure);
     words(page, failure, settings);
-    for origin in &result.origins {
-        let text = format!("{}   {}", origin.name, sources.place(origin.span));
+    for (name, place) in &result.origins {
+        let text = format!("{name}   {place}");
         page.named(2, "It comes from", &text, Label::Plain);
     }
     let states: Vec<Change> = failure
@@ -67,7 +65,9 @@ pub(crate) fn show(
     if !reach.blocked.is_empty() {
         page.named(2, "Blocked by it", &blocked(reach, settings.full), Label::Plain);
     }
-    page.command(2, hint(result), &again(result, hosts, settings));
+    if result.status != StepStatus::Refused {
+        page.command(2, hint(result), &again(result, hosts, settings));
+    }
 }
 
 fn sentence(page: &mut Page, result: &StepResult, failure: &Failure) {
@@ -188,7 +188,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// A failure that was declared not to matter, or that a rescue took over: a line and its sentence.
-pub(crate) fn softened(page: &mut Page, result: &StepResult, sources: &SourceMap) {
+pub(crate) fn softened(page: &mut Page, result: &StepResult) {
     let word = match result.status {
         StepStatus::Rescued => "failed, rescued",
         _ => "failed, ignored",
@@ -199,6 +199,6 @@ pub(crate) fn softened(page: &mut Page, result: &StepResult, sources: &SourceMap
         title.push(piece(label, format!("  {item}")));
     }
     title.push(piece(Label::Unknown, format!("  {word}")));
-    page.ended(&title, &[piece(Label::Dim, step::place(result, sources))]);
+    page.ended(&title, &[piece(Label::Dim, step::place(result))]);
     page.prose(4, Label::Plain, result.msg.lines().next().unwrap_or_default());
 }

@@ -1,7 +1,6 @@
 //! `--output junit`: one test suite a host, one test case a step, for CI that shows such files.
 
 use super::{StepResult, StepStatus, lines, step};
-use crate::source::SourceMap;
 use okd_agent::diff::Change;
 use std::fmt::Write;
 
@@ -12,14 +11,13 @@ pub(crate) fn document(
     applied: &[StepResult],
     seconds: f64,
     diff: bool,
-    sources: &SourceMap,
 ) -> String {
     let mut suites = String::new();
     let (mut tests, mut failures, mut errors, mut skips) = (0, 0, 0, 0);
     for host in hosts {
         let cases = cases(host, planned, applied);
         let count = |wanted: fn(StepStatus) -> bool| cases.iter().filter(|result| wanted(result.status)).count();
-        let failed = count(|status| status == StepStatus::Failed);
+        let failed = count(|status| matches!(status, StepStatus::Failed | StepStatus::Refused));
         let lost = count(|status| status == StepStatus::Unreachable);
         let skipped = count(|status| matches!(status, StepStatus::Skipped | StepStatus::Blocked));
         let time: f64 = cases.iter().map(|result| result.seconds).sum();
@@ -29,7 +27,7 @@ pub(crate) fn document(
             escaped(host),
             cases.len(),
         );
-        cases.iter().for_each(|result| case(&mut suites, result, diff, sources));
+        cases.iter().for_each(|result| case(&mut suites, result, diff));
         suites.push_str("  </testsuite>\n");
         tests += cases.len();
         failures += failed;
@@ -56,13 +54,13 @@ fn cases<'a>(host: &str, planned: &'a [StepResult], applied: &'a [StepResult]) -
     cases
 }
 
-fn case(out: &mut String, result: &StepResult, diff: bool, sources: &SourceMap) {
+fn case(out: &mut String, result: &StepResult, diff: bool) {
     let name = match &result.item {
         Some(item) => format!("{} ({item})", result.task),
         None => result.task.clone(),
     };
-    let place = step::place(result, sources);
-    let (file, line) = place.rsplit_once(':').unwrap_or((place.as_str(), "0"));
+    let place = step::place(result);
+    let (file, line) = place.rsplit_once(':').unwrap_or((place, "0"));
     let _ = write!(
         out,
         "    <testcase classname=\"{}\" name=\"{}\" file=\"{}\" line=\"{line}\" time=\"{:.3}\"",
@@ -74,6 +72,7 @@ fn case(out: &mut String, result: &StepResult, diff: bool, sources: &SourceMap) 
     let message = escaped(result.msg.lines().next().unwrap_or_default());
     let inner = match result.status {
         StepStatus::Failed => tagged("failure", "failed", &message, &words(result)),
+        StepStatus::Refused => tagged("failure", "refused", &message, &words(result)),
         StepStatus::Unreachable => tagged("error", "unreachable", &message, &words(result)),
         StepStatus::Skipped => format!("      <skipped message=\"{message}\"/>\n"),
         StepStatus::Blocked => format!("      <skipped message=\"blocked: {message}\"/>\n"),

@@ -2,14 +2,13 @@
 
 use super::{StepResult, json};
 use crate::link::reach::Address;
-use crate::run::Outcome;
-use crate::source::SourceMap;
+use crate::run::{Counts, Outcome};
 use okd_agent::diff::{Change, Sign, TextChange};
 use serde_json::{Map, Value, json};
 
 /// A step's result.
 #[must_use]
-pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> String {
+pub(crate) fn result(result: &StepResult, diff: bool) -> String {
     let mut line = json!({
         "event": "result",
         "pass": result.pass.word(),
@@ -17,7 +16,7 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
         "play": result.play,
         "task": result.task,
         "module": result.module,
-        "path": sources.place(result.span),
+        "path": result.place,
         "item": result.item,
         "status": result.status.word(),
         "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
@@ -104,20 +103,20 @@ pub(crate) fn link(address: &Address, waits: u64) -> String {
 /// The last line.
 #[must_use]
 pub(crate) fn summary(outcome: &Outcome, seconds: f64) -> String {
-    let hosts: Map<String, Value> = outcome
-        .counts
-        .iter()
-        .map(|(host, counts)| {
-            let each: Map<String, Value> = counts
-                .each()
-                .iter()
-                .map(|(name, count)| ((*name).to_owned(), json!(count)))
-                .collect();
-            (host.clone(), Value::Object(each))
-        })
-        .collect();
     format!(
         "{}\n",
-        json!({"event": "summary", "hosts": hosts, "elapsed_s": (seconds * 1000.0).round() / 1000.0})
+        json!({"event": "summary", "hosts": counts(outcome), "elapsed_s": (seconds * 1000.0).round() / 1000.0})
     )
+}
+
+/// How many steps ended in which way, by host.
+#[must_use]
+pub(crate) fn counts(outcome: &Outcome) -> Map<String, Value> {
+    let each = |counts: &Counts| {
+        let each = counts.each().into_iter();
+        let named: Map<String, Value> = each.map(|(name, count)| (name.to_owned(), json!(count))).collect();
+        Value::Object(named)
+    };
+    let hosts = outcome.counts.iter();
+    hosts.map(|(host, counts)| (host.clone(), each(counts))).collect()
 }

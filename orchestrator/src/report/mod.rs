@@ -5,8 +5,10 @@ mod change;
 mod drift;
 pub mod event;
 mod failure;
+pub mod html;
 pub mod json;
 mod junit;
+pub mod kept;
 mod layout;
 mod lines;
 mod plan;
@@ -82,7 +84,6 @@ pub struct Settings {
 
 /// Takes events, and writes.
 pub struct Report {
-    sources: SourceMap,
     settings: Settings,
     theme: Theme,
     writer: Writer,
@@ -101,6 +102,12 @@ pub struct Report {
     index: HashMap<(String, String), Vec<usize>>,
     /// Whether lines are fitted to the terminal of this process.
     fitted: bool,
+    /// Whether the plan is one that was kept; see [`Report::adopt`].
+    adopted: bool,
+    /// Steps of a kept plan that fail now, or whose hosts do not answer.
+    fresh: Vec<StepResult>,
+    /// Steps of a kept plan that were told to be refused.
+    refused: Vec<StepResult>,
 }
 
 /// What a failure blocks is known after so long.
@@ -109,23 +116,22 @@ const SETTLED: Duration = Duration::from_millis(100);
 impl Report {
     /// A report of a run over a site; says what is odd about the site.
     #[must_use]
-    pub fn new(sources: SourceMap, settings: Settings, site: &Site) -> Report {
+    pub fn new(sources: &SourceMap, settings: Settings, site: &Site) -> Report {
         let theme = Theme {
             ink: if settings.colour { Ink::Colour } else { Ink::None },
             unicode: theme::utf8_locale(),
             width: None,
         };
         let live = settings.live;
-        let mut report = Report::with(sources, settings, theme, Writer::process(live));
+        let mut report = Report::with(settings, theme, Writer::process(live));
         report.fitted = true;
-        let warnings = site.warnings.render(&report.sources, report.settings.colour);
+        let warnings = site.warnings.render(sources, report.settings.colour);
         report.writer.err(&warnings);
         report
     }
 
-    fn with(sources: SourceMap, settings: Settings, theme: Theme, writer: Writer) -> Report {
+    fn with(settings: Settings, theme: Theme, writer: Writer) -> Report {
         Report {
-            sources,
             settings,
             theme,
             writer,
@@ -139,6 +145,9 @@ impl Report {
             seconds: HashMap::new(),
             index: HashMap::new(),
             fitted: false,
+            adopted: false,
+            fresh: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -214,18 +223,16 @@ impl Report {
 
     fn result(&mut self, mut result: StepResult) {
         if self.settings.format == Format::Json && !result.repeated && !self.settings.quiet {
-            let line = lines::result(&result, self.settings.diff, &self.sources);
+            let line = lines::result(&result, self.settings.diff);
             self.writer.out(&line);
         }
         if self.settings.verbose == 0 {
             result.result = Value::Null;
         }
         match result.pass {
-            Pass::Plan => {
-                let key = (result.host.clone(), result.path.clone());
-                self.index.entry(key).or_default().push(self.planned.len());
-                self.planned.push(result);
-            }
+            Pass::Plan if self.adopted && bad(&result) && !self.known(&result) => self.fresh.push(result),
+            Pass::Plan if self.adopted => {}
+            Pass::Plan => self.remember(result),
             Pass::Apply => {
                 if self.text() {
                     self.applied(&result);
@@ -235,16 +242,23 @@ impl Report {
         }
     }
 
+    fn remember(&mut self, result: StepResult) {
+        let key = (result.host.clone(), result.path.clone());
+        self.index.entry(key).or_default().push(self.planned.len());
+        self.planned.push(result);
+    }
+
     /// A line for what was done, and its diff where the plan has not shown it.
     fn applied(&mut self, result: &StepResult) {
         let verbose = self.settings.verbose;
         let mut page = self.page();
         match result.status {
-            StepStatus::Failed | StepStatus::Unreachable => {
+            StepStatus::Refused if self.refused.iter().any(|told| same_step(told, result)) => return,
+            StepStatus::Failed | StepStatus::Unreachable | StepStatus::Refused => {
                 return self.untold.push((result.clone(), Instant::now()));
             }
             StepStatus::Ignored | StepStatus::Rescued => {
-                failure::softened(&mut page, result, &self.sources);
+                failure::softened(&mut page, result);
             }
             StepStatus::Ok | StepStatus::Skipped if verbose == 0 && !step::says(result) => return,
             StepStatus::Ok | StepStatus::Skipped if result.repeated || self.known(result) => return,
@@ -269,7 +283,7 @@ impl Report {
                 if let Some(note) = result.notes.iter().find(confirmed) {
                     title.push(piece(Label::Dim, format!("  {note}")));
                 }
-                page.ended(&title, &[piece(Label::Dim, step::place(result, &self.sources))]);
+                page.ended(&title, &[piece(Label::Dim, step::place(result))]);
                 if !(verbose == 0 && self.known(result)) {
                     let notes = result.notes.iter().filter(|note| !confirmed(note)).map(String::as_str);
                     step::body(&mut page, result, notes, &self.settings);
@@ -336,7 +350,7 @@ impl Report {
             let shown = result.failure.as_ref().is_some_and(|failure| {
                 result.pass == Pass::Apply && self.plans(result).any(|planned| planned.diff == failure.diff)
             });
-            failure::show(page, result, &hosts, &reach, shown, &self.settings, &self.sources);
+            failure::show(page, result, &hosts, &reach, shown, &self.settings);
         }
     }
 
@@ -365,11 +379,11 @@ impl Report {
             return;
         }
         let mut page = self.page();
-        plan::show(&mut page, &self.planned, &self.hosts, &self.settings, &self.sources);
+        plan::show(&mut page, &self.planned, &self.hosts, &self.settings);
         let failed: Vec<StepResult> = self.planned.iter().filter(|result| bad(result)).cloned().collect();
         let softened = |result: &&StepResult| matches!(result.status, StepStatus::Ignored | StepStatus::Rescued);
         for result in self.planned.iter().filter(softened) {
-            failure::softened(&mut page, result, &self.sources);
+            failure::softened(&mut page, result);
         }
         self.failures(&mut page, &failed, &self.planned);
         plan::consequences(&mut page, &self.planned, &self.hosts, &self.settings);
@@ -395,6 +409,45 @@ impl Report {
             Format::Json | Format::Junit => drift::lines(found),
         };
         self.writer.out(&text);
+    }
+
+    /// A plan that was kept is to be applied: what it says of its steps is what is shown, and not what they come to now.
+    pub fn adopt(&mut self, steps: Vec<StepResult>) {
+        self.adopted = true;
+        for step in steps {
+            self.remember(step);
+        }
+    }
+
+    /// Steps that will be refused, and those that fail already, before anything is applied.
+    pub fn refusals(&mut self, refused: Vec<StepResult>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let told: Vec<StepResult> = refused.iter().chain(&fresh).cloned().collect();
+        if !self.text() || told.is_empty() {
+            return;
+        }
+        let mut page = self.page();
+        page.gap();
+        self.failures(&mut page, &told, &[]);
+        let text = page.text();
+        self.writer.out(&text);
+        self.refused = refused;
+    }
+
+    /// A step of a kept plan has become known; somebody is about to be asked whether it is to be done.
+    pub fn question(&mut self, step: &StepResult) {
+        self.writer.clear();
+        let mut page = self.page();
+        plan::show(&mut page, std::slice::from_ref(step), &[], &self.settings);
+        let text = format!("\n{}", page.text());
+        self.writer.out(&text);
+    }
+
+    /// The plan is kept.
+    pub fn kept(&mut self, path: &std::path::Path) {
+        let size = path.metadata().map_or(0, |meta| meta.len());
+        let text = format!("Kept       {} ({} kB)\n", path.display(), size.div_ceil(1000));
+        self.beside(&text);
     }
 
     /// Ctrl-C was pressed: what runs may finish.
@@ -423,14 +476,7 @@ impl Report {
                 self.writer.out(&line);
             }
             Format::Junit => {
-                let text = junit::document(
-                    &self.hosts,
-                    &self.planned,
-                    &self.applied,
-                    seconds,
-                    self.settings.diff,
-                    &self.sources,
-                );
+                let text = junit::document(&self.hosts, &self.planned, &self.applied, seconds, self.settings.diff);
                 self.writer.out(&text);
             }
             Format::Text => self.recap_text(outcome, applied, seconds),
@@ -459,7 +505,7 @@ impl Report {
     fn page(&self) -> Page {
         let width = match self.theme.width {
             Some(width) => Some(width),
-            None if self.fitted => terminal_size(&std::io::stdout()).map(|size| size.0),
+            None if self.fitted => columns(),
             None => None,
         };
         Page::new(Theme { width, ..self.theme })
@@ -471,6 +517,10 @@ impl Report {
             ..self.theme
         }
     }
+}
+
+fn same_step(one: &StepResult, other: &StepResult) -> bool {
+    one.host == other.host && one.path == other.path && one.item == other.item
 }
 
 fn bad(result: &StepResult) -> bool {
@@ -490,11 +540,18 @@ fn reach<'a>(failed: &StepResult, hosts: &[String], all: &'a [StepResult], known
         }
     }
     let well = |host: &&String| {
-        !all.iter()
-            .any(|result| result.host == **host && (bad(result) || result.status == StepStatus::Blocked))
+        !all.iter().any(|result| {
+            result.host == **host && (bad(result) || matches!(result.status, StepStatus::Blocked | StepStatus::Refused))
+        })
     };
     reach.others = known.iter().filter(well).cloned().collect();
     reach
+}
+
+/// How wide the terminal is that standard output goes to; `None` where it is none.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    terminal_size(&std::io::stdout()).map(|size| size.0)
 }
 
 /// Columns and rows, where this is a terminal.

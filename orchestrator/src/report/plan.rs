@@ -4,7 +4,6 @@ use super::layout::{Page, count, names, piece, width};
 use super::theme::Label;
 use super::{Settings, StepResult, StepStatus, step};
 use crate::run::{Counts, Outcome};
-use crate::source::SourceMap;
 use indexmap::IndexMap;
 use okd_agent::diff::Change;
 use std::collections::{HashMap, HashSet};
@@ -16,19 +15,13 @@ struct Group<'a> {
 }
 
 /// Every step that has something to show, in the order of the playbook.
-pub(crate) fn show(
-    page: &mut Page,
-    results: &[StepResult],
-    hosts: &[String],
-    settings: &Settings,
-    sources: &SourceMap,
-) {
+pub(crate) fn show(page: &mut Page, results: &[StepResult], hosts: &[String], settings: &Settings) {
     let shown: Vec<&StepResult> = results.iter().filter(|result| shows(result, settings)).collect();
     for group in groups(&shown, hosts, settings.verbose) {
         let Some(first) = group.items.first() else { continue };
         page.gap();
         let title = step::title(first, &names(&group.hosts, settings.full), page.theme().arrow());
-        page.ended(&title, &[piece(Label::Dim, step::place(first, sources))]);
+        page.ended(&title, &[piece(Label::Dim, step::place(first))]);
         let mut said: HashSet<&str> = HashSet::new();
         for result in &group.items {
             status(page, result);
@@ -260,6 +253,7 @@ fn words(counts: &Counts) -> String {
         (counts.rescued, "rescued"),
         (counts.ignored, "ignored"),
         (counts.blocked, "blocked"),
+        (counts.refused, "refused"),
     ];
     let some: Vec<String> = all
         .iter()

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use unicode_width::UnicodeWidthStr;
 
 /// One word for each count, in the order of the line; the first two are always said.
-fn columns(counts: &Counts) -> [(&'static str, u32, Label); 9] {
+fn columns(counts: &Counts) -> [(&'static str, u32, Label); 10] {
     [
         ("changed", counts.changed, Label::Changed),
         ("same", counts.ok, Label::Plain),
@@ -18,6 +18,7 @@ fn columns(counts: &Counts) -> [(&'static str, u32, Label); 9] {
         ("failed", counts.failed, Label::Failed),
         ("unreachable", counts.unreachable, Label::Failed),
         ("blocked", counts.blocked, Label::Failed),
+        ("refused", counts.refused, Label::Failed),
     ]
 }
 
@@ -29,7 +30,7 @@ pub(crate) fn show(page: &mut Page, outcome: &Outcome, seconds: &HashMap<String,
         .iter()
         .map(|(host, counts)| (host, columns(counts)))
         .collect();
-    let widths: Vec<usize> = (0..9)
+    let widths: Vec<usize> = (0..10)
         .map(|column| {
             let numbers = rows.iter().map(|(_, cells)| cells[column].1);
             let most = numbers.max().unwrap_or(0);

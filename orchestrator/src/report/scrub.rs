@@ -14,6 +14,8 @@ pub const HIDDEN: &str = "‹hidden›";
 
 /// Shorter ones would be found in ordinary words.
 const SHORTEST: usize = 4;
+/// Shorter ones may be there by chance.
+const LONG: usize = 8;
 /// Shorter lines of a secret with several may be anything.
 const SHORTEST_LINE: usize = 12;
 
@@ -52,6 +54,24 @@ pub fn clean(text: &str) -> Cow<'_, str> {
         }
     }
     text
+}
+
+/// Finds secrets that are known, in any of their forms, in bytes that are to be kept; `None` where none is known. Short
+/// ones are words that are found where nobody put them.
+///
+/// # Errors
+/// Where there are more than can be looked for at once.
+pub fn search() -> Result<Option<regex::bytes::Regex>, regex::Error> {
+    let all = FORMS.read().unwrap_or_else(PoisonError::into_inner);
+    let long = all.iter().filter(|form| form.len() >= LONG);
+    let any: Vec<String> = long.map(|form| regex::escape(form)).collect();
+    match any.is_empty() {
+        true => Ok(None),
+        false => regex::bytes::RegexBuilder::new(&any.join("|"))
+            .size_limit(1 << 28)
+            .build()
+            .map(Some),
+    }
 }
 
 /// How often a secret was found; anything but 0 is a defect elsewhere.

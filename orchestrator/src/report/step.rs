@@ -4,16 +4,12 @@ use super::change::{self, Look};
 use super::layout::{Page, Piece, piece};
 use super::theme::Label;
 use super::{Settings, StepResult, StepStatus, json};
-use crate::source::SourceMap;
 use okd_agent::Value;
 use okd_agent::value::Map;
 
 /// `file:line` of a step.
-pub(crate) fn place(result: &StepResult, sources: &SourceMap) -> String {
-    let place = sources.place(result.span);
-    place
-        .rsplit_once(':')
-        .map_or(place.clone(), |(line, _)| line.to_owned())
+pub(crate) fn place(result: &StepResult) -> &str {
+    result.place.rsplit_once(':').map_or(&*result.place, |(line, _)| line)
 }
 
 /// The step with its item and with the host where it really runs.

@@ -11,7 +11,6 @@ use okd_agent::resource::Failure;
 use okd_agent::system::Answer;
 use okd_agent::value::map;
 use std::io::Write;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// A result with everything empty that can be.
@@ -23,11 +22,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         play: "Services".to_owned(),
         task: task.to_owned(),
         module: "copy".to_owned(),
-        span: crate::source::Span {
-            file: crate::source::FileId(0),
-            start: 0,
-            end: 1,
-        },
+        place: "services.yaml:1:1".to_owned(),
         path: task.to_owned(),
         item: None,
         tags: Vec::new(),
@@ -76,8 +71,6 @@ struct Bench {
 }
 
 fn bench(format: Format, ink: Ink, width: Option<usize>) -> Bench {
-    let sources = SourceMap::default();
-    sources.add(Path::new("services.yaml"), "- hosts: all\n".to_owned());
     let settings = Settings {
         format,
         colour: false,
@@ -98,7 +91,7 @@ fn bench(format: Format, ink: Ink, width: Option<usize>) -> Bench {
     let (out, err) = (Buffer::default(), Buffer::default());
     let writer = Writer::into(Box::new(out.clone()), Box::new(err.clone()));
     Bench {
-        report: Report::with(sources, settings, theme, writer),
+        report: Report::with(settings, theme, writer),
         out,
         err,
     }
@@ -557,7 +550,7 @@ fn json_has_what_the_language_says_and_a_summary_last() {
     );
     assert_eq!(last["event"], "summary");
     assert_eq!(last["hosts"]["services"]["changed"], 12);
-    assert_eq!(last["hosts"]["services"].as_object().unwrap().len(), 9);
+    assert_eq!(last["hosts"]["services"].as_object().unwrap().len(), 10);
     assert!(last["elapsed_s"].is_number());
     assert!(bench.err.text().is_empty());
 }

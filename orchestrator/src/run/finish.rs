@@ -152,6 +152,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         notes,
         fingerprint,
         stand,
+        seen,
     } = outcome;
     let status = match status {
         Status::Same => StepStatus::Ok,
@@ -160,6 +161,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
             let mut end = unknown(&live.context, &reason);
             end.diff = diff;
             end.notes = notes;
+            end.seen = seen;
             return end;
         }
     };
@@ -195,6 +197,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
             moment(stand.run)
         ));
     }
+    end.seen = seen;
     end
 }
 
@@ -311,7 +314,7 @@ pub(super) fn again(live: &Live, index: usize, end: &ItemEnd, pass: Pass) -> Opt
     }
     if matches!(
         end.status,
-        StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked
+        StepStatus::Unknown | StepStatus::Unreachable | StepStatus::Blocked | StepStatus::Refused
     ) {
         return None;
     }
@@ -351,6 +354,7 @@ impl Runner<'_, '_> {
         }
         let end = match worst {
             StepStatus::Failed | StepStatus::Unreachable | StepStatus::Rescued => End::Failed,
+            StepStatus::Refused => End::Refused(id),
             _ => End::Done,
         };
         if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
@@ -372,9 +376,15 @@ impl Runner<'_, '_> {
         let worst = worst(live);
         let notifies = self.notify(live, worst);
         self.withdraw(live, worst);
-        self.remember(live);
+        if worst == StepStatus::Refused {
+            self.refuse(id, live);
+        }
+        let told = self.told(id, live, &notifies);
+        self.remember(id, live, &told);
         self.count(&live.context.node, worst, live.looped && live.items.is_empty());
-        self.tell(id, live, &notifies);
+        for one in told {
+            let _ = self.channels.events.send(Event::Result(Box::new(one)));
+        }
     }
 
     /// `ignore_errors`, `ignore_unreachable` and a rescue around the step change what a failure means.
@@ -469,7 +479,7 @@ impl Runner<'_, '_> {
             return Vec::new();
         }
         let node = &live.context.node;
-        let (names, handlers) = self.means(live);
+        let (names, handlers) = self.means(&live.context);
         let key = (node.play.index, node.host.as_str().to_owned());
         for handler in handlers {
             let fired = self
@@ -489,11 +499,14 @@ impl Runner<'_, '_> {
         names
     }
 
-    fn remember(&mut self, live: &Live) {
+    fn remember(&mut self, id: NodeId, live: &Live, told: &[StepResult]) {
         let host = live.context.node.host.as_str();
+        let (keeps, hidden) = (self.keeps(), self.hides(id, live).0);
+        let mut told = told.iter();
         let mut records = Vec::new();
         for item in &live.items {
             let Some(end) = &item.end else { continue };
+            let told = told.next().filter(|_| keeps).cloned().map(Box::new);
             let installs = matches!(
                 live.context.node.step.task.short_module(),
                 "package" | "dnf" | "yum" | "apt"
@@ -521,6 +534,14 @@ impl Runner<'_, '_> {
                 sure: !self.uncertain.contains(host),
                 result: end.result.clone(),
                 quiet: end.quiet,
+                print: end.fingerprint.filter(|_| keeps),
+                seen: end.seen.clone().filter(|_| keeps && !hidden),
+                input: item
+                    .deed
+                    .as_ref()
+                    .filter(|_| keeps && !hidden)
+                    .map(|deed| super::kept::input(&live.context.node.step.task.module, deed, &item.args, &item.env)),
+                told,
             });
         }
         self.outcome.records.insert(live.context.node.key(), records);
@@ -547,42 +568,31 @@ impl Runner<'_, '_> {
             .add(status);
     }
 
-    /// Events for the step: one, or one an item.
-    fn tell(&self, id: NodeId, live: &Live, notifies: &[String]) {
+    /// What is told of the step: once, or once an item.
+    fn told(&self, id: NodeId, live: &Live, notifies: &[String]) -> Vec<StepResult> {
         let node = &live.context.node;
         if node.step.implicit && node.step.task.module == "meta" {
-            return;
+            return Vec::new();
         }
-        let scope = live.context.scoped().shared();
-        let keywords = &node.step.keywords;
-        let hidden = live
-            .context
-            .flag(keywords.no_log.as_ref(), &scope)
-            .ok()
-            .flatten()
-            .unwrap_or(false);
-        let diff = live
-            .context
-            .flag(keywords.diff.as_ref(), &scope)
-            .ok()
-            .flatten()
-            .unwrap_or(true);
-        let (secret, shy) = self.bodies.get(&id).map_or((false, false), |body| body.hidden);
-        let (hidden, diff) = (hidden || secret, diff && !shy);
+        let (hidden, shy) = self.hides(id, live);
+        let sources = &self.world.loading.loader.sources;
+        let mut all = Vec::new();
         for item in &live.items {
             let Some(end) = &item.end else { continue };
             let mut told = self.result(id, node, &live.name);
             told.item = item.label.clone().filter(|_| !hidden);
             told.delegated.clone_from(&live.delegated);
             told.status = end.status;
-            told.show_diff = diff && !hidden;
+            told.show_diff = !(shy || hidden);
             told.msg.clone_from(&end.msg);
             told.notes.clone_from(&end.notes);
             told.notes.extend(self.notes.get(&id).into_iter().flatten().cloned());
             told.result = end.result.clone();
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
-            told.origins.clone_from(&end.origins);
+            let places = end.origins.iter();
+            let places = places.map(|origin| (origin.name.clone(), sources.place(origin.span)));
+            told.origins = places.collect();
             told.stand = end.stand;
             told.notifies = notifies.to_vec();
             told.by = end
@@ -591,17 +601,38 @@ impl Runner<'_, '_> {
                 .map(|node| (node.step.path.clone(), node.host.as_str().to_owned()));
             told.repeated = end.repeated;
             told.seconds = live.started.elapsed().as_secs_f64();
-            let _ = self
-                .channels
-                .events
-                .send(Event::Result(Box::new(if hidden { censored(told) } else { told })));
+            all.push(if hidden { censored(told) } else { told });
         }
         if live.items.is_empty() {
             let mut told = self.result(id, node, &live.name);
             told.status = StepStatus::Skipped;
             "the loop has no items".clone_into(&mut told.msg);
-            let _ = self.channels.events.send(Event::Result(Box::new(told)));
+            all.push(told);
         }
+        all
+    }
+
+    /// Whether nothing of a step may be told (`no_log`), or no diff; of a transaction, where that is so of one of its steps.
+    pub(super) fn hides(&self, id: NodeId, live: &Live) -> (bool, bool) {
+        let scope = live.context.scoped().shared();
+        let said = |node| live.context.flag(node, &scope).ok().flatten();
+        let keywords = &live.context.node.step.keywords;
+        let own = (
+            said(keywords.no_log.as_ref()) == Some(true),
+            said(keywords.diff.as_ref()) == Some(false),
+        );
+        let body = self.bodies.get(&id).map_or((false, false), |body| body.hidden);
+        (own.0 || body.0, own.1 || body.1)
+    }
+
+    /// An item that somebody is asked about.
+    pub(super) fn question(&self, id: NodeId, live: &Live, index: usize) -> StepResult {
+        let mut told = self.result(id, &live.context.node, &live.name);
+        told.item = live.items.get(index).and_then(|item| item.label.clone());
+        told.delegated.clone_from(&live.delegated);
+        let (hidden, shy) = self.hides(id, live);
+        told.show_diff = !(hidden || shy);
+        told
     }
 
     fn result(&self, id: NodeId, node: &StepNode, name: &str) -> StepResult {
@@ -614,7 +645,7 @@ impl Runner<'_, '_> {
             play: node.play.play.name.clone(),
             task: name.to_owned(),
             module: module.to_owned(),
-            span: node.step.task.span,
+            place: self.world.loading.loader.sources.place(node.step.task.span),
             path: node.step.path.clone(),
             item: None,
             tags: node.step.keywords.tags.clone(),
@@ -654,19 +685,19 @@ impl Runner<'_, '_> {
         told.handler = node.step.handler.then(Vec::new);
         told.status = StepStatus::Blocked;
         told.by = culprit.map(|cause| (cause.step.path.clone(), cause.host.as_str().to_owned()));
+        let what = match self.graph.ready.end(by) {
+            Some(End::Refused(_)) => "was refused",
+            _ => "failed",
+        };
         told.msg = match cause {
-            Some((label, host)) if host == node.host.as_str() => format!("\"{label}\" failed"),
-            Some((label, host)) => format!("\"{label}\" failed on {host}"),
+            Some((label, host)) if host == node.host.as_str() => format!("\"{label}\" {what}"),
+            Some((label, host)) => format!("\"{label}\" {what} on {host}"),
             None => "something before it failed".to_owned(),
         };
         self.count(node, StepStatus::Blocked, false);
         let record = Record {
-            status: StepStatus::Blocked,
-            sent: None,
-            fingerprint: None,
-            sure: false,
-            result: Value::Null,
-            quiet: false,
+            told: self.keeps().then(|| Box::new(told.clone())),
+            ..Record::new(StepStatus::Blocked)
         };
         self.outcome.records.insert(node.key(), vec![record]);
         let _ = self.channels.events.send(Event::Result(Box::new(told)));
@@ -719,19 +750,19 @@ pub fn answers(handler: &Step, name: &str) -> bool {
 
 /// The handlers that a notification means: of those with that name one, and all that listen to it. As in Ansible, the
 /// section read last wins, and in it the handler that is listed first.
-pub(super) fn meant<'h>(live: &Live, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
+pub(super) fn meant<'h>(context: &Context, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
     let section = |handler: &Step| {
         let (outer, _) = handler.path.rsplit_once("/handlers/").unwrap_or((&handler.path, ""));
         outer.to_owned()
     };
     let named = |handler: &&Arc<Step>| {
-        let scoped = live.context.scoped();
+        let scoped = context.scoped();
         let own = crate::site::Scoped {
             step: Some(Arc::clone(handler)),
             ..scoped
         };
         let name = handler.task.name.as_ref();
-        let name = name.and_then(|name| live.context.world.engine().render(name, &own.shared()).ok());
+        let name = name.and_then(|name| context.world.engine().render(name, &own.shared()).ok());
         let name = name.map(|name| name.to_string()).unwrap_or_default();
         let full = handler.role().map(|role| format!("{} : {name}", role.name));
         name == topic || full.as_deref() == Some(topic)
@@ -751,6 +782,7 @@ fn worst(live: &Live) -> StepStatus {
         StepStatus::Unreachable,
         StepStatus::Failed,
         StepStatus::Rescued,
+        StepStatus::Refused,
         StepStatus::Ignored,
         StepStatus::Changed,
         StepStatus::Unknown,

@@ -71,8 +71,8 @@ impl Foreseen {
         };
         for item in prepared.items {
             match item.work {
-                ItemWork::Send(deed, ..) => {
-                    if let Deed::Api(kind) = *deed {
+                ItemWork::Send(sent) => {
+                    if let Deed::Api(kind) = *sent.deed {
                         self.kinds.push(kind);
                     }
                 }

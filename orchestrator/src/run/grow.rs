@@ -211,8 +211,10 @@ impl Runner<'_, '_> {
         let steps = [Arc::clone(step)];
         let flows: Vec<Flow> = steps.iter().cloned().map(Flow::Step).collect();
         self.graph.ready.start(id);
-        let round = self.graph.ready.len();
-        let (new, end) = self.graph.expand(id, &flows, &node.includes, &format!("#{round}"));
+        let round = self.rounds.entry((id, step.path.clone())).or_default();
+        *round += 1;
+        let tag = format!("#{round}");
+        let (new, end) = self.graph.expand(id, &flows, &node.includes, &tag);
         for added in &new {
             let Some(handler) = self.node(*added) else { continue };
             let Some(why) = fired.get(&handler.step.path) else {
@@ -248,12 +250,17 @@ impl Runner<'_, '_> {
                 .is_some_and(|live| live.context.node.step.task.short_module() == "meta");
         let key = (node.play.index, node.host.as_str().to_owned());
         self.paid(step, end == End::Done);
-        if flush && end == End::Done && self.notified.get(&key).is_some_and(|fired| !fired.is_empty()) {
+        if flush
+            && matches!(end, End::Done | End::Refused(_))
+            && self.notified.get(&key).is_some_and(|fired| !fired.is_empty())
+        {
             return self.flush(step);
         }
         self.live.remove(&step);
         let end = match end {
             End::Passed => End::Done,
+            End::Refused(_) if flush => End::Done,
+            End::Refused(_) => End::Refused(step),
             other => other,
         };
         let settled = self.graph.ready.settle(step, end);

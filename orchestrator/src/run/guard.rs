@@ -2,6 +2,7 @@
 //! else is begun on the host; what could not be confirmed was put back there, and the step has failed.
 
 use super::deed::Deed;
+use super::kept::Agreed;
 use super::{ItemEnd, Live, Runner, finish};
 use crate::graph::NodeId;
 use crate::link::guard::{Question, Verdict};
@@ -81,7 +82,7 @@ impl Runner<'_, '_> {
         let (Some(policy), Some(Deed::Machine(kind))) = (policy, item.and_then(|item| item.deed.as_deref())) else {
             return false;
         };
-        if self.far_pass(live) == wire::Pass::Plan {
+        if self.far_pass(live) == wire::Pass::Plan || item.is_some_and(|item| item.agreed == Agreed::NotYet) {
             return false;
         }
         let key = live.context.node.key();

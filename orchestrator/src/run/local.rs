@@ -12,6 +12,7 @@ use crate::playbook::role::Entry;
 use crate::playbook::{Keywords, Role, RoleUse, Vars, keywords};
 use crate::site::flow::{Around, Flattener};
 use crate::site::{Flow, Scoped, Step, check, find};
+use crate::source::files::Files;
 use crate::template::{RenderError, Rendered, Scope, SecretStore, TemplateFile, Truth};
 use okd_agent::param::{Bytes, ParamError, Params};
 use okd_agent::resource::Kind;
@@ -296,6 +297,7 @@ fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Optio
     let args = decode::<actions::IncludeVars>(context, given)?;
     let task = &context.node.step.task;
     let loader = &context.world.loading.loader;
+    let disk = loader.sources.disk();
     let mut folders = vec![task.place.dir.join("vars"), task.place.dir.clone()];
     folders.splice(0..0, task.place.role.iter().map(|role| role.dir.join("vars")));
     folders.extend(
@@ -306,8 +308,8 @@ fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Optio
     );
     let mut paths = Vec::new();
     match (&args.file, &args.dir) {
-        (Some(file), _) => paths.push(find(file, &folders, task.args.span)?),
-        (None, Some(dir)) => paths.extend(files_below(&find(dir, &folders, task.args.span)?, &args)),
+        (Some(file), _) => paths.push(find(disk, file, &folders, task.args.span)?),
+        (None, Some(dir)) => paths.extend(files_below(disk, &find(disk, dir, &folders, task.args.span)?, &args)),
         (None, None) => {
             return Err(
                 Diagnostic::new("missing-argument", "`include_vars` needs `file` or `dir`")
@@ -329,16 +331,9 @@ fn include_vars(context: &Context, given: &Map, scoped: &Scoped) -> Result<Optio
     Ok(LocalEnd::effect(Effect::Vars(vars)))
 }
 
-fn files_below(dir: &Path, args: &actions::IncludeVars) -> Vec<PathBuf> {
+fn files_below(disk: &Files, dir: &Path, args: &actions::IncludeVars) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    entries.sort();
-    for path in entries {
+    for path in disk.names(dir).into_iter().map(|name| dir.join(name)) {
         let name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
@@ -351,9 +346,9 @@ fn files_below(dir: &Path, args: &actions::IncludeVars) -> Vec<PathBuf> {
             .files_matching
             .as_ref()
             .is_none_or(|pattern| regex::Regex::new(pattern).is_ok_and(|regex| regex.is_match(&name)));
-        if path.is_dir() && args.depth != 1 {
-            found.extend(files_below(&path, args));
-        } else if path.is_file() && matches && args.extensions.contains(&extension) {
+        if disk.is_dir(&path) && args.depth != 1 {
+            found.extend(files_below(disk, &path, args));
+        } else if disk.is_file(&path) && matches && args.extensions.contains(&extension) {
             found.push(path);
         }
     }
@@ -529,7 +524,7 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
         "script" => script(context, given, scoped, scope),
         "openshift_install" => openshift_install(context, given.clone(), scope),
         name if API_KINDS.iter().any(|kind| kind.names.contains(&name)) => {
-            kind(context, name, &beside(given.clone(), scoped), scope)
+            kind(context, name, &beside(context, given.clone(), scoped), scope)
         }
         name => kind(context, name, given, scope),
     }
@@ -537,7 +532,8 @@ pub(super) fn resource(context: &Context, given: &Map, scoped: &Scoped, scope: &
 
 /// Files of the control node that are named for an interface: those of the role or the playbook where there are such, as for
 /// `copy`.
-fn beside(mut given: Map, scoped: &Scoped) -> Map {
+fn beside(context: &Context, mut given: Map, scoped: &Scoped) -> Map {
+    let disk = context.disk();
     for name in ["src", "ca_path"] {
         let Some(Value::Str(text)) = given.get_mut(name) else {
             continue;
@@ -546,7 +542,7 @@ fn beside(mut given: Map, scoped: &Scoped) -> Map {
         let found = folders
             .iter()
             .map(|folder| folder.join(&*text))
-            .find(|path| path.is_file());
+            .find(|path| disk.is_file(path));
         if let Some(path) = found {
             *text = path.display().to_string();
         }
@@ -576,8 +572,10 @@ fn template(context: &Context, given: &Map, scoped: &Scoped, scope: &Arc<dyn Sco
     let task = &context.node.step.task;
     let search = scoped.search().templates;
     let span = task.args.get("src").map_or(task.args.span, |node| node.span);
-    let path = find(&args.src, &search, span)?;
-    let text = std::fs::read_to_string(&path)
+    let path = find(context.disk(), &args.src, &search, span)?;
+    let text = context
+        .disk()
+        .read_to_string(&path)
         .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())).at(span, ""))?;
     let keeper = context.world.loading.loader.vault.keeper();
     let sealed = opened(context, &path, text.as_bytes())?;
@@ -661,11 +659,11 @@ fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf,
         .or_else(|| task.args.get("cmd"))
         .map_or(task.args.span, |node| node.span);
     let path = if Path::new(src).is_absolute() {
-        find(src, &[PathBuf::from("/")], span)?
+        find(context.disk(), src, &[PathBuf::from("/")], span)?
     } else {
-        find(src, &scoped.search().files, span)?
+        find(context.disk(), src, &scoped.search().files, span)?
     };
-    if path.is_dir() {
+    if context.disk().is_dir(&path) {
         return Err(
             Diagnostic::new("unsupported", format!("{} is a folder", path.display()))
                 .at(span, "a folder cannot be copied in one step yet")
@@ -673,7 +671,9 @@ fn local_file(context: &Context, src: &str, scoped: &Scoped) -> Result<(PathBuf,
                 .into(),
         );
     }
-    let bytes = std::fs::read(&path)
+    let bytes = context
+        .disk()
+        .read(&path)
         .map_err(|error| Diagnostic::new("unreadable", format!("{}: {error}", path.display())).at(span, ""))?;
     Ok((path, bytes))
 }
@@ -693,8 +693,7 @@ fn copy(context: &Context, mut given: Map, scoped: &Scoped, scope: &Arc<dyn Scop
     let (path, bytes) = local_file(context, &src, scoped)?;
     given.shift_remove("src");
     if text_of(&given, "mode") == Some("preserve") {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
+        let mode = context.disk().mode(&path).unwrap_or(0o644);
         given.insert("mode".to_owned(), Value::Str(format!("{mode:04o}")));
     }
     let base = path

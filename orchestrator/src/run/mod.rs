@@ -7,7 +7,9 @@ mod finish;
 pub mod foresee;
 mod grow;
 pub mod guard;
+pub mod kept;
 mod local;
+pub mod moved;
 pub mod origin;
 pub mod owed;
 mod prepare;
@@ -30,12 +32,14 @@ use crate::site::scope::{HostVars, run_facts};
 use crate::site::{Site, SitePlay, Slot, Step, World};
 use deed::Deed;
 use indexmap::IndexMap;
+use kept::{Agreed, Consent, Keeping};
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::ledger::{Debt, Stand};
 use okd_agent::path::AbsPath;
 use okd_agent::resource::{Failure, Kind};
+use okd_agent::seen::Seen;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::value::Map;
 use okd_agent::wire;
@@ -68,6 +72,8 @@ pub struct Options {
     pub playbook: String,
     /// Whether the plan finds out everything that the playbook wants, whatever it comes to now.
     pub survey: bool,
+    /// Whether the plan is kept.
+    pub keeping: Keeping,
 }
 
 /// What a person asked for by Ctrl-C.
@@ -91,6 +97,8 @@ pub struct Channels<'a> {
     pub events: UnboundedSender<Event>,
     /// What the person wants.
     pub cancel: watch::Receiver<Cancel>,
+    /// Who is asked about steps that a kept plan did not know.
+    pub consent: Consent,
 }
 
 /// Drives one pass over the site.
@@ -106,6 +114,10 @@ pub async fn pass(
 ) -> Result<Outcome, Diagnostics> {
     let graph = Graph::site(site)?;
     let world = world(site, options)?;
+    let mut excluded = prior.map(Outcome::excluded).unwrap_or_default();
+    if let Keeping::Apply(verdicts) = &options.keeping {
+        excluded.extend(verdicts.excluded().iter().cloned());
+    }
     let runner = Runner {
         world,
         graph,
@@ -127,6 +139,7 @@ pub async fn pass(
         notes: HashMap::new(),
         expansions: HashMap::new(),
         cursors: HashMap::new(),
+        rounds: HashMap::new(),
         timers: BTreeMap::new(),
         ended: HashSet::new(),
         aborted: HashMap::new(),
@@ -136,8 +149,12 @@ pub async fn pass(
         down: HashMap::new(),
         dirty: prior.map(|prior| prior.assumed.clone()).unwrap_or_default(),
         uncertain: HashSet::new(),
-        excluded: prior.map(Outcome::excluded).unwrap_or_default(),
+        excluded,
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
+        asked: HashMap::new(),
+        refused_on: HashMap::new(),
+        withheld: HashMap::new(),
+        barred: HashMap::new(),
         recalled: HashSet::new(),
         outcome: Outcome {
             owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
@@ -214,7 +231,9 @@ struct LiveItem {
     touches: Vec<AbsPath>,
     /// What nobody knows any more on its machine, where it is not known itself.
     doubts: Vec<Recorded>,
+    args: Map,
     sent: Option<u64>,
+    agreed: Agreed,
     /// Whether it has been asked for.
     begun: bool,
     end: Option<ItemEnd>,
@@ -256,6 +275,7 @@ struct ItemEnd {
     result: Value,
     fingerprint: Option<u64>,
     stand: Option<Stand>,
+    seen: Option<Seen>,
     repeated: bool,
     quiet: bool,
     /// Variables that brought what was refused.
@@ -275,6 +295,7 @@ impl ItemEnd {
             result,
             fingerprint: None,
             stand: None,
+            seen: None,
             repeated: false,
             quiet: false,
             origins: Vec::new(),
@@ -360,6 +381,8 @@ struct Runner<'a, 'c> {
     expansions: HashMap<NodeId, NodeId>,
     /// Where in the list of handlers a flush stands.
     cursors: HashMap<NodeId, usize>,
+    /// How often a flush has come to a handler.
+    rounds: HashMap<(NodeId, String), usize>,
     timers: BTreeMap<(Instant, u64), Timer>,
     ended: HashSet<(usize, String)>,
     aborted: HashMap<usize, NodeId>,
@@ -383,6 +406,14 @@ struct Runner<'a, 'c> {
     /// Transactions by their commits.
     bodies: HashMap<NodeId, transaction::Body>,
     guards: guard::Guards,
+    /// Items that somebody is asked about, with what was seen of them, by the question's number.
+    asked: HashMap<u64, (NodeId, usize, Option<u64>)>,
+    /// Hosts on which a step of a kept plan was refused, with the first one.
+    refused_on: HashMap<String, NodeId>,
+    /// Refused steps, by the reason why nobody has their results.
+    withheld: HashMap<String, NodeId>,
+    /// Handlers of a play on a host that were to run after a refused step.
+    barred: HashMap<((usize, String), String), NodeId>,
     outcome: Outcome,
 }
 
@@ -489,6 +520,7 @@ impl Runner<'_, '_> {
                 None => return false,
             },
             () = timer => self.fire(),
+            (number, yes) = self.channels.consent.answer() => self.answered(number, yes),
             _ = self.channels.cancel.changed() => {
                 if *self.channels.cancel.borrow() == Cancel::Hard {
                     return false;
@@ -543,20 +575,17 @@ impl Runner<'_, '_> {
             let settled = self.graph.ready.settle(id, End::Done);
             return self.after(settled);
         }
-        if !firm && alone(&node.step) {
+        if !firm && (alone(&node.step) || self.unguarded(&node) || (self.verdicts().is_some() && self.commits(id))) {
             return self.graph.ready.defer(id);
+        }
+        if let Some(by) = self.barred_by(id, &node) {
+            return self.bar(id, by);
         }
         if self.throttled(id, &node) || self.forked(id, &node) {
             return;
         }
-        let Some(host) = self.world.host(node.host.as_str()) else {
+        let Some(context) = self.context(&node) else {
             return;
-        };
-        let context = Context {
-            world: Arc::clone(&self.world),
-            node,
-            host,
-            pass: self.pass,
         };
         let prepared = match self.maybe.get(&id) {
             Some(reason) => Err(Stop::Unknown(reason.clone())),
@@ -578,6 +607,15 @@ impl Runner<'_, '_> {
             }
             Ok(prepared) => self.launch(id, firm, context, prepared),
         }
+    }
+
+    fn context(&self, node: &StepNode) -> Option<Context> {
+        Some(Context {
+            world: Arc::clone(&self.world),
+            node: node.clone(),
+            host: self.world.host(node.host.as_str())?,
+            pass: self.pass,
+        })
     }
 
     fn throttled(&mut self, id: NodeId, node: &StepNode) -> bool {
@@ -715,6 +753,9 @@ impl Runner<'_, '_> {
             }
             live.items.push(item);
         }
+        if let Some(by) = self.lacks(&live) {
+            return self.bar(id, by);
+        }
         self.start(id, firm, live, before, effects);
     }
 
@@ -726,17 +767,20 @@ impl Runner<'_, '_> {
             env: Vec::new(),
             touches: Vec::new(),
             doubts: Vec::new(),
+            args: Map::new(),
             sent: None,
+            agreed: Agreed::default(),
             begun: false,
             end: None,
             reach: None,
         };
         match item.work {
-            ItemWork::Send(deed, env, touches) => {
-                live.sent = Some(hash(&deed, &env));
-                live.deed = Some(deed);
-                live.env = env;
-                live.touches = touches;
+            ItemWork::Send(sent) => {
+                live.sent = Some(hash(&sent.deed, &sent.env));
+                live.deed = Some(sent.deed);
+                live.env = sent.env;
+                live.touches = sent.touches;
+                live.args = sent.args;
             }
             ItemWork::Skip(condition) => live.end = Some(finish::skipped(&condition)),
             ItemWork::Unknown(reason, doubts) => {
@@ -917,7 +961,14 @@ impl Runner<'_, '_> {
             self.live.insert(id, live);
             return;
         };
-        let mut end = finish::judged(&live, index, reply, self.pass);
+        let Some(reply) = self.looked(id, &mut live, index, reply) else {
+            self.live.insert(id, live);
+            return;
+        };
+        let mut end = match self.refusal(&live, index, &reply) {
+            Some(end) => end,
+            None => finish::judged(&live, index, reply, self.pass),
+        };
         if let Some(reach) = live
             .reach_of(index)
             .filter(|reach| self.outcome.assumed.contains(&reach.host))
@@ -1012,12 +1063,23 @@ impl Runner<'_, '_> {
                 take_back(id, promise);
             }
             if self.commits(id) {
-                let culprit = if let End::Blocked(by) = end { by } else { id };
+                let culprit = match end {
+                    End::Blocked(by) | End::Refused(by) => by,
+                    _ => id,
+                };
                 self.release(id, Some(culprit));
             }
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);
                 self.parked.remove(&id);
+                self.blocked(&node, by);
+            }
+            if let (End::Refused(by), Some(node)) = (end, self.node(id).filter(|_| end != End::Refused(id))) {
+                self.live.remove(&id);
+                if let Some(commit) = self.graph.commit_of(id) {
+                    self.bodies.entry(commit).or_default().refused.get_or_insert(by);
+                }
+                self.withhold(&node, by);
                 self.blocked(&node, by);
             }
             if let Some(step) = self.expansions.remove(&id) {

@@ -131,8 +131,13 @@ impl Search<'_> {
         if task.short_module() == "template"
             && let Some(node) = task.args.get("src")
             && let Ok(src) = engine.render(node, self.scope)
-            && let Ok(path) = crate::site::find(&src.to_string(), &self.scope.search().templates, node.span)
-            && let Ok(text) = std::fs::read_to_string(path)
+            && let Ok(path) = crate::site::find(
+                self.context.disk(),
+                &src.to_string(),
+                &self.scope.search().templates,
+                node.span,
+            )
+            && let Ok(text) = self.context.disk().read_to_string(&path)
         {
             names.extend(engine.mentions_in_text(&text));
         }

@@ -2,6 +2,7 @@
 //! handler has not run well since. The debts stand in the ledgers of the machines, each from the moment before its change.
 
 use super::deed::Deed;
+use super::prepare::Context;
 use super::{Fired, Live, Runner, finish, survey};
 use crate::graph::NodeId;
 use crate::graph::build::{StepNode, Work};
@@ -119,7 +120,7 @@ impl Runner<'_, '_> {
         if self.far_pass(live) == wire::Pass::Plan || node.step.notify.is_empty() {
             return Vec::new();
         }
-        let (_, handlers) = self.means(live);
+        let (_, handlers) = self.means(&live.context);
         let (key, host) = node.key();
         let debts = handlers.iter().map(|handler| {
             let Identity { written, does } = self.identity(node, Arc::clone(&live.context.host), handler);
@@ -209,7 +210,7 @@ impl Runner<'_, '_> {
         if !self.is_owed(node.host.as_str()) {
             return;
         }
-        for handler in self.means(live).1 {
+        for handler in self.means(&live.context).1 {
             self.fire_if_owed(&node, &handler);
         }
     }
@@ -335,19 +336,19 @@ impl Runner<'_, '_> {
     }
 
     /// The names by which a step notifies, and the handlers that they mean.
-    pub(super) fn means(&self, live: &Live) -> (Vec<String>, Vec<Arc<Step>>) {
-        let node = &live.context.node;
-        let scope = live.context.scoped().shared();
+    pub(super) fn means(&self, context: &Context) -> (Vec<String>, Vec<Arc<Step>>) {
+        let node = &context.node;
+        let scope = context.scoped().shared();
         let mut names = Vec::new();
         for topic in &node.step.notify {
-            match live.context.world.engine().render(topic, &scope) {
+            match context.world.engine().render(topic, &scope) {
                 Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
                 Ok(value) => names.push(value.to_string()),
                 Err(_) => names.push(topic.to_value().to_string()),
             }
         }
         let handlers = self.world.handlers(&node.play);
-        let meant = names.iter().flat_map(|name| finish::meant(live, &handlers, name));
+        let meant = names.iter().flat_map(|name| finish::meant(context, &handlers, name));
         let meant = meant.cloned().collect();
         (names, meant)
     }

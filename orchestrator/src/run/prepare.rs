@@ -10,6 +10,7 @@ use crate::playbook::{Repeat, Vars};
 use crate::report::Pass;
 use crate::site::scope::HostVars;
 use crate::site::{Scoped, World, check};
+use crate::source::files::Files;
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::{RenderError, Scope, Truth};
 use okd_agent::path::AbsPath;
@@ -87,11 +88,29 @@ pub enum ItemWork {
     Fail(Box<Failure>),
     /// Run here, and ended.
     Local(Box<LocalEnd>),
-    /// To be sent to the host, or through an interface: with its environment, and the paths that it may change.
-    Send(Box<Deed>, Vec<(String, String)>, Vec<AbsPath>),
+    /// To be sent to the host, or through an interface.
+    Send(Box<Sent>),
+}
+
+/// A step as it is sent.
+pub struct Sent {
+    /// What is to be brought about.
+    pub deed: Box<Deed>,
+    /// Further environment of its commands.
+    pub env: Vec<(String, String)>,
+    /// The rendered arguments that it was made of.
+    pub args: Map,
+    /// The paths that it may change.
+    pub touches: Vec<AbsPath>,
 }
 
 impl Context {
+    /// The files of the control node.
+    #[must_use]
+    pub fn disk(&self) -> &Files {
+        self.world.loading.loader.sources.disk()
+    }
+
     /// The variables of the task, without loop variables.
     #[must_use]
     pub fn scoped(&self) -> Scoped {
@@ -435,8 +454,12 @@ impl Context {
             let found = Diagnostic::new("contradiction", text).at(task.module_span, "");
             return Err(origin::told_by_words(self, scope, found).into());
         }
-        let touched = args::touched(&task.module, &given).unwrap_or_default();
-        Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?, touched))
+        Ok(ItemWork::Send(Box::new(Sent {
+            touches: args::touched(&task.module, &given).unwrap_or_default(),
+            deed: Box::new(kind),
+            env: self.environment(scope)?,
+            args: given,
+        })))
     }
 
     /// `module_defaults` for this module.

@@ -2,10 +2,13 @@
 
 use super::owed::Owed;
 use super::survey::Survey;
-use crate::report::StepStatus;
+use crate::report::{StepResult, StepStatus};
 use indexmap::IndexMap;
 use okd_agent::Value;
-use std::collections::{HashMap, HashSet};
+use okd_agent::seen::Seen;
+use okd_agent::value::Map;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// A step on a host, or one item of its loop.
 #[derive(Debug, Clone)]
@@ -22,13 +25,56 @@ pub struct Record {
     pub result: Value,
     /// Whether it declares by its own word that it changes nothing (`changed_when: false`).
     pub quiet: bool,
+    /// Where the plan is kept: the hash of what was seen, sure or not.
+    pub print: Option<u64>,
+    /// Likewise: what was seen.
+    pub seen: Option<Seen>,
+    /// Likewise: what the step is.
+    pub input: Option<Input>,
+    /// Likewise: what was told of it.
+    pub told: Option<Box<StepResult>>,
 }
 
-/// Every step of a pass, by its stable key and its host.
-pub type Records = HashMap<(String, String), Vec<Record>>;
+impl Record {
+    /// One that says how a step ended, and nothing more.
+    #[must_use]
+    pub fn new(status: StepStatus) -> Record {
+        Record {
+            status,
+            sent: None,
+            fingerprint: None,
+            sure: false,
+            result: Value::Null,
+            quiet: false,
+            print: None,
+            seen: None,
+            input: None,
+            told: None,
+        }
+    }
+}
+
+/// A step's rendered input; secrets are placeholders.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// The module, as it was typed.
+    pub module: String,
+    /// Its arguments.
+    pub args: Map,
+    /// Further environment of its commands.
+    pub env: Vec<(String, String)>,
+    /// The bytes that it puts in place.
+    pub content: Option<Vec<u8>>,
+}
+
+/// Names a step stably from run to run: where the task stands, and the host.
+pub type Key = (String, String);
+
+/// Every step of a pass, in the order in which they ended.
+pub type Records = IndexMap<Key, Vec<Record>>;
 
 /// Counts by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// As desired.
     pub ok: u32,
@@ -48,6 +94,8 @@ pub struct Counts {
     pub ignored: u32,
     /// Not begun because of a failure.
     pub blocked: u32,
+    /// Refused, since it is not what was planned any more.
+    pub refused: u32,
 }
 
 impl Counts {
@@ -63,13 +111,14 @@ impl Counts {
             StepStatus::Ignored => &mut self.ignored,
             StepStatus::Rescued => &mut self.rescued,
             StepStatus::Blocked => &mut self.blocked,
+            StepStatus::Refused => &mut self.refused,
         };
         *field += 1;
     }
 
     /// Name and number of each, in the order of the recap.
     #[must_use]
-    pub fn each(&self) -> [(&'static str, u32); 9] {
+    pub fn each(&self) -> [(&'static str, u32); 10] {
         [
             ("ok", self.ok),
             ("changed", self.changed),
@@ -80,6 +129,7 @@ impl Counts {
             ("rescued", self.rescued),
             ("ignored", self.ignored),
             ("blocked", self.blocked),
+            ("refused", self.refused),
         ]
     }
 }

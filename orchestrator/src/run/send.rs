@@ -1,6 +1,7 @@
 //! Hands steps in: what of them the plan knows already, what they wait for at the far end, and in which world they are done.
 
 use super::deed::Deed;
+use super::kept::Agreed;
 use super::local::Effect;
 use super::{ItemEnd, Live, Promise, Runner, Timer, args, finish, limit, reach, waiting};
 use crate::control::desk::Errand;
@@ -52,8 +53,9 @@ impl Runner<'_, '_> {
             {
                 self.channels.links.doubt(&machine, doubts);
             }
-            if self.known_from_plan(id, &mut live, index)
-                || live.items[index].end.is_some()
+            self.sentence(id, &mut live, index);
+            if live.items[index].end.is_some()
+                || self.known_from_plan(id, &mut live, index)
                 || (live.in_turn() && !ids.is_empty())
             {
                 continue;
@@ -78,7 +80,10 @@ impl Runner<'_, '_> {
             && !live.in_turn()
             && task.failed_when.is_none()
             && effects.is_empty()
-            && live.items.iter().all(|item| item.reach.is_none())
+            && live
+                .items
+                .iter()
+                .all(|item| item.reach.is_none() && item.agreed == Agreed::Planned)
             && !(0..live.items.len()).any(|index| live.items[index].end.is_none() && self.may_guard(&live, index));
         if !live.ignore {
             live.barrier.extend(&ids);
@@ -200,12 +205,17 @@ impl Runner<'_, '_> {
             Deed::Api(_) | Deed::Commit(_) => Note::default(),
             Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &deed, &reach.address()),
         };
-        let (pass, verify) = (self.far_pass(live), self.options.verify);
+        let (pass, expect) = match item.agreed {
+            Agreed::Planned => (self.far_pass(live), expect),
+            Agreed::NotYet => (wire::Pass::Look, None),
+            Agreed::Yes(seen) => (wire::Pass::Apply, seen),
+        };
+        let (verify, kept) = (self.options.verify, self.keeps());
         let reach = Arc::clone(reach);
         let (env, touches) = (item.env.clone(), item.touches.clone());
         let within = self.within(id);
         let guard = reach.guard.map(|policy| match pass {
-            wire::Pass::Plan => policy.guard(""),
+            wire::Pass::Plan | wire::Pass::Look => policy.guard(""),
             wire::Pass::Apply => policy.guard(self.guards.id(&reach.host)),
         });
         let machine = reach.address().host;
@@ -240,6 +250,7 @@ impl Runner<'_, '_> {
                             note,
                             guard,
                             within,
+                            kept,
                         };
                         self.channels.links.send(&reach, task);
                     }
@@ -256,6 +267,7 @@ impl Runner<'_, '_> {
                             note,
                             guard: None,
                             within,
+                            kept,
                         };
                         self.channels.links.make(&reach, task);
                     }
@@ -265,13 +277,14 @@ impl Runner<'_, '_> {
                             after,
                             kind: *commit,
                             pass,
-                            expect: None,
+                            expect: expect.filter(|_| kept),
                             env,
                             verify,
                             touches,
                             note,
                             guard,
                             within,
+                            kept,
                         };
                         self.channels.links.commit(&reach, task);
                     }
@@ -284,6 +297,7 @@ impl Runner<'_, '_> {
                             pass,
                             expect,
                             verify,
+                            kept,
                         },
                     ),
                 }

@@ -152,12 +152,10 @@ impl Runner<'_, '_> {
         };
         for item in context.regardless() {
             match item {
-                Ok((locals, ItemWork::Send(deed, _, _))) => {
-                    match reach::reach(&context, &self.options.defaults, &locals) {
-                        Ok((reach, _)) => self.outcome.survey.wants(node, &reach.host, &things(&deed)),
-                        Err(stop) => self.unseen(node, None, &stop),
-                    }
-                }
+                Ok((locals, ItemWork::Send(sent))) => match reach::reach(&context, &self.options.defaults, &locals) {
+                    Ok((reach, _)) => self.outcome.survey.wants(node, &reach.host, &things(&sent.deed)),
+                    Err(stop) => self.unseen(node, None, &stop),
+                },
                 Ok((locals, ItemWork::Local(end))) => match end.effect {
                     Effect::Include {
                         flows,

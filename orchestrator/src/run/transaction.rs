@@ -1,11 +1,11 @@
 //! Transactions of blocks: what their steps have staged is told, notified and counted only when the commit has put it in place.
 
 use super::deed::Deed;
-use super::prepare::{Context, Item, ItemWork, Prepared, Stop};
+use super::prepare::{Context, Item, ItemWork, Prepared, Sent, Stop};
 use super::{Live, Runner, single};
 use crate::error::Diagnostic;
-use crate::graph::NodeId;
 use crate::graph::build::{StepNode, Work};
+use crate::graph::{End, NodeId};
 use crate::inventory::HostName;
 use crate::link::reach::{Address, Reach};
 use crate::playbook::{Task, Transaction, transaction};
@@ -13,8 +13,10 @@ use crate::report::{Pass, StepStatus};
 use crate::site::{Scoped, Slot, Step};
 use crate::template::Scope;
 use okd_agent::Value;
+use okd_agent::diff::Change;
 use okd_agent::resource::transaction::block::{Bracket, Commit};
 use okd_agent::resource::{Kind, words};
+use okd_agent::value::{Map, map};
 use std::sync::Arc;
 
 /// What is known of the steps of a transaction on a host.
@@ -32,6 +34,10 @@ pub(super) struct Body {
     pub(super) hidden: (bool, bool),
     /// Steps that have ended and are not in place yet.
     held: Vec<(NodeId, Live)>,
+    /// The refused step because of which nothing of it is put in place.
+    pub(super) refused: Option<NodeId>,
+    /// Whether a step of it was not known when the plan that is applied was made.
+    pub(super) asks: bool,
     /// Variables that hold results of its steps, with the hosts that have them.
     given: Vec<(String, Vec<HostName>)>,
 }
@@ -76,8 +82,8 @@ impl Runner<'_, '_> {
         }
         let mut prepared = prepared?;
         for Item { work, .. } in &mut prepared.items {
-            if let ItemWork::Send(deed, _, _) = work
-                && let Deed::Commit(commit) = deed.as_mut()
+            if let ItemWork::Send(sent) = work
+                && let Deed::Commit(commit) = sent.deed.as_mut()
             {
                 commit.unsure = known.and_then(|known| known.unsure.clone()).or(body.unsure.take());
             }
@@ -90,13 +96,7 @@ impl Runner<'_, '_> {
         let Some(commit) = self.graph.commit_of(id) else {
             return Some(live);
         };
-        let scope = live.context.scoped().shared();
-        let keywords = &live.context.node.step.keywords;
-        let said = |node| live.context.flag(node, &scope).ok().flatten();
-        let hidden = (
-            said(keywords.no_log.as_ref()) == Some(true),
-            said(keywords.diff.as_ref()) == Some(false),
-        );
+        let hidden = self.hides(id, &live);
         let body = self.bodies.entry(commit).or_default();
         body.hidden = (body.hidden.0 || hidden.0, body.hidden.1 || hidden.1);
         body.look(&live);
@@ -105,6 +105,10 @@ impl Runner<'_, '_> {
         body.given
             .extend(node.step.task.register.clone().map(|name| (name, hosts)));
         if self.pass == Pass::Plan {
+            return Some(live);
+        }
+        if worst == StepStatus::Refused {
+            body.refused.get_or_insert(id);
             return Some(live);
         }
         if matches!(
@@ -129,6 +133,15 @@ impl Runner<'_, '_> {
         None
     }
 
+    /// What the steps of a transaction would leave.
+    pub(super) fn staged_diff(&self, commit: NodeId) -> Vec<Change> {
+        let held = self.bodies.get(&commit).into_iter().flat_map(|body| &body.held);
+        let ends = held
+            .flat_map(|(_, live)| &live.items)
+            .filter_map(|item| item.end.as_ref());
+        ends.flat_map(|end| end.diff.iter().cloned()).collect()
+    }
+
     /// A transaction has ended: what its steps did is told now, as done, or as taken back by a step.
     pub(super) fn release(&mut self, commit: NodeId, by: Option<NodeId>) {
         let Some(body) = self.bodies.get_mut(&commit) else {
@@ -140,10 +153,11 @@ impl Runner<'_, '_> {
         }
         let label = self.node(commit).map(|node| node.step.label()).unwrap_or_default();
         for (id, mut live) in held {
-            if let Some(by) = by {
-                undone(&mut live, by, &label);
-            }
+            let taken = by.filter(|by| undone(&mut live, *by, &label));
             self.settled(id, &live);
+            if let Some(by) = taken.filter(|by| matches!(self.graph.ready.end(*by), Some(End::Refused(_)))) {
+                self.withhold(&live.context.node, by);
+            }
         }
     }
 
@@ -151,6 +165,11 @@ impl Runner<'_, '_> {
     pub(super) fn release_all(&mut self) {
         let open: Vec<NodeId> = self.bodies.keys().copied().collect();
         open.into_iter().for_each(|commit| self.release(commit, Some(commit)));
+    }
+
+    /// The transaction that a step belongs to, or that it is the end of.
+    pub(super) fn transaction(&self, id: NodeId) -> Option<NodeId> {
+        self.graph.commit_of(id).or_else(|| self.commits(id).then_some(id))
     }
 
     /// What steps gave to `register` has not come to pass.
@@ -191,10 +210,12 @@ impl Body {
     }
 }
 
-/// What a step had staged is not in place.
-fn undone(live: &mut Live, by: NodeId, transaction: &str) {
+/// What a step had staged is not in place; `false` where it had staged nothing.
+fn undone(live: &mut Live, by: NodeId, transaction: &str) -> bool {
+    let mut any = false;
     for end in live.items.iter_mut().filter_map(|item| item.end.as_mut()) {
         if end.status == StepStatus::Changed {
+            any = true;
             end.status = StepStatus::Blocked;
             end.by = Some(by);
             end.msg =
@@ -206,6 +227,7 @@ fn undone(live: &mut Live, by: NodeId, transaction: &str) {
             }
         }
     }
+    any
 }
 
 /// The end of a transaction, rendered.
@@ -218,7 +240,7 @@ pub(super) fn work(
     scoped: &Scoped,
     scope: &Arc<dyn Scope>,
 ) -> Result<ItemWork, Stop> {
-    let mut check = Vec::new();
+    let (mut check, mut lines) = (Vec::new(), Vec::new());
     for node in &commit.check {
         let line = context.keyword(Some(node), scope)?.unwrap_or_default().to_string();
         if !line.contains("{stage}") {
@@ -228,24 +250,34 @@ pub(super) fn work(
         check.push(
             words.map_err(|problem| Diagnostic::new("wrong-value", format!("`check`: {problem}")).at(node.span, ""))?,
         );
+        lines.push(line);
     }
+    let (reload, told) = kinds(context, &commit.reload, scoped)?;
+    let (probe, asked) = kinds(context, &commit.probe, scoped)?;
+    let args = map([
+        ("check", lines.into()),
+        ("reload", told.into()),
+        ("probe", asked.into()),
+    ]);
     let deed = Commit {
         name: context.name(scope),
         check,
-        reload: kinds(context, &commit.reload, scoped)?,
-        probe: kinds(context, &commit.probe, scoped)?,
+        reload,
+        probe,
         unsure: None,
         bracket: Bracket::default(),
     };
-    Ok(ItemWork::Send(
-        Box::new(Deed::Commit(Box::new(deed))),
-        context.environment(scope)?,
-        Vec::new(),
-    ))
+    Ok(ItemWork::Send(Box::new(Sent {
+        deed: Box::new(Deed::Commit(Box::new(deed))),
+        env: context.environment(scope)?,
+        args,
+        touches: Vec::new(),
+    })))
 }
 
-fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<Kind>, Stop> {
-    let mut kinds = Vec::new();
+/// What tells or asks a service, and as it may be shown.
+fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<(Vec<Kind>, Vec<Value>), Stop> {
+    let (mut kinds, mut said) = (Vec::new(), Vec::new());
     for call in calls {
         let step = Arc::new(Step::calling(&context.node.step, call));
         let node = StepNode {
@@ -261,8 +293,11 @@ fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<
             ..scoped.clone()
         };
         match context.item(&scoped)? {
-            ItemWork::Send(deed, _, _) => match *deed {
-                Deed::Machine(kind) => kinds.push(kind),
+            ItemWork::Send(sent) => match *sent.deed {
+                Deed::Machine(kind) => {
+                    kinds.push(kind);
+                    said.push(Value::Map(Map::from_iter([(call.module.clone(), sent.args.into())])));
+                }
                 _ => {
                     return Err(Diagnostic::new("unsupported", "this does not act on the host")
                         .at(call.module_span, "")
@@ -283,5 +318,5 @@ fn kinds(context: &Context, calls: &[Arc<Task>], scoped: &Scoped) -> Result<Vec<
             }
         }
     }
-    Ok(kinds)
+    Ok((kinds, said))
 }

@@ -269,15 +269,16 @@ fn template(site: &Site, play: &SitePlay, step: &Step, errors: &mut Diagnostics)
     }
     let src = step.task.args.get("src").filter(|node| !is_template(node));
     let Some(name) = src.and_then(Node::as_str) else { return };
+    let disk = site.loading.loader.sources.disk();
     let folders = step.folders("templates", &play.play.dir);
     let Some(path) = folders
         .iter()
         .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
+        .find(|path| disk.is_file(path))
     else {
         return;
     };
-    if let Ok(text) = std::fs::read_to_string(&path) {
+    if let Ok(text) = disk.read_to_string(&path) {
         errors.extend(site.loading.engine.check_file(&path, &text));
     }
 }

@@ -6,6 +6,7 @@ use crate::playbook::role::{Entry, RoleTasks};
 use crate::playbook::{Block, Item, Keywords, Need, Play, Role, RoleUse, Task, Transaction, Vars};
 use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,7 +112,7 @@ pub struct FlowBlock {
 }
 
 /// Which tasks are wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tags {
     /// `--tags`; empty means all.
     pub only: Vec<String>,

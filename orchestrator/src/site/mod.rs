@@ -14,8 +14,9 @@ use crate::error::{Diagnostic, Diagnostics, Severity};
 use crate::inventory::{HostName, Inventory};
 use crate::playbook::load::Loader;
 use crate::playbook::{Batch, Item, Place, Play, Playbook, Vars, keywords, task};
+use crate::source::files::Files;
 use crate::source::yaml::{Node, NodeKind};
-use crate::source::{Span, folder_of, names_in, plain};
+use crate::source::{Span, folder_of, plain};
 use crate::template::{Engine, Found, RenderError, Scope};
 use indexmap::{IndexMap, IndexSet};
 use okd_agent::Value;
@@ -518,7 +519,8 @@ impl Loading {
         for node in candidates {
             paths.push(play.dir.join(errors.absorb(self.static_text(node))?));
         }
-        let found = paths.iter().find(|path| path.is_file()).or_else(|| paths.first())?;
+        let disk = self.loader.sources.disk();
+        let found = paths.iter().find(|path| disk.is_file(path)).or_else(|| paths.first())?;
         let tree = errors.absorb(self.loader.variables(found, Some(node.span)))?;
         errors.absorb(keywords::vars(&tree))
     }
@@ -537,7 +539,7 @@ impl Loading {
         );
         folders.push(playbook_dir.join("tasks"));
         folders.push(playbook_dir.to_path_buf());
-        find(name, &folders, span)
+        find(self.loader.sources.disk(), name, &folders, span)
     }
 
     /// The tasks of a file.
@@ -558,16 +560,16 @@ impl Loading {
 ///
 /// # Errors
 /// When none does; the message says where was looked.
-pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diagnostic> {
+pub fn find(disk: &Files, name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diagnostic> {
     let found = folders
         .iter()
         .map(|folder| folder.join(name))
-        .find(|path| path.exists());
+        .find(|path| disk.exists(path));
     found.ok_or_else(|| {
         let shown: IndexSet<String> = folders.iter().map(|folder| plain(folder)).collect();
         let shown: Vec<String> = shown.into_iter().collect();
         let (inside, _) = name.rsplit_once('/').unwrap_or_default();
-        let names: Vec<String> = folders.iter().flat_map(|folder| below(folder, inside)).collect();
+        let names: Vec<String> = folders.iter().flat_map(|folder| below(disk, folder, inside)).collect();
         Diagnostic::new("no-file", format!("there is no file `{name}`"))
             .at(span, "")
             .note(format!("looked in {}", shown.join(", ")))
@@ -576,8 +578,8 @@ pub fn find(name: &str, folders: &[PathBuf], span: Span) -> Result<PathBuf, Diag
 }
 
 /// What lies in a folder's folder, named from the outer one.
-fn below(folder: &Path, inside: &str) -> Vec<String> {
-    let names = names_in(&folder.join(inside)).into_iter();
+fn below(disk: &Files, folder: &Path, inside: &str) -> Vec<String> {
+    let names = disk.names(&folder.join(inside)).into_iter();
     match inside {
         "" => names.collect(),
         inside => names.map(|name| format!("{inside}/{name}")).collect(),

@@ -2,6 +2,7 @@
 
 mod compose;
 pub mod decode;
+pub mod files;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub(crate) mod golden;
@@ -11,8 +12,9 @@ mod scalar;
 pub mod yaml;
 
 use crate::error::Diagnostic;
+use files::Files;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 /// A place in a source file: byte offsets, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,16 +55,29 @@ pub struct Position {
 /// All files that were read in this run; shared, append-only.
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap {
+    disk: Arc<OnceLock<Files>>,
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
 }
 
 impl SourceMap {
+    /// Reads from these files. It has to be said before anything is read.
+    pub fn read_from(&self, disk: Files) {
+        let fresh = self.disk.set(disk).is_ok();
+        debug_assert!(fresh, "something was read before it was said where from");
+    }
+
+    /// Where files are read from.
+    #[must_use]
+    pub fn disk(&self) -> &Files {
+        self.disk.get_or_init(Files::default)
+    }
+
     /// Reads a file into the map.
     ///
     /// # Errors
     /// The operating system's, where the file cannot be read or is not UTF-8.
     pub fn load(&self, path: &Path) -> std::io::Result<FileId> {
-        let text = std::fs::read_to_string(path)?;
+        let text = self.disk().read_to_string(path)?;
         Ok(self.add(path, text))
     }
 
@@ -82,7 +97,9 @@ impl SourceMap {
             let found = found.at_some(asked, "asked for here");
             let (folder, name) = (folder_of(path), path.file_name().unwrap_or_default().to_string_lossy());
             match error.kind() {
-                std::io::ErrorKind::NotFound => found.did_you_mean(&name, names_in(&folder).iter().map(String::as_str)),
+                std::io::ErrorKind::NotFound => {
+                    found.did_you_mean(&name, self.disk().names(&folder).iter().map(String::as_str))
+                }
                 _ => found,
             }
         })
@@ -169,17 +186,6 @@ pub fn in_project(path: &Path) -> String {
     let root = root.or(path.parent()).and_then(Path::parent);
     let inside = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(&path);
     inside.display().to_string()
-}
-
-/// The names in a folder; none where there is no such folder.
-#[must_use]
-pub fn names_in(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names
 }
 
 impl SourceFile {

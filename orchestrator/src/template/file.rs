@@ -13,6 +13,7 @@ use super::scan::Source;
 use super::scope::{Root, Scope, With};
 use super::{Engine, RenderError, Settled, settle, touch};
 use crate::error::Diagnostic;
+use crate::source::files::Files as Disk;
 use crate::source::{FileId, Span};
 use okd_agent::value::Map;
 
@@ -80,10 +81,11 @@ impl Engine {
         let engine = self.clone();
         let files = Arc::clone(files);
         env.set_loader(move |name| {
-            let Some(path) = find_inside(&folders, name) else {
+            let disk = engine.inner.sources.disk();
+            let Some(path) = find_inside(disk, &folders, name) else {
                 return Ok(None);
             };
-            let text = std::fs::read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
+            let text = disk.read_to_string(&path).map_err(|err| unreadable(&path, &err))?;
             if crate::vault::is_encrypted(&text) {
                 let said = format!("{} is encrypted, and cannot be included", path.display());
                 return Err(Error::new(ErrorKind::InvalidOperation, said));
@@ -119,11 +121,11 @@ fn unreadable(path: &Path, err: &std::io::Error) -> Error {
 }
 
 /// The first folder's file of that name which truly lies inside the folder.
-pub(super) fn find_inside(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
+pub(super) fn find_inside(disk: &Disk, folders: &[PathBuf], name: &str) -> Option<PathBuf> {
     folders.iter().find_map(|folder| {
-        let inside = folder.canonicalize().ok()?;
-        let path = inside.join(name).canonicalize().ok()?;
-        (path.starts_with(&inside) && path.is_file()).then(|| folder.join(name))
+        let inside = disk.real(folder)?;
+        let path = disk.real(&inside.join(name))?;
+        (path.starts_with(&inside) && disk.is_file(&path)).then(|| folder.join(name))
     })
 }
 

@@ -11,7 +11,7 @@ use super::file::{Rendered, TemplateFile};
 use super::filters::dict::{pairs, subelements};
 use super::filters::list::zip_lists;
 use super::registry::{Call, kind_name, list, wrong};
-use super::touch::{current_root, touch_failure, touch_pending, touch_unknown};
+use super::touch::{current_root, on_disk, touch_failure, touch_pending, touch_unknown};
 use super::{RenderError, print, secret};
 use crate::error::nearest;
 
@@ -165,14 +165,15 @@ fn find(lookup: &Lookup, name: &str, templates: bool) -> Result<PathBuf, Error> 
     } else {
         folders.iter().map(|folder| folder.join(name)).collect()
     };
-    tried.iter().find(|path| path.exists()).cloned().ok_or_else(|| {
+    let found = on_disk(|disk| tried.iter().find(|path| disk.exists(path)).cloned());
+    found.ok_or_else(|| {
         let places: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
         wrong(format!("`{name}` is not found; looked for {}", places.join(", ")))
     })
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|err| wrong(format!("{}: {err}", path.display())))
+    on_disk(|disk| disk.read_to_string(path)).map_err(|err| wrong(format!("{}: {err}", path.display())))
 }
 
 /// As [`read`]; what an encrypted file holds is a secret.
@@ -465,25 +466,13 @@ pub(super) fn glob(pattern: &str) -> Result<Native, Error> {
 
 fn matching(folder: &Path, name: &str) -> Answer {
     let pattern = glob_pattern(name)?;
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(Vec::new());
-    };
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|file| pattern.is_match(file) && (name.starts_with('.') || !file.starts_with('.')))
-        })
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect();
-    found.sort();
-    Ok(found
-        .into_iter()
-        .map(|path| Native::from(path.display().to_string()))
-        .collect())
+    let hidden = name.starts_with('.');
+    Ok(on_disk(|disk| {
+        let names = disk.names(folder).into_iter();
+        let fitting = names.filter(|file| pattern.is_match(file) && (hidden || !file.starts_with('.')));
+        let paths = fitting.map(|file| folder.join(file)).filter(|path| disk.is_file(path));
+        paths.map(|path| Native::from(path.display().to_string())).collect()
+    }))
 }
 
 /// `*`, `?` and `[…]` of one file name.
@@ -547,12 +536,12 @@ fn first_found(lookup: &Lookup) -> Answer {
                 let name = Path::new(&path).join(file);
                 for folder in folders.iter().chain(&templates) {
                     let whole = folder.join(&name);
-                    if whole.is_file() {
+                    if on_disk(|disk| disk.is_file(&whole)) {
                         return Ok(vec![Native::from(whole.display().to_string())]);
                     }
                     tried.push(whole.display().to_string());
                 }
-                if name.is_absolute() && name.is_file() {
+                if name.is_absolute() && on_disk(|disk| disk.is_file(&name)) {
                     return Ok(vec![Native::from(name.display().to_string())]);
                 }
             }

@@ -9,6 +9,8 @@ use minijinja::value::{Value as Native, ValueKind};
 use super::filters::text::pattern;
 use super::filters::version;
 use super::registry::{Call, Entry, carries, list, reads, wrong};
+use super::touch::on_disk;
+use crate::source::files::Files;
 
 type Answer = Result<Native, Error>;
 
@@ -132,11 +134,9 @@ pub(super) const ALL: &[Entry] = &[
     carries(&["started"], &["value"], |_, call| {
         yes(numeric_flag(call, "started", true)?)
     }),
-    reads(&["exists"], &["path"], |_, call| yes(Path::new(&call.text()?).exists())),
-    reads(&["file"], &["path"], |_, call| yes(Path::new(&call.text()?).is_file())),
-    reads(&["directory"], &["path"], |_, call| {
-        yes(Path::new(&call.text()?).is_dir())
-    }),
+    reads(&["exists"], &["path"], |_, call| yes(seen(call, Files::exists)?)),
+    reads(&["file"], &["path"], |_, call| yes(seen(call, Files::is_file)?)),
+    reads(&["directory"], &["path"], |_, call| yes(seen(call, Files::is_dir)?)),
     reads(&["link"], &["path"], |_, call| {
         yes(Path::new(&call.text()?).is_symlink())
     }),
@@ -169,6 +169,12 @@ pub(super) const ALL: &[Entry] = &[
         yes(is_float(&call.subject()) && f64::try_from(call.subject()).is_ok_and(f64::is_nan))
     }),
 ];
+
+/// What is at a path of the control node.
+fn seen(call: &Call, look: fn(&Files, &Path) -> bool) -> Result<bool, Error> {
+    let path = call.text()?;
+    Ok(on_disk(|disk| look(disk, Path::new(&path))))
+}
 
 fn yes(truth: bool) -> Answer {
     Ok(Native::from(truth))

@@ -13,6 +13,7 @@ use super::RenderError;
 use super::convert::to_native;
 use super::scope::Root;
 use crate::error::Diagnostic;
+use crate::source::files::Files;
 use okd_agent::Value;
 
 thread_local! {
@@ -70,6 +71,14 @@ fn with_top<T>(act: impl FnOnce(&mut Frame) -> T) -> Option<T> {
 /// The names of the rendering that is under way, for lookups and functions.
 pub(super) fn current_root() -> Option<Arc<Root>> {
     with_top(|top| Arc::clone(&top.root))
+}
+
+/// The files of the control node, for lookups and functions.
+pub(super) fn on_disk<T>(look: impl FnOnce(&Files) -> T) -> T {
+    match current_root() {
+        Some(root) => look(root.engine.inner.sources.disk()),
+        None => look(&Files::default()),
+    }
 }
 
 /// Notes that an expression was printed.

@@ -8,6 +8,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 const ROUNDS: u32 = 10_000;
+/// What OWASP asks for where a password's hash may get into other hands (Password Storage Cheat Sheet, PBKDF2).
+const SLOW_ROUNDS: u32 = 600_000;
 const KEY: usize = 32;
 const BLOCK: usize = 16;
 /// Hexadecimal digits in a line of an encrypted file.
@@ -41,6 +43,13 @@ impl Drop for Keys {
         self.0.fill(0);
         std::hint::black_box(&self.0);
     }
+}
+
+/// What follows from a secret and cannot be tried out quickly.
+pub(super) fn stretched(secret: &[u8], salt: &[u8]) -> [u8; KEY] {
+    let mut out = [0; KEY];
+    pbkdf2::pbkdf2_hmac::<Sha256>(secret, salt, SLOW_ROUNDS, &mut out);
+    out
 }
 
 /// The body of an encrypted file, in lines of 80.

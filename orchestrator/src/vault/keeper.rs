@@ -2,9 +2,10 @@
 //! puts them in.
 
 use super::{VaultError, cipher};
+use crate::source::FileId;
 use crate::template::SecretStore;
 use okd_agent::secret::{Secret, Secrets};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shorter lines of a secret may be anything.
@@ -14,6 +15,10 @@ const SHORTEST_PART: usize = 12;
 pub struct Keeper {
     /// Makes the placeholders unguessable.
     key: Secret,
+    /// Where others will have the key: what placeholders follow from, by the secret's own digest.
+    slow: Option<Mutex<HashMap<Vec<u8>, Secret>>>,
+    /// Files in which secrets stand in plain.
+    plain: Mutex<HashSet<FileId>>,
     secrets: Mutex<Secrets>,
     /// Placeholders of secrets that are templates.
     templates: Mutex<HashSet<String>>,
@@ -26,8 +31,19 @@ impl Keeper {
     pub fn new(key: Secret) -> Self {
         Keeper {
             key,
+            slow: None,
+            plain: Mutex::default(),
             secrets: Mutex::default(),
             templates: Mutex::default(),
+        }
+    }
+
+    /// As [`Keeper::new`], for a key that others will have: who has it and a placeholder can try out secrets only slowly.
+    #[must_use]
+    pub fn open(key: Secret) -> Self {
+        Keeper {
+            slow: Some(Mutex::default()),
+            ..Keeper::new(key)
         }
     }
 
@@ -55,22 +71,51 @@ impl Keeper {
             })
             .collect();
         let bytes = secret.reveal();
+        let root = self.root(bytes);
         let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         for part in lines
             .chain([bytes.trim_ascii()])
             .filter(|part| part.len() >= SHORTEST_PART && *part != bytes)
         {
-            self.insert(&name, Secret::new(part));
+            let of_part = match self.slow {
+                Some(_) => Secret::new(cipher::digest(root.reveal(), &[part])),
+                None => Secret::new(part),
+            };
+            self.insert(&name, Secret::new(part), &of_part);
         }
-        self.insert(&name, secret)
+        self.insert(&name, secret, &root)
     }
 
-    fn insert(&self, name: &str, secret: Secret) -> String {
-        let id = cipher::digest(self.key.reveal(), &[name.as_bytes(), secret.reveal()]);
+    /// What a secret's placeholders follow from.
+    fn root(&self, bytes: &[u8]) -> Secret {
+        let Some(known) = &self.slow else {
+            return Secret::new(bytes);
+        };
+        let digest = cipher::digest(self.key.reveal(), &[bytes]);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = known
+            .entry(digest)
+            .or_insert_with(|| Secret::new(cipher::stretched(bytes, self.key.reveal())));
+        root.clone()
+    }
+
+    fn insert(&self, name: &str, secret: Secret, root: &Secret) -> String {
+        let id = cipher::digest(self.key.reveal(), &[name.as_bytes(), root.reveal()]);
         let placeholder = Secrets::placeholder(name, &cipher::to_hex(&id[..id.len().min(8)]));
         crate::report::scrub::know(&secret);
         self.lock().insert(placeholder.clone(), secret);
         placeholder
+    }
+
+    /// A secret stands in this file in plain.
+    pub fn note_plain(&self, file: FileId) {
+        self.plain.lock().unwrap_or_else(PoisonError::into_inner).insert(file);
+    }
+
+    /// The files in which secrets stand in plain, as far as that is known by what they are.
+    #[must_use]
+    pub fn plain(&self) -> HashSet<FileId> {
+        self.plain.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// As [`Keeper::keep`], for text that is rendered before it is used.

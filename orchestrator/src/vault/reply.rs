@@ -1,9 +1,12 @@
 //! What hosts answer, without what is secret: a command may print what no step on that host was ever told.
 
 use super::Keeper;
+use crate::report::StepResult;
+use crate::run::record::Input;
 use crate::template::SecretStore;
 use okd_agent::Value;
 use okd_agent::diff::Change;
+use okd_agent::seen::Seen;
 use okd_agent::value::Map;
 use okd_agent::wire::Reply;
 
@@ -18,6 +21,7 @@ impl Keeper {
                 outcome.diff.iter_mut().for_each(|change| self.change(change));
                 self.map(&mut outcome.result);
                 outcome.notes.iter_mut().for_each(|note| self.text(note));
+                outcome.seen.iter_mut().for_each(|seen| self.seen(seen));
             }
             Reply::Failed(failure) => {
                 let texts = failure.argv.iter_mut().chain(&mut failure.journal);
@@ -30,8 +34,35 @@ impl Keeper {
                 }
                 failure.diff.iter_mut().for_each(|change| self.change(change));
                 self.map(&mut failure.result);
+                failure.seen.iter_mut().for_each(|seen| self.seen(seen));
             }
             Reply::Held => {}
+        }
+    }
+
+    /// Puts placeholders in the place of every secret in what is kept of a step.
+    pub fn hide_step(&self, step: &mut StepResult) {
+        let texts = [&mut step.task, &mut step.play, &mut step.msg].into_iter();
+        let more = step.item.iter_mut().chain(&mut step.notes).chain(&mut step.notifies);
+        texts.chain(more).for_each(|text| self.text(text));
+        step.handler.iter_mut().flatten().for_each(|by| self.text(by));
+        step.diff.iter_mut().for_each(|change| self.change(change));
+        self.value(&mut step.result);
+        if let Some(failure) = step.failure.take() {
+            let mut reply = Reply::Failed(failure);
+            self.hide(&mut reply);
+            if let Reply::Failed(failure) = reply {
+                step.failure = Some(failure);
+            }
+        }
+    }
+
+    /// Puts placeholders in the place of every secret in what a step is made of.
+    pub fn hide_input(&self, input: &mut Input) {
+        self.map(&mut input.args);
+        input.env.iter_mut().for_each(|(_, value)| self.text(value));
+        if let Some(content) = &mut input.content {
+            *content = self.mask(content);
         }
     }
 
@@ -51,6 +82,16 @@ impl Keeper {
             Value::List(list) => list.iter_mut().for_each(|item| self.value(item)),
             Value::Map(map) => self.map(map),
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+        }
+    }
+
+    fn seen(&self, seen: &mut Seen) {
+        match seen {
+            Seen::Text(text) => self.text(text),
+            Seen::Bytes(bytes) => *bytes = self.mask(bytes),
+            Seen::List(items) => items.iter_mut().for_each(|item| self.seen(item)),
+            Seen::Parts(parts) => parts.iter_mut().for_each(|(_, part)| self.seen(part)),
+            Seen::Nothing | Seen::Flag(_) | Seen::Number(_) | Seen::Digest(_) => {}
         }
     }
 

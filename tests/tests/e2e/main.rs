@@ -18,6 +18,7 @@ mod overlay;
 mod plan;
 mod refused;
 mod release;
+mod saved;
 mod secrets;
 mod selection;
 mod services;

@@ -66,7 +66,7 @@ while :; do cat /proc/[0-9]*/cmdline; done 2>/dev/null | tr '\0' ' ' | grep -a -
 EOF
 systemd-run --unit=watch sh /run/watch"#;
 
-fn sealed(play: &Play<'_>, plain: &str) -> String {
+pub(crate) fn sealed(play: &Play<'_>, plain: &str) -> String {
     let mut child = Command::new(okd_tests::play::program())
         .args(["vault", "encrypt-string", "--vault-password-file"])
         .arg(play.folder().join("password"))
@@ -81,7 +81,7 @@ fn sealed(play: &Play<'_>, plain: &str) -> String {
 }
 
 /// The file form of a `!vault` value.
-fn file(value: &str) -> String {
+pub(crate) fn file(value: &str) -> String {
     let lines: Vec<&str> = value.lines().skip(1).map(str::trim).collect();
     lines.join("\n") + "\n"
 }

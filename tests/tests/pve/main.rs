@@ -750,6 +750,65 @@ fn okd_play(folder: &std::path::Path, words: &[&str]) -> Output {
         .unwrap()
 }
 
+/// A kept plan holds steps of an interface as it does those of a machine, and no token.
+#[test]
+fn a_kept_plan_refuses_what_moved_at_the_interface_alone() {
+    let server = StandIn::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (user, id, secret) = TOKEN;
+    let play = format!(
+        "- hosts: localhost\n  gather_facts: false\n  vars:\n    pve: &pve\n      api_host: {}\n      api_port: {}\n      api_user: {user}\n      api_token_id: {id}\n      api_token_secret: {secret}\n      ca_path: {}\n      node: pve\n  module_defaults:\n    proxmox_bridge: *pve\n  tasks:\n    - proxmox_bridge: {{iface: vmbr1, mtu: \"{{{{ mtu }}}}\"}}\n    - proxmox_bridge: {{iface: vmbr2, mtu: \"{{{{ mtu }}}}\"}}\n",
+        server.address.ip(),
+        server.address.port(),
+        server.ca().display()
+    );
+    std::fs::write(folder.path().join("play.yaml"), play).unwrap();
+    let okd = |words: &[&str], code: i32| {
+        let output = okd_play(folder.path(), words);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(!text.contains(secret), "{text}");
+        text
+    };
+    let plan = |mtu: &str| {
+        okd(
+            &["plan", "-i", "localhost,", "play.yaml", "-o", "site.plan", "-e", mtu],
+            0,
+        );
+        let bytes = std::fs::read(folder.path().join("site.plan")).unwrap();
+        let sections = okd_play::saved::archive::sections(&bytes).unwrap();
+        for part in sections.iter().chain([&bytes]) {
+            assert!(!String::from_utf8_lossy(part).contains(secret));
+        }
+        for format in ["text", "json", "html"] {
+            assert!(okd(&["show", "site.plan", "--format", format], 0).contains("vmbr2"));
+        }
+    };
+    plan("mtu=1450");
+    assert_eq!(server.writes(), Vec::<String>::new());
+    okd(&["apply", "site.plan", "--yes"], 0);
+    let client = bridge(json(r#"{"iface": "vmbr1"}"#))
+        .at(&server, &[])
+        .endpoint()
+        .client()
+        .unwrap();
+    let mtus = || {
+        let seen = |name: &str| client.get(&format!("/nodes/pve/network/{name}")).unwrap();
+        ["vmbr1", "vmbr2"].map(|name| seen(name)["data"]["mtu"].to_string().replace('"', ""))
+    };
+    assert_eq!(mtus(), ["1450", "1450"]);
+    plan("mtu=1400");
+    bridge(json(r#"{"iface": "vmbr1", "mtu": 1300}"#))
+        .apply(&server)
+        .unwrap();
+    let text = okd(&["apply", "site.plan", "--yes"], 4);
+    assert!(
+        text.contains("refused") && text.contains("1450") && text.contains("1300"),
+        "{text}"
+    );
+    assert_eq!(mtus(), ["1300", "1400"], "{text}");
+}
+
 /// The program itself: a plan, a run, and a run that changes nothing.
 #[test]
 fn a_playbook_makes_a_bridge_and_a_machine_on_it() {

@@ -10,7 +10,8 @@ use super::view;
 use crate::diff::{Change, sha256};
 use crate::path::AbsPath;
 use crate::resource::systemd::Unit;
-use crate::resource::{Failure, Kind, Outcome, ResourceError, Status, ended};
+use crate::resource::{Failure, Kind, Outcome, ResourceError, Status, ended, stale};
+use crate::seen::Seen;
 use crate::serve::Work;
 use crate::system::overlay::{Overlay, Recorded};
 use crate::system::{FileKind, FileWrite, Make, Removal, System, SystemError};
@@ -127,9 +128,16 @@ fn below(folder: &AbsPath, world: &dyn System, paths: &mut BTreeSet<AbsPath>) ->
     Ok(())
 }
 
+/// What a commit found, or would leave.
+#[derive(Serialize)]
+struct State<'a> {
+    owed: bool,
+    files: &'a Files,
+}
+
 impl Work for Commit {
-    fn converge(&self, world: &Machine, _expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
-        ended(self.commit(world))
+    fn converge(&self, world: &Machine, expect: Option<u64>) -> Result<Outcome, Box<Failure>> {
+        ended(self.commit(world, expect))
     }
 
     fn veil(&mut self, as_read: &dyn Fn(&[u8]) -> Vec<u8>) {
@@ -171,7 +179,7 @@ impl Commit {
         shown
     }
 
-    fn commit(&self, world: &Machine) -> Result<Outcome, ResourceError> {
+    fn commit(&self, world: &Machine, expect: Option<u64>) -> Result<Outcome, ResourceError> {
         let service = self.service();
         let owed = world.stat(&owed_mark(&service))?.is_some();
         let (now, want) = self.bracket.set(world).map_err(|error| untouched(error, &[]))?;
@@ -187,15 +195,23 @@ impl Commit {
             put_all(&now, &want, world)?;
             return Ok(Outcome::unknown(reason.clone()));
         }
+        let seen = Seen::of(&State { owed, files: &now });
+        let fingerprint = seen.as_ref().map(Seen::fingerprint);
+        let wanted = Seen::of(&State { owed, files: &want });
+        let seen = seen.zip(wanted).map(|(now, want)| now.told(&want));
         if want.is_empty() && !owed {
             return Ok(Outcome {
                 status: Status::Same,
                 diff: Vec::new(),
                 result: self.result(&want),
                 notes: Vec::new(),
-                fingerprint: None,
+                fingerprint,
                 stand: None,
+                seen,
             });
+        }
+        if expect.is_some() && expect != fingerprint {
+            return Err(stale(diff, seen));
         }
         let reader = Block {
             commit: self,
@@ -227,8 +243,9 @@ impl Commit {
             diff: told,
             result: self.result(&want),
             notes: self.notes(owed, want.is_empty(), world),
-            fingerprint: None,
+            fingerprint,
             stand: None,
+            seen,
         })
     }
 

@@ -39,7 +39,8 @@ while read -r kind i mode who p; do
   [ -n "$d" ] || die "$p is in no folder"
   ready "$d"
   q=$pre$p
-  [ -n "$pre" ] || while umount -l "$q" 2>/dev/null; do :; done
+  # What is mounted in the copy of its folder is so twice: where the copy was made, and where it is seen.
+  [ -n "$pre" ] || { while umount -l "$q" 2>/dev/null; do :; done; umount -l "$s"/t/*/"${p##*/}" 2>/dev/null; }
   if [ -d "$q" ] && [ ! -L "$q" ]; then [ "$kind" = d ] || rmdir "$q"; else rm -f "$q"; fi || die "$p"
   case $kind in
     f) mkdir -p "${q%/*}" && cp "$s/new/$i" "$q" && chmod "$mode" "$q" ;;

@@ -30,6 +30,7 @@ fn task(kind: &str, args: &[(&str, &str)], pass: Pass, always: bool, required: b
         expect: None,
         env: vec![("PATH".to_owned(), "/somewhere".to_owned())],
         verify: false,
+        kept: false,
         touches: Vec::new(),
         note: crate::wire::Note::default(),
         within: None,

@@ -61,6 +61,18 @@ impl Kind {
 /// What `okd-play graph --format svg` prints.
 #[must_use]
 pub fn drawing(graph: &Graph, site: &Site, title: &str) -> String {
+    let (svg, width, height) = drawn(graph, site, title);
+    svg.finish(title, width, height, STYLE, &markers())
+}
+
+/// The drawing for a page, whose style and script know its classes and which step each box is.
+#[must_use]
+pub fn inline(graph: &Graph, site: &Site, title: &str) -> String {
+    let (svg, width, height) = drawn(graph, site, title);
+    svg.inline(title, width, height, &markers())
+}
+
+fn drawn(graph: &Graph, site: &Site, title: &str) -> (Svg, f64, f64) {
     let sheet = Sheet::of(graph, site);
     let layout = Layout::of(&sheet);
     let mut svg = Svg::default();
@@ -79,14 +91,14 @@ pub fn drawing(graph: &Graph, site: &Site, title: &str) -> String {
     }
     for (lane, areas) in sheet.lanes.iter().zip(&layout.steps) {
         for (one, area) in lane.steps.iter().zip(areas) {
-            step(&mut svg, one, *area);
+            step(&mut svg, one, &lane.hosts, *area);
         }
     }
     let used = KINDS
         .into_iter()
         .filter(|kind| sheet.lines.iter().any(|line| line.kind == *kind));
     let wide = legend(&mut svg, layout.height, used);
-    svg.finish(title, layout.width.max(wide), layout.height + 60.0, STYLE, &markers())
+    (svg, layout.width.max(wide), layout.height + 60.0)
 }
 
 fn count(sheet: &Sheet) -> String {
@@ -122,8 +134,9 @@ fn head(svg: &mut Svg, lane: &Lane, area: Area, tint: usize) {
     svg.close();
 }
 
-fn step(svg: &mut Svg, step: &Step, area: Area) {
-    svg.open(&format!("{} · {} · {}", step.label, step.module, step.place));
+fn step(svg: &mut Svg, step: &Step, hosts: &[String], area: Area) {
+    let title = format!("{} · {} · {}", step.label, step.module, step.place);
+    svg.open_for(&title, "node", &[("step", &step.path), ("hosts", &hosts.join(" "))]);
     let (class, radius) = if step.handler {
         ("handler", BOX.1 / 2.0)
     } else {

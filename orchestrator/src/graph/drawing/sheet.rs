@@ -32,6 +32,8 @@ pub(super) struct Step {
     pub(super) module: String,
     /// Its file and line.
     pub(super) place: String,
+    /// Its stable name.
+    pub(super) path: String,
     pub(super) handler: bool,
 }
 
@@ -139,6 +141,7 @@ impl Sheet {
                 label: node.step.label(),
                 module: node.step.task.short_module().to_owned(),
                 place: site.loading.loader.sources.place(node.step.task.span).to_string(),
+                path: node.step.path.clone(),
                 handler: false,
             };
             groups
@@ -182,6 +185,7 @@ impl Sheet {
                     label: handler.label(),
                     module: handler.task.short_module().to_owned(),
                     place: site.loading.loader.sources.place(handler.task.span).to_string(),
+                    path: handler.path.clone(),
                     handler: true,
                 });
             }

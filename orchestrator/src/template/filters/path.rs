@@ -7,6 +7,7 @@ use minijinja::value::{Tuple, Value as Native, ValueKind};
 
 use crate::template::print;
 use crate::template::registry::{Entry, list, reads, wrong};
+use crate::template::touch::on_disk;
 
 type Answer = Result<Native, Error>;
 
@@ -35,8 +36,9 @@ pub(super) const ALL: &[Entry] = &[
     }),
     reads(&["realpath"], &["value"], |_, call| {
         let path = call.text()?;
-        let real = std::fs::canonicalize(&path).map(|real| real.display().to_string());
-        Ok(Native::from(real.or_else(|_| absolute(&path))?))
+        let real = on_disk(|disk| disk.real(Path::new(&path)));
+        let real = real.map(|real| real.display().to_string());
+        Ok(Native::from(real.map_or_else(|| absolute(&path), Ok)?))
     }),
     reads(&["relpath"], &["value", "start"], |_, call| {
         let start = absolute(&call.text_or("start", ".")?)?;

@@ -32,6 +32,11 @@ pub fn moment(micros: u64) -> String {
     format!("{} UTC", DateTime { seconds, micros: 0 })
 }
 
+/// Seconds since 1970 by C's `strftime`, in English and UTC; empty for a format with a letter that is not known.
+pub(crate) fn utc(seconds: i64, format: &str) -> String {
+    DateTime { seconds, micros: 0 }.format(format).unwrap_or_default()
+}
+
 /// A moment, to the microsecond, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::template) struct DateTime {

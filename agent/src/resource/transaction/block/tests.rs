@@ -42,6 +42,7 @@ impl Run {
             expect: None,
             env: Vec::new(),
             verify: true,
+            kept: false,
             touches: Vec::new(),
             note: crate::wire::Note::default(),
             guard: None,
