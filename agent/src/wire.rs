@@ -2,7 +2,7 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
-use crate::ledger::Debt;
+use crate::ledger::{Debt, Row};
 use crate::path::AbsPath;
 use crate::resource::transaction::block::Commit;
 use crate::resource::{Failure, Kind, Outcome};
@@ -44,6 +44,12 @@ pub enum Request {
     Stop,
     /// Debts of the machine's ledger that are paid, by their names.
     Settle(Vec<String>),
+    /// What was found as it should be is written into the machine's ledger too.
+    Keep,
+    /// Everything that the machine's ledger says is managed is told.
+    Ledger,
+    /// Some playbooks do not want some things any more.
+    Release(Vec<Row>, Vec<String>),
 }
 
 /// One step. Its kind is one of those that agents have, unless it is worked on in this process.
@@ -114,13 +120,15 @@ impl<K> Task<K> {
     }
 }
 
-/// What a step that is applied means to the machine's ledger.
+/// What a step means to the machine's ledger.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Note {
     /// Handlers that are owed from the moment at which it changes something.
     pub owes: Vec<Debt>,
     /// Debts that are paid when it has ended well, by their names.
     pub settles: Vec<String>,
+    /// What it manages.
+    pub managed: Vec<Row>,
 }
 
 /// In which world a step acts.
@@ -150,6 +158,8 @@ pub enum Response {
     },
     /// Another run has not ended on this machine; this one begins when that has. Says what is waited for.
     Waits(String),
+    /// What is managed; the answer to [`Request::Ledger`].
+    Ledger(Vec<Row>),
     /// A step's end.
     Done {
         /// Which.

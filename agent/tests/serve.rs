@@ -53,7 +53,7 @@ impl Agent {
             Response::Done { id, reply, recorded } => (id, reply, recorded),
             // Another test's agent is in the middle of a step.
             Response::Waits(_) => self.reply(),
-            Response::Hello { .. } => panic!("a second hello"),
+            other => panic!("{other:?}"),
         }
     }
 

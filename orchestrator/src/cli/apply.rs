@@ -4,15 +4,16 @@
 use super::args::{ApplyArgs, LinkArgs, RunArgs, SiteArgs, TransportArg};
 use super::run::{Talk, agree, cancel, exit, hub, in_runtime, interactive, one, options, settings};
 use super::{End, load, unlock};
-use crate::error::Diagnostic;
+use crate::error::{Diagnostic, Exit};
 use crate::playbook::Prompt;
 use crate::report::{Pass, Report, StepResult, StepStatus};
 use crate::run::kept::{Consent, Keeping, Verdicts};
 use crate::run::{Options, Outcome};
 use crate::saved::{Choices, Extra, Plan};
 use crate::site::Site;
-use crate::source::SourceMap;
 use crate::source::files::Files;
+use crate::source::{SourceMap, in_project};
+use okd_agent::wire::Request;
 use std::sync::Arc;
 
 pub(super) fn apply(sources: &SourceMap, args: &ApplyArgs) -> End {
@@ -55,7 +56,10 @@ pub(super) fn apply(sources: &SourceMap, args: &ApplyArgs) -> End {
     let start_at = choices.start_at.clone();
     let site = load::built(sources, from, &playbook, &site_args, tags, start_at, &mut ask)?;
     let link = link(&choices.link, &args.link);
-    let options = options(&link, false, !args.look.no_diff, args.verify)?;
+    let options = Options {
+        playbook: in_project(&playbook),
+        ..options(&link, false, !args.look.no_diff, args.verify)?
+    };
     tell_outdated(&plan);
     in_runtime(drive(sources, &site, args, &plan, &as_run(args, &plan, link), options))
 }
@@ -118,7 +122,11 @@ async fn drive(
             let merged = fresh.then(applied);
             report.links(&hub.waits());
             report.recap(&merged, true);
-            exit(&merged, false)
+            let end = exit(&merged, false);
+            if end == Exit::Ok {
+                hub.say_all(&Request::Keep);
+            }
+            end
         }
         false => {
             report.links(&hub.waits());

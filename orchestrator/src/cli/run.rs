@@ -14,8 +14,9 @@ use crate::run::kept::{Consent, Keeping, Question};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Options, Outcome, pass};
 use crate::site::{Site, Tags};
-use crate::source::SourceMap;
+use crate::source::{SourceMap, in_project};
 use okd_agent::secret::Secret;
+use okd_agent::wire::Request;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -46,7 +47,10 @@ pub(super) fn run(sources: &SourceMap, args: &RunArgs) -> End {
             .help("`--yes` applies without asking, `--check` only plans")
             .into());
     }
-    let options = options(&args.link, args.check, !args.no_diff, args.verify)?;
+    let options = Options {
+        playbook: in_project(&args.playbook),
+        ..options(&args.link, args.check, !args.no_diff, args.verify)?
+    };
     in_runtime(drive(sources, &site, args, &options))
 }
 
@@ -115,6 +119,8 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
         run: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
+        playbook: String::new(),
+        survey: false,
         keeping: Keeping::No,
     })
 }
@@ -176,6 +182,9 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             exit(&planned, args.check && args.exit_code)
         }
     };
+    if end == Exit::Ok && !args.check && agreed == proceed {
+        hub.say_all(&Request::Keep);
+    }
     hub.close().await;
     Ok(end)
 }
@@ -198,6 +207,7 @@ pub(super) fn settings(args: &RunArgs) -> Settings {
         full: args.full || !std::io::stdout().is_terminal(),
         verbose: args.verbose,
         check: args.check,
+        quiet: false,
         playbook: args.playbook.clone(),
         again: super::again::words(args),
     }

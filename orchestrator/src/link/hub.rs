@@ -12,6 +12,7 @@ use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::ledger::Debt;
+use okd_agent::ledger::Entry;
 use okd_agent::resource::Failure;
 use okd_agent::resource::transaction::block::Commit;
 use okd_agent::serve::Session;
@@ -126,6 +127,26 @@ impl Hub {
                 connection.clone().close().await;
             }
         }
+    }
+
+    /// The sessions that go on.
+    pub fn sessions(&self) -> impl Iterator<Item = &Address> {
+        let open = self.sessions.iter().filter(|(_, open)| !open.requests.is_closed());
+        open.map(|(address, _)| address)
+    }
+
+    /// Says something to every session; see [`Links::say`].
+    pub fn say_all(&mut self, request: &Request) {
+        for open in self.sessions.values() {
+            let _ = open.requests.send(Job::Say(request.clone()));
+        }
+    }
+
+    /// What was predicted is forgotten everywhere: a plan starts anew.
+    pub fn forget(&mut self) {
+        lock(&self.shared.predictions).clear();
+        self.say_all(&Request::Forget);
+        self.sessions.values_mut().for_each(|open| open.told = 0);
     }
 
     /// How often each agent was waited for: the round trips that its work took.
@@ -328,7 +349,11 @@ impl Shared {
 
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
-        if let Response::Done {
+        if let Response::Ledger(rows) = response {
+            let entries = rows.into_iter().map(Entry::from).collect();
+            let address = address.clone();
+            let _ = self.events.send(LinkEvent::Ledger { address, entries });
+        } else if let Response::Done {
             id,
             mut reply,
             recorded,
@@ -558,6 +583,7 @@ async fn by_agent(
                 }
                 Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
                 Response::Waits(text) => shared.waits_for(&reach.host, &text),
+                ledger @ Response::Ledger(_) => shared.answer(&address, ledger),
                 done @ Response::Done { .. } => shared.answer(&address, done),
             }
         }
@@ -655,6 +681,7 @@ async fn in_thread(
                 return;
             }
         }
+        session.close();
     });
     if let Err(panic) = worker.await {
         let _ = shared.events.send(LinkEvent::Down {

@@ -4,7 +4,7 @@ use super::guard::{Policy, Question, Verdict};
 use super::target::Target;
 use crate::control::desk::Errand;
 use crate::media::MediaKind;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Entry};
 use okd_agent::resource::transaction::block::Commit;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
@@ -110,6 +110,13 @@ pub enum LinkEvent {
         ticket: u64,
         /// What.
         verdict: Verdict,
+    },
+    /// What the ledger of a session's machine says is managed there; asked for by [`Request::Ledger`].
+    Ledger {
+        /// Which.
+        address: Address,
+        /// The things.
+        entries: Vec<Entry>,
     },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {

@@ -2,6 +2,7 @@
 //! it passes through [`scrub`].
 
 mod change;
+mod drift;
 pub mod event;
 mod failure;
 pub mod html;
@@ -23,11 +24,13 @@ mod writer;
 
 pub use event::{Event, Pass, StepResult, StepStatus};
 
+use crate::drift::Drift;
 use crate::link::reach::Address;
 use crate::run::Outcome;
 use crate::run::guard::CONFIRMED;
 use crate::site::Site;
 use crate::source::SourceMap;
+use change::Look;
 use failure::Reach;
 use layout::{Page, piece};
 use okd_agent::Value;
@@ -71,6 +74,8 @@ pub struct Settings {
     pub verbose: u8,
     /// Whether nothing will be applied.
     pub check: bool,
+    /// Whether programs are not told of single steps.
+    pub quiet: bool,
     /// The playbook, for hints.
     pub playbook: PathBuf,
     /// What else the command line said of the inventory and of connections, for hints.
@@ -217,7 +222,7 @@ impl Report {
     }
 
     fn result(&mut self, mut result: StepResult) {
-        if self.settings.format == Format::Json && !result.repeated {
+        if self.settings.format == Format::Json && !result.repeated && !self.settings.quiet {
             let line = lines::result(&result, self.settings.diff);
             self.writer.out(&line);
         }
@@ -386,6 +391,23 @@ impl Report {
             plan::totals(&mut page, planned, &self.settings);
         }
         let text = page.text();
+        self.writer.out(&text);
+    }
+
+    /// What has drifted.
+    pub fn drift(&mut self, found: &Drift) {
+        let text = match self.settings.format {
+            Format::Text => {
+                let mut page = self.page();
+                let look = Look {
+                    diff: self.settings.diff,
+                    full: self.settings.full,
+                };
+                drift::show(&mut page, found, look);
+                page.text()
+            }
+            Format::Json | Format::Junit => drift::lines(found),
+        };
         self.writer.out(&text);
     }
 

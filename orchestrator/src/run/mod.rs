@@ -16,6 +16,7 @@ mod prepare;
 pub mod reach;
 pub mod record;
 mod send;
+pub mod survey;
 mod transaction;
 mod waiting;
 
@@ -35,7 +36,7 @@ use kept::{Agreed, Consent, Keeping};
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Stand};
 use okd_agent::path::AbsPath;
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::seen::Seen;
@@ -67,6 +68,10 @@ pub struct Options {
     pub defaults: reach::Defaults,
     /// When the run began, in microseconds since 1970: its name in the ledgers of hosts.
     pub run: u64,
+    /// Names the playbook in the ledgers of hosts; empty where nothing is written there.
+    pub playbook: String,
+    /// Whether the plan finds out everything that the playbook wants, whatever it comes to now.
+    pub survey: bool,
     /// Whether the plan is kept.
     pub keeping: Keeping,
 }
@@ -269,6 +274,7 @@ struct ItemEnd {
     failure: Option<Box<Failure>>,
     result: Value,
     fingerprint: Option<u64>,
+    stand: Option<Stand>,
     seen: Option<Seen>,
     repeated: bool,
     quiet: bool,
@@ -288,6 +294,7 @@ impl ItemEnd {
             failure: None,
             result,
             fingerprint: None,
+            stand: None,
             seen: None,
             repeated: false,
             quiet: false,
@@ -433,6 +440,9 @@ impl Runner<'_, '_> {
         }
         self.release_all();
         self.outcome.cancelled = self.cancelled();
+        if self.options.survey {
+            self.survey();
+        }
         let end = Event::End {
             pass: self.pass,
             seconds: began.elapsed().as_secs_f64(),
@@ -885,6 +895,7 @@ impl Runner<'_, '_> {
             }
             LinkEvent::Owed { address, debts } => self.told_debts(&address, debts),
             LinkEvent::Guarded { ticket, verdict } => self.judged_by_guard(ticket, &verdict),
+            LinkEvent::Ledger { .. } => {}
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
