@@ -1,22 +1,29 @@
-//! What okd-play remembers of a machine, on the machine itself: handlers that are owed there.
+//! What okd-play remembers of a machine, on the machine itself: handlers that are owed there, and what it manages.
 //!
 //! A folder of small files, each put in place whole, for the user that acts alone. Whoever finds one of them torn says so
 //! and goes on without it: no run fails for what is only remembered.
 
 mod owing;
 mod record;
+mod things;
 
 pub(crate) use owing::Owing;
+pub use things::{Entry, Managed, Row, Stand, Thing};
 
 use crate::diff::sha256;
 use crate::path::AbsPath;
 use crate::resource::file::make_directories;
-use crate::system::{FileWrite, Probe, Removal, System, SystemError};
+use crate::system::{FileKind, FileWrite, Probe, Removal, System, SystemError};
+use crate::wire::BUILD;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use things::Things;
 
 /// Where it is, the best place first; behind them comes the user's own folder for what can be made anew.
 const FOLDERS: [&str; 2] = ["/var/lib/okd-play/ledger", "/run/okd-play/ledger"];
+
+/// The file of what is managed.
+const THINGS: &str = "things";
 
 /// How the name of a debt's file begins.
 const OWED: &str = "owed-";
@@ -42,6 +49,8 @@ pub struct Debt {
     pub step: String,
     /// Names the step in its playbook.
     pub key: String,
+    /// Names the playbook.
+    pub playbook: String,
     /// The run, by its beginning: microseconds since 1970.
     pub run: u64,
 }
@@ -66,6 +75,7 @@ impl Debt {
             host.unwrap_or_default(),
             &self.step,
             &self.key,
+            &self.playbook,
             &run,
         ];
         format!("{DEBT}\n{}\n", record::line(&fields))
@@ -73,8 +83,8 @@ impl Debt {
 
     fn parse(text: &str) -> Option<Debt> {
         let line = text.strip_prefix(DEBT)?.strip_prefix('\n')?.strip_suffix('\n')?;
-        let fields: [String; 7] = record::fields(line).try_into().ok()?;
-        let [handler, written, does, host, step, key, run] = fields;
+        let fields: [String; 8] = record::fields(line).try_into().ok()?;
+        let [handler, written, does, host, step, key, playbook, run] = fields;
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         let (does, host) = (some(does), some(host));
         Some(Debt {
@@ -84,6 +94,7 @@ impl Debt {
             host,
             step,
             key,
+            playbook,
             run: run.parse().ok()?,
         })
     }
@@ -108,6 +119,12 @@ struct Opened {
     /// Where there is one.
     folder: Option<AbsPath>,
     debts: Vec<Debt>,
+    /// What is managed, once it was asked for.
+    things: Option<Things>,
+    /// What was found as it should be and is not in the file like that; it is written when that is asked for.
+    adopted: Vec<Row>,
+    /// What was changed, and is written at the end at the latest.
+    changed: Vec<Row>,
     /// What was found torn.
     torn: Vec<String>,
 }
@@ -121,6 +138,7 @@ impl Ledger {
 
     /// The handlers that are owed.
     pub fn debts(&mut self) -> &[Debt] {
+        self.things();
         &self.open().debts
     }
 
@@ -160,6 +178,149 @@ impl Ledger {
                 .remove(&folder.join(&format!("{OWED}{}", debt.id())), Removal::File)?;
         }
         Ok(())
+    }
+
+    /// How something stands that a step would change; `wish` are the bytes of what the step asks for.
+    pub fn stand(&mut self, managed: &[Row], wish: &[u8]) -> Option<Stand> {
+        let things = self.things();
+        let wish = things.hash(wish);
+        let known = managed.iter().find_map(|row| things.get(row)).cloned()?;
+        let moved = match known.left() {
+            "" => known.asked(&wish),
+            left => self.look(&known).as_deref().unwrap_or_default() != left,
+        };
+        Some(Stand {
+            run: known.run(),
+            moved,
+        })
+    }
+
+    /// A step has found what it manages as it should be.
+    pub fn found(&mut self, managed: &[Row], wish: &[u8]) {
+        for row in managed {
+            let things = self.things();
+            let (wish, known) = (things.hash(wish), things.get(row));
+            if known.is_some_and(|known| known.holds(row, &wish)) {
+                continue;
+            }
+            let mut new = row.clone().after(known, &wish);
+            if let Some(known) = known {
+                new.stays(known);
+            }
+            self.open().adopted.push(new);
+        }
+    }
+
+    /// A step has changed what it manages; `made` where that was not there before. How it is left is seen when that is
+    /// written: a step of a transaction is in place only then.
+    pub fn left(&mut self, managed: &[Row], wish: &[u8], made: bool) {
+        for row in managed {
+            let things = self.things();
+            let wish = things.hash(wish);
+            let mut new = row.clone().after(things.get(row), &wish);
+            if made {
+                new.make();
+            }
+            things.put(new.clone());
+            self.open().changed.push(new);
+        }
+    }
+
+    /// A hash of what is at a path; empty for what is no path or cannot be seen, `None` where nothing is.
+    fn look(&mut self, row: &Row) -> Option<String> {
+        let Some(path) = row.path() else {
+            return Some(String::new());
+        };
+        let Ok(meta) = self.machine.stat(&path) else {
+            return Some(String::new());
+        };
+        let meta = meta?;
+        let mut seen = format!(
+            "{:?} {:o} {} {} {:?}\n",
+            meta.kind, meta.mode, meta.uid, meta.gid, meta.target
+        );
+        if meta.kind == FileKind::File {
+            let Ok(Some(bytes)) = self.machine.read(&path, LIMIT) else {
+                return Some(String::new());
+            };
+            seen.push_str(&sha256(&bytes));
+        }
+        Some(self.things().hash(seen.as_bytes()))
+    }
+
+    /// Writes what was changed, and with `adopted` what was found as it should be; nothing where there is neither.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    pub fn keep(&mut self, adopted: bool) -> Result<(), SystemError> {
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let mut news = std::mem::take(&mut opened.changed);
+        if adopted {
+            for found in std::mem::take(&mut opened.adopted) {
+                if !news.iter().any(|other| other.names(&found)) {
+                    news.push(found);
+                }
+            }
+        }
+        if news.is_empty() {
+            return Ok(());
+        }
+        for row in &mut news {
+            row.see(self.look(row));
+        }
+        self.rewrite(|things| news.into_iter().for_each(|row| things.put(row)))
+    }
+
+    /// Some playbooks do not want these things any more.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    pub fn release(&mut self, released: &[Row], playbooks: &[String]) -> Result<(), SystemError> {
+        self.rewrite(|things| things.release(released, playbooks))
+    }
+
+    /// Everything that is managed.
+    pub fn rows(&mut self) -> Vec<Row> {
+        self.things().all()
+    }
+
+    /// Changes the file as it is by now: another session may have written it.
+    fn rewrite(&mut self, change: impl FnOnce(&mut Things)) -> Result<(), SystemError> {
+        if let (Some(now), _) = self.stored() {
+            self.open().things = Some(now);
+        }
+        change(self.things());
+        let text = self.things().text(BUILD);
+        self.write(THINGS, text)
+    }
+
+    fn things(&mut self) -> &mut Things {
+        if self.open().things.is_none() {
+            let (things, torn) = self.stored();
+            let opened = self.open();
+            opened.torn.extend(torn);
+            opened.things = Some(things.unwrap_or_else(Things::fresh));
+        }
+        self.open().things.get_or_insert_default()
+    }
+
+    /// What the file holds; else what is wrong with it.
+    fn stored(&mut self) -> (Option<Things>, Option<String>) {
+        let Some(path) = self.open().folder.as_ref().map(|folder| folder.join(THINGS)) else {
+            return (None, None);
+        };
+        let bytes = match self.machine.read(&path, LIMIT) {
+            Ok(None) => return (None, None),
+            Ok(Some(bytes)) => bytes,
+            Err(error) => return (None, Some(format!("what okd-play manages here is not known: {error}"))),
+        };
+        match Things::parse(&String::from_utf8_lossy(&bytes), BUILD) {
+            Some(things) => (Some(things), None),
+            None => (
+                None,
+                Some(format!("{path} is damaged; what okd-play manages here is learned anew")),
+            ),
+        }
     }
 
     fn write(&mut self, name: &str, text: String) -> Result<(), SystemError> {
@@ -249,6 +410,7 @@ mod tests {
             host: None,
             step: step.to_owned(),
             key: format!("0/tasks/{step}"),
+            playbook: "infra/site.yaml".to_owned(),
             run: 1_700_000_000_000_000,
         }
     }
@@ -281,6 +443,68 @@ mod tests {
                 .iter()
                 .any(|line| line.contains("owed-") && line.contains("0600"))
         );
+    }
+
+    fn managed(run: u64, playbook: &str) -> [Row; 1] {
+        let managed = Managed {
+            run,
+            playbook: playbook.to_owned(),
+            host: String::new(),
+            step: "Config".to_owned(),
+            place: "site.yaml:3".to_owned(),
+        };
+        [managed.row(Thing::new(Thing::PATH, "/etc/x"))]
+    }
+
+    #[test]
+    fn what_is_managed_is_written_once_and_what_moves_is_told_from_what_is_wanted_anew() {
+        let machine = Arc::new(Fake::new().file("/etc/x", "one"));
+        let mut ledger = Ledger::new(machine.clone());
+        assert_eq!(ledger.stand(&managed(1, "a"), b"one"), None);
+        ledger.left(&managed(1, "a"), b"one", true);
+        ledger.keep(false).unwrap();
+        let writes = || machine.log().iter().filter(|line| line.contains("/things")).count();
+        assert_eq!(writes(), 1);
+
+        let mut next = Ledger::new(machine.clone());
+        next.found(&managed(2, "a"), b"one");
+        next.keep(true).unwrap();
+        assert_eq!(writes(), 1, "nothing was new");
+        let stand = |moved| Some(Stand { run: 1, moved });
+        assert_eq!(next.stand(&managed(2, "a"), b"one"), stand(false));
+        assert_eq!(next.stand(&managed(2, "a"), b"two"), stand(false));
+        machine
+            .write(&FileWrite::new(AbsPath::new("/etc/x").unwrap(), b"mine".to_vec()))
+            .unwrap();
+        assert_eq!(next.stand(&managed(2, "a"), b"two"), stand(true));
+
+        let mut other = Ledger::new(machine.clone());
+        other.found(&managed(3, "b"), b"mine");
+        other.keep(false).unwrap();
+        assert_eq!(writes(), 1, "what was only found waits until that is asked for");
+        other.keep(true).unwrap();
+        let [row] = Ledger::new(machine.clone()).rows().try_into().unwrap();
+        let entry = Entry::from(row);
+        assert_eq!((entry.run, entry.created, entry.playbooks.len()), (1, true, 2));
+        // The first session has read the file before the other wrote it.
+        next.release(&managed(2, "a"), &["a".to_owned()]).unwrap();
+        let [row] = Ledger::new(machine.clone()).rows().try_into().unwrap();
+        let entry = Entry::from(row);
+        assert_eq!(entry.playbooks, ["b"]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_and_written_anew() {
+        let path = format!("{}/{THINGS}", FOLDERS[0]);
+        let machine = Arc::new(Fake::new().file(&path, "okd-play ledger 1\nx"));
+        let mut ledger = Ledger::new(machine.clone());
+        assert!(ledger.debts().is_empty());
+        assert!(ledger.complaints()[0].contains("things is damaged"));
+        ledger.left(&managed(1, "a"), b"one", false);
+        ledger.keep(false).unwrap();
+        let mut next = Ledger::new(machine);
+        assert_eq!(next.rows().len(), 1);
+        assert!(next.complaints().is_empty());
     }
 
     #[test]

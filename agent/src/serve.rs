@@ -1,6 +1,7 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
 use crate::Turn;
+use crate::diff::{Change, Sign, TextKind};
 use crate::inbox::{Inbox, Stop};
 use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
-/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`.
+/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`, and
+/// for what [`guard`] may still put back.
 ///
 /// # Errors
 /// A frame that cannot be one, and those of `reader` and `writer`.
@@ -47,9 +49,11 @@ pub fn serve(
         wire::send(writer, &Response::Taken(claim))?;
     }
     let own = turn.clone();
-    let inbox = Inbox::fill(reader, stop, move || own.cut())?;
+    let inbox = Inbox::fill(reader, stop.clone(), move || own.cut())?;
     let mut told = Ok(());
-    turn.others_end(|| told = wire::send(writer, &Response::Waits));
+    let mut tell = |text: &str| told = wire::send(writer, &Response::Waits(text.to_owned()));
+    turn.others_end(|| tell("a step of another run is still being done there"));
+    guard::others_decided(machine.as_ref(), &stop, || tell(guard::OTHERS));
     told?;
     session.turn = turn;
     while let Some(request) = inbox.take()? {
@@ -65,6 +69,7 @@ pub fn serve(
         }
         writer.flush()?;
     }
+    session.close();
     Ok(())
 }
 
@@ -105,6 +110,11 @@ pub trait Work {
     fn risks(&self) -> Vec<Risk> {
         Vec::new()
     }
+
+    /// What it asks for, as bytes that are the same for the same wish of the same build.
+    fn wish(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 impl Work for Kind {
@@ -118,6 +128,10 @@ impl Work for Kind {
 
     fn risks(&self) -> Vec<Risk> {
         Kind::risks(self)
+    }
+
+    fn wish(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
     }
 }
 
@@ -191,6 +205,11 @@ impl Session {
         (ledger.debts().to_vec(), ledger.complaints())
     }
 
+    /// The session is at its end: what was changed is written into the machine's ledger.
+    pub fn close(&self) {
+        drop(lock(&self.ledger).keep(false));
+    }
+
     /// Does what a request says; a step gives an answer.
     pub fn answer(&mut self, request: Request) -> Option<Response> {
         match request {
@@ -210,8 +229,11 @@ impl Session {
             Request::Guard(script) => self.post.learn(script),
             Request::Begin(run) => return self.begin(run),
             Request::Stop => self.stop.set(),
-            // What cannot be forgotten is paid once more.
+            // What cannot be written is found anew, and what cannot be forgotten is paid once more.
             Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
+            Request::Keep => drop(lock(&self.ledger).keep(true)),
+            Request::Release(things, playbooks) => drop(lock(&self.ledger).release(&things, &playbooks)),
+            Request::Ledger => return Some(Response::Ledger(lock(&self.ledger).rows())),
             Request::Task(task) => return Some(self.step(*task)),
             Request::Commit(mut task) => {
                 if let Some(open) = self.bracket.take().filter(|open| Some(open.id) == task.within) {
@@ -409,6 +431,7 @@ impl Session {
         let end = work.converge(&with_env(world, &task.env), task.expect);
         let end = told(end, guarded.as_deref());
         self.witness.watch(false);
+        let end = end.map(|outcome| self.noted(task, work, outcome));
         let end = match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
                 "{}; an earlier step may change that: it {reason}",
@@ -441,9 +464,27 @@ impl Session {
         let outcome = world
             .owing
             .ended(outcome)
-            .and_then(|outcome| self.verified(task, work, &machine, outcome))?;
+            .and_then(|outcome| self.verified(task, work, &machine, outcome))
+            .map(|outcome| self.noted(task, work, outcome))?;
         drop(lock(&self.ledger).settle(&task.note.settles));
         Ok(outcome)
+    }
+
+    /// What a step has found or done goes into the machine's ledger, and what that knows into the outcome.
+    fn noted(&self, task: &Task<()>, work: &dyn Work, mut outcome: Outcome) -> Outcome {
+        let managed = &task.note.managed;
+        if managed.is_empty() {
+            return outcome;
+        }
+        let wish = self.veil.reveal(&work.wish());
+        let mut ledger = lock(&self.ledger);
+        match (&outcome.status, task.pass) {
+            (Status::Same, _) => ledger.found(managed, &wish),
+            (Status::Changed, Pass::Plan | Pass::Look) => outcome.stand = ledger.stand(managed, &wish),
+            (Status::Changed, Pass::Apply) => ledger.left(managed, &wish, made(&outcome.diff)),
+            (Status::Unknown(_), _) => {}
+        }
+        outcome
     }
 
     fn verified(
@@ -504,6 +545,25 @@ fn may_pass(failure: &Failure) -> bool {
             .answer
             .as_ref()
             .is_none_or(|answer| answer.rc == Answer::NO_PROGRAM)
+}
+
+/// Whether something was made that was not there before in any form.
+fn made(diff: &[Change]) -> bool {
+    let comes = |change: &Change| match change {
+        Change::Text(text) => text.kind == TextKind::New,
+        Change::Item { sign, .. } => *sign == Sign::Added,
+        Change::Field { .. } | Change::Act(_) => false,
+    };
+    let goes = |change: &Change| {
+        matches!(
+            change,
+            Change::Item {
+                sign: Sign::Removed,
+                ..
+            }
+        )
+    };
+    diff.iter().any(comes) && !diff.iter().any(goes)
 }
 
 fn failure(message: String) -> Box<Failure> {

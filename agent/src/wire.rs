@@ -2,7 +2,7 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
-use crate::ledger::Debt;
+use crate::ledger::{Debt, Row};
 use crate::path::AbsPath;
 use crate::resource::transaction::block::Commit;
 use crate::resource::{Failure, Kind, Outcome};
@@ -47,6 +47,12 @@ pub enum Request {
     Stop,
     /// Debts of the machine's ledger that are paid, by their names.
     Settle(Vec<String>),
+    /// What was found as it should be is written into the machine's ledger too.
+    Keep,
+    /// Everything that the machine's ledger says is managed is told.
+    Ledger,
+    /// Some playbooks do not want some things any more.
+    Release(Vec<Row>, Vec<String>),
 }
 
 /// The run that a session's applied steps are a part of.
@@ -141,13 +147,15 @@ impl Task<()> {
     }
 }
 
-/// What a step that is applied means to the machine's ledger.
+/// What a step means to the machine's ledger.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Note {
     /// Handlers that are owed from the moment at which it changes something.
     pub owes: Vec<Debt>,
     /// Debts that are paid when it has ended well, by their names.
     pub settles: Vec<String>,
+    /// What it manages.
+    pub managed: Vec<Row>,
 }
 
 /// In which world a step acts.
@@ -175,10 +183,12 @@ pub enum Response {
         /// What is wrong with that ledger, in sentences.
         complaints: Vec<String>,
     },
-    /// Another agent is in the middle of a step; this one begins when that has ended.
-    Waits,
     /// Another session has the machine, of this run or of another one.
     Taken(Claim),
+    /// Another run has not ended on this machine; this one begins when that has. Says what is waited for.
+    Waits(String),
+    /// What is managed; the answer to [`Request::Ledger`].
+    Ledger(Vec<Row>),
     /// A step's end.
     Done {
         /// Which.

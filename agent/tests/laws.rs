@@ -73,7 +73,7 @@ fn hold_through_an_agents_pipe() {
         let mut answer = || receive(&mut output).unwrap().expect("an answer");
         asks.then(|| match answer() {
             // Another test's agent is in the middle of a step.
-            Response::Waits => answer(),
+            Response::Waits(_) => answer(),
             answer => answer,
         })
     };

@@ -52,7 +52,7 @@ impl Agent {
         match self.receive() {
             Response::Done { id, reply, recorded } => (id, reply, recorded),
             // Another test's agent is in the middle of a step.
-            Response::Waits => self.reply(),
+            Response::Waits(_) => self.reply(),
             other => panic!("{other:?}"),
         }
     }

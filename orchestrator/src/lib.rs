@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod cli;
 pub mod control;
+pub mod drift;
 pub mod error;
 pub mod graph;
 pub mod history;

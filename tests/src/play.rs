@@ -124,6 +124,11 @@ impl<'lab> Play<'lab> {
         self.spawn(self.command("run", words))
     }
 
+    /// Runs `okd-play drift` with further words on its command line.
+    pub fn drift(&self, words: &[&str]) -> Run {
+        self.spawn(self.command("drift", words)).wait()
+    }
+
     /// Plans, and keeps the plan in a file of the folder.
     pub fn plan(&self, file: &str, words: &[&str]) -> Run {
         let command = self.command("plan", &[&["-o", file], words].concat());

@@ -3,6 +3,7 @@
 use super::acting::{ask, run};
 use super::packages::{self, Candidate, Item, Manager, Presence, State, differing, glob, key};
 use super::{Resource, ResourceError};
+use crate::ledger::Thing;
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Effect, Probe, System, local};
 use crate::value::{Map, Value};
@@ -316,6 +317,10 @@ impl Resource for Apt {
         "which packages come and go, with their versions where apt's lists know them; not their dependencies";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        self.name.iter().map(|name| Thing::new("package", name)).collect()
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let lists = self.update_cache || self.cache_valid_time > 0;

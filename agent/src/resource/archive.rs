@@ -4,6 +4,7 @@ use super::content::{self, Attributes, field, names, promised};
 use super::file::make_directories;
 use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign, sha256};
+use crate::ledger::Thing;
 use crate::param::Bytes;
 use crate::params;
 use crate::path::{AbsPath, Mode};
@@ -339,6 +340,10 @@ impl Resource for Unarchive {
     const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("archive", self.dest.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -4,6 +4,7 @@ use super::content::{self, Attributes, Content, Placing, READ_LIMIT};
 use super::pattern::Pattern;
 use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::{FileKind, System};
@@ -104,6 +105,10 @@ impl Resource for Assemble {
     const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new(Thing::PATH, self.dest.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

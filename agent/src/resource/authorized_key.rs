@@ -4,7 +4,8 @@ use super::content::{self, Attributes, Content, Placing};
 use super::file::make_directories;
 use super::line::Presence;
 use super::{Resource, ResourceError, View};
-use crate::diff::{Change, Sign};
+use crate::diff::{Change, Sign, sha256};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::{Alter, System};
@@ -167,6 +168,11 @@ impl Resource for AuthorizedKey {
     const PREDICTS: &'static str = "everything";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        let name = self.key.split_whitespace().last().unwrap_or_default();
+        vec![Thing::of("authorized key", &[&self.user, name, &sha256(self.key.as_bytes())[..8]])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let bad = self.key.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -3,7 +3,8 @@
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
 use super::pattern::Pattern;
-use super::{Resource, ResourceError, veil_text, Touches};
+use super::{Resource, ResourceError, Touches, veil_text};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -134,6 +135,10 @@ impl Resource for BlockInFile {
     const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::of("block", &[self.path.as_str(), &self.marker])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

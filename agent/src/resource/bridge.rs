@@ -2,6 +2,7 @@
 
 use super::device::{self, Backend, Device, Presence, Shape, State};
 use super::{Resource, ResourceError};
+use crate::ledger::Thing;
 use crate::params;
 use crate::system::System;
 use crate::system::guard::Risk;
@@ -65,6 +66,10 @@ impl Resource for Bridge {
     const PREDICTS: &'static str = "every file byte for byte, and the bridge with its ports and addresses";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("bridge", &self.name)]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let names = std::iter::once(&self.name).chain(&self.ports);

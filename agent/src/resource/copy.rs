@@ -5,6 +5,7 @@ use super::content::{self, Attributes, Content, Placing, READ_LIMIT, promised};
 use super::file::make_directories;
 use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::param::{Bytes, Destination, FileMode};
 use crate::params;
 use crate::path::{AbsPath, Mode};
@@ -211,6 +212,13 @@ impl Resource for Copy {
     const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        let name = self.original_basename.as_deref().or(self.remote().map(|src| src.rsplit('/').next().unwrap_or_default()));
+        let dest = self.dest.path();
+        let path = name.filter(|_| self.dest.is_folder()).map_or_else(|| dest.clone(), |name| dest.join(name));
+        vec![Thing::new(Thing::PATH, path.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::acting::{ask, run};
 use super::packages::{self, Candidate, Item, Manager, Presence, State, differing, glob, key};
 use super::{Resource, ResourceError};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Action, Effect, Probe, Staged, System, SystemError};
@@ -329,6 +330,10 @@ impl Resource for Dnf {
         "which packages come and go, with their versions where dnf's cache knows them; not their dependencies";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        self.name.iter().map(|name| Thing::new("package", name)).collect()
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

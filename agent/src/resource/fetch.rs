@@ -5,6 +5,7 @@ use super::content::{Attributes, described, field, names, need_parent, resolve};
 use super::http::{self, OPTIONS, Request};
 use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::param::Destination;
 use crate::params;
 use crate::path::{AbsPath, Mode};
@@ -277,6 +278,12 @@ impl Resource for GetUrl {
     const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        let (dest, name) = (self.dest.path(), self.url.rsplit('/').next().unwrap_or_default());
+        let path = if self.dest.is_folder() { dest.join(name) } else { dest.clone() };
+        vec![Thing::new(Thing::PATH, path.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems: Vec<String> = http::check_url(&self.url).err().into_iter().collect();

@@ -4,6 +4,7 @@ use super::content::{promised, resolve};
 use super::brought::{self, Folder};
 use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::path::{AbsPath, Mode};
 use crate::system::{Alter, FileKind, FileWrite, Make, Meta, Removal, System, SystemError};
 use crate::value::{Map, Value, map};
@@ -49,6 +50,8 @@ params! {
         follow: bool = "yes",
         /// Replace a file by a link, or make a link that points nowhere.
         force: bool = "no",
+        /// With `absent`: leave a folder in which something is.
+        only_empty: bool = "no",
         /// With `touch`: `preserve` leaves the times alone, `now` sets them.
         modification_time: Option<String>,
         /// With `touch`: as `modification_time`, for the access time.
@@ -74,6 +77,8 @@ pub struct State {
     target: Option<String>,
     /// Whether a hard link already names its source.
     linked: bool,
+    /// Whether it is a folder that stays because something is in it.
+    filled: bool,
     /// Folders above a new folder that are missing.
     parents: Vec<AbsPath>,
     /// Whether a new link would point nowhere.
@@ -401,6 +406,10 @@ impl Resource for File {
     type World = dyn System;
     type State = State;
 
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new(Thing::PATH, self.path.as_str())]
+    }
+
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
         if matches!(self.state, Some(FileState::Link | FileState::Hard)) && self.src.is_none() {
@@ -408,6 +417,9 @@ impl Resource for File {
         }
         if self.recurse && self.state != Some(FileState::Directory) {
             problems.push("`recurse` goes with `state: directory` only".to_owned());
+        }
+        if self.only_empty && self.state != Some(FileState::Absent) {
+            problems.push("`only_empty` goes with `state: absent` only".to_owned());
         }
         problems.extend(check_time("modification_time", self.modification_time.as_deref()));
         problems.extend(check_time("access_time", self.access_time.as_deref()));
@@ -441,7 +453,8 @@ impl Resource for File {
             }
         }
         let target = meta.and_then(|meta| meta.target);
-        Ok(State { path, kind, target, linked, parents, dangles, items, touched: false })
+        let filled = self.only_empty && kind == Some(FileKind::Directory) && !world.list(&path)?.is_empty();
+        Ok(State { path, kind, target, linked, filled, parents, dangles, items, touched: false })
     }
 
     fn desire(&self, now: &State) -> Result<State, ResourceError> {
@@ -451,6 +464,7 @@ impl Resource for File {
         }
         let mut want = State { linked: false, items: Vec::new(), target: None, kind: None, ..now.clone() };
         match state {
+            FileState::Absent if now.filled => return Ok(now.clone()),
             FileState::Absent => {}
             FileState::Link => {
                 want.kind = Some(FileKind::Link);
@@ -566,6 +580,7 @@ pub(crate) mod tests {
             vec![("path", "/etc/x"), ("state", "touch"), ("modification_time", "preserve"), ("access_time", "preserve")],
             vec![("path", "/srv/d"), ("state", "directory"), ("recurse", "yes"), ("mode", "u=rwX,g=rX,o="), ("owner", "named")],
             vec![("path", "/srv/d"), ("state", "absent")],
+            vec![("path", "/srv/d"), ("state", "absent"), ("only_empty", "yes")],
             vec![("path", "/etc/l"), ("state", "absent")],
             vec![("path", "/none"), ("mode", "0600")],
         ] {
@@ -594,6 +609,17 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_folder_goes_alone_only_where_nothing_is_in_it() {
+        let world = world();
+        let goes = |path: &str| apply(&[("path", path), ("state", "absent"), ("only_empty", "yes")], &world).unwrap();
+        assert_eq!(goes("/srv/d/sub").result.get("state"), Some(&"directory".into()));
+        assert_eq!(goes("/srv/d/sub/f").status, Status::Changed);
+        assert_eq!(goes("/srv/d/sub").status, Status::Changed);
+        assert_eq!(goes("/srv/d/sub").result.get("state"), Some(&"absent".into()));
+        assert_eq!(goes("/srv/d").status, Status::Same, "a link is in it");
+    }
+
+    #[test]
     fn what_a_package_may_bring_is_unknown() {
         let plan = Overlay::new(Arc::new(world()));
         let brings = Declared { brings: vec!["bind".to_owned()], ..Declared::default() };
@@ -611,6 +637,7 @@ pub(crate) mod tests {
         for pairs in [
             vec![("path", "/x"), ("state", "link")],
             vec![("path", "/x"), ("state", "file"), ("recurse", "yes")],
+            vec![("path", "/x"), ("state", "directory"), ("only_empty", "yes")],
             vec![("path", "/x"), ("state", "touch"), ("modification_time", "202601010000.00")],
         ] {
             let args = pairs.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();

@@ -10,6 +10,7 @@ use super::systemd::{Manager, show};
 use super::transaction::{self, FileSet, Watch, is_or_will_be, live};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::system::System;
 use crate::system::guard::Risk;
 use crate::value::{Map, Value};
@@ -184,6 +185,10 @@ impl Resource for Firewall {
         "every file byte for byte, the unit's state, and what the checker says where it is installed";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("firewall", "")]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let problems = problems::problems(self);

@@ -6,6 +6,7 @@ use super::acting::{failed, run};
 use super::systemd::{self, show};
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
+use crate::ledger;
 use crate::path::AbsPath;
 use crate::system::guard::Risk;
 use crate::system::{Action, Answer, Effect, Probe, System};
@@ -236,6 +237,15 @@ impl Resource for Firewalld {
     const PREDICTS: &'static str = "everything; a firewalld that a package of the plan brings is taken to have its zones as firewalld.zones(5) has them";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<ledger::Thing> {
+        let all = [&self.zone, &self.service, &self.port, &self.protocol, &self.rich_rule, &self.source, &self.interface];
+        let mut parts: Vec<&str> = all.into_iter().chain([&self.icmp_block]).map(|part| part.as_deref().unwrap_or_default()).collect();
+        let flags = [("masquerade", self.masquerade), ("icmp_block_inversion", self.icmp_block_inversion), ("forward", self.forward)];
+        parts.extend(flags.into_iter().filter(|(_, flag)| flag.is_some()).map(|(name, _)| name));
+        parts.retain(|part| !part.is_empty());
+        vec![ledger::Thing::of("firewalld", &parts)]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

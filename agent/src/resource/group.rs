@@ -4,6 +4,7 @@ use super::acting::run;
 use super::line::Presence;
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::system::{Action, Answer, Effect, Probe, System};
 use crate::value::{Map, Value, map};
 use crate::params;
@@ -94,6 +95,10 @@ impl Resource for Group {
     const PREDICTS: &'static str = "everything but the number of a new group for which none is given";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("group", &self.name)]
+    }
 
     fn inspect(&self, world: &Self::World) -> Result<State, ResourceError> {
         Ok(State { name: self.name.clone(), gid: find(&self.name, world)? })

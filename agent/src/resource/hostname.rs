@@ -4,6 +4,7 @@ use super::acting::failed;
 use super::content::{self, Attributes, Content, Placing};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Effect, Probe, System};
@@ -45,6 +46,10 @@ impl Resource for Hostname {
     const PREDICTS: &'static str = "everything, facts that are gathered later too";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("hostname", "")]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let label = |label: &str| {

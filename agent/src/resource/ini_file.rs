@@ -2,7 +2,8 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
-use super::{Resource, ResourceError, veil_text, Touches};
+use super::{Resource, ResourceError, Touches, veil_text};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -212,6 +213,11 @@ impl Resource for IniFile {
     const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        let [section, option] = [&self.section, &self.option].map(|part| part.as_deref().unwrap_or_default());
+        vec![Thing::of("ini", &[self.path.as_str(), section, option])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

@@ -4,6 +4,7 @@ use super::content::{Attributes, Content, Placing};
 use super::line::Presence;
 use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -90,6 +91,10 @@ impl Resource for KnownHosts {
     const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::of("known host", &[self.path.as_str(), &self.name])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -2,7 +2,8 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
-use super::{Resource, ResourceError, veil_text, Touches};
+use super::{Resource, ResourceError, Touches, veil_text};
+use crate::ledger::Thing;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
 use crate::value::{Map, map};
@@ -172,6 +173,12 @@ impl Resource for LineInFile {
     const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        let regexp = self.regexp.as_ref().map(Pattern::text);
+        let line = regexp.or(self.search_string.as_deref()).or(self.line.as_deref());
+        vec![Thing::of("line", &[self.path.as_str(), line.unwrap_or_default()])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

@@ -14,6 +14,7 @@ pub mod wildcard;
 pub mod words;
 
 use crate::diff::Change;
+use crate::ledger::{Stand, Thing};
 use crate::pack::Pack;
 use crate::param::{Params, Spec};
 use crate::seen::Seen;
@@ -74,6 +75,11 @@ pub trait Resource: Params + Pack + Debug + Clone + Send + Sync {
         Map::new()
     }
 
+    /// What it manages on its machine, by its arguments alone; nothing for what only acts or asks.
+    fn manages(&self) -> Vec<Thing> {
+        Vec::new()
+    }
+
     /// Gives the texts that are compared with what is read of a file the form in which they will be read back: with
     /// placeholders for secrets.
     fn veil(&mut self, _as_read: &dyn Fn(&[u8]) -> Vec<u8>) {}
@@ -108,6 +114,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// A hash of what was seen; the same state gives the same number. `None` where the state was partly promised.
     pub fingerprint: Option<u64>,
+    /// In a plan: how what it manages stands, where it would change it and the machine's ledger knows it.
+    pub stand: Option<Stand>,
     /// What was seen, as far as it may be told. It crosses the wire only for a plan that is kept.
     pub seen: Option<Seen>,
 }
@@ -122,6 +130,7 @@ impl Outcome {
             result: Map::new(),
             notes: Vec::new(),
             fingerprint: None,
+            stand: None,
             seen: None,
         }
     }
@@ -355,6 +364,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
             result: course.result(true),
             notes: Vec::new(),
             fingerprint,
+            stand: None,
             seen,
         });
     }
@@ -371,6 +381,7 @@ fn steps(course: &dyn Steps, expect: Option<u64>) -> Result<Outcome, ResourceErr
         result,
         notes: course.notes(),
         fingerprint,
+        stand: None,
         seen,
     })
 }
@@ -554,6 +565,12 @@ macro_rules! registry {
             #[must_use]
             pub fn risks(&self) -> Vec<Risk> {
                 match self { $(Kind::$kind(kind) => kind.risks()),* }
+            }
+
+            /// See [`Resource::manages`].
+            #[must_use]
+            pub fn manages(&self) -> Vec<Thing> {
+                match self { $(Kind::$kind(kind) => kind.manages()),* }
             }
 
             /// See [`Resource::veil`].

@@ -11,6 +11,7 @@ use super::acting::ask;
 use super::file::make_directories;
 use super::{Failure, Resource, ResourceError, View, json, Touches};
 use crate::diff::{self, Change};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Declared, Effect, FileWrite, Make, Probe, System, SystemError};
@@ -340,6 +341,10 @@ impl Resource for OpenshiftInstall {
     const TOUCHES: Touches = Touches::Paths(&["directory"]);
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("openshift_install", self.directory.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let problems = problems::of(self);

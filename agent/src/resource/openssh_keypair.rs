@@ -3,6 +3,7 @@
 use super::acting::{ask, run};
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::path::AbsPath;
 use crate::system::{Action, Declared, Effect, Probe, System};
 use crate::value::{Map, Value, map};
@@ -77,6 +78,10 @@ impl Resource for OpensshKeypair {
     const PREDICTS: &'static str = "that a pair will be made; the public key is unknown until applied";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("keypair", self.path.as_str())]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let fits = match (self.r#type, self.size) {

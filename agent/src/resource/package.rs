@@ -4,6 +4,7 @@ use super::apt::{Apt, Upgrade};
 use super::dnf::Dnf;
 use super::packages::{Manager, Presence, State};
 use super::{Resource, ResourceError};
+use crate::ledger::Thing;
 use crate::param::Params;
 use crate::path::AbsPath;
 use crate::system::System;
@@ -79,6 +80,10 @@ impl Resource for Package {
         "which packages come and go, with their versions where the package lists know them; not their dependencies";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        self.name.iter().map(|name| Thing::new("package", name)).collect()
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         if self.name.is_empty() && !self.update_cache {

@@ -2,7 +2,8 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
-use super::{Resource, ResourceError, veil_text, Touches};
+use super::{Resource, ResourceError, Touches, veil_text};
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -76,6 +77,10 @@ impl Resource for Replace {
     const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::of("replace", &[self.path.as_str(), self.regexp.text()])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = content::check_validate(self.validate.as_deref()).err().unwrap_or_default();

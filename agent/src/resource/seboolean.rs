@@ -3,6 +3,7 @@
 use super::acting::{ask, run};
 use super::{Resource, ResourceError, View, content};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Declared, Effect, Probe, System};
@@ -63,6 +64,10 @@ impl Resource for Seboolean {
     const PREDICTS: &'static str = "everything";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("seboolean", &self.name)]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let fine = |c: char| c.is_ascii_alphanumeric() || c == '_';

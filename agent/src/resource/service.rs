@@ -1,8 +1,9 @@
 //! Services and other systemd units: that they run, start at boot, or are masked. Starting and enabling are two things.
 
-use super::systemd::{self, Manager, Unit, control, full_name, needs_reload, nearest, on_disk, settle, show};
+use super::systemd::{self, Manager, Unit, control, full_name, needs_reload, nearest, on_disk, outdated, settle, show};
 use super::{Resource, ResourceError, View, brought};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::system::{Action, Effect, System};
 use crate::value::{Map, Value, map};
 use crate::{choice, params};
@@ -64,7 +65,10 @@ pub struct State {
     name: String,
     unit: Unit,
     /// Whether the plan expects it only because a package or a file of the plan brings it.
+    #[serde(skip)]
     promised: bool,
+    /// Whether it runs as its unit's files were before they were written last.
+    outdated: bool,
     /// Whether systemd has read what is on disk, as far as that was asked for.
     loaded: bool,
     reexec: bool,
@@ -183,7 +187,11 @@ impl Service {
             (true, true, Some(again)) => again.word(),
             _ => return Ok(()),
         };
-        at.unit.set_active(want.unit.runs());
+        if word == "reload" {
+            at.unit.set_reloaded();
+        } else {
+            at.unit.set_active(want.unit.runs());
+        }
         self.systemctl(&[word], at, world)?;
         if word == "stop" || self.no_block { Ok(()) } else { settle(&at.name, &at.unit, self.manager(), world) }
     }
@@ -204,6 +212,10 @@ impl Resource for Service {
     type World = dyn System;
     type State = State;
 
+    fn manages(&self) -> Vec<Thing> {
+        self.name.iter().map(|name| Thing::new("service", full_name(name))).collect()
+    }
+
     fn check(&self) -> Result<(), Vec<String>> {
         let of_unit = self.state.is_some() || self.enabled.is_some() || self.masked.is_some();
         if self.name.is_none() && of_unit {
@@ -223,6 +235,7 @@ impl Resource for Service {
             name: String::new(),
             unit: Unit::default(),
             promised: false,
+            outdated: false,
             loaded: !self.daemon_reload,
             reexec: false,
             again: None,
@@ -230,7 +243,14 @@ impl Resource for Service {
         let Some(name) = &self.name else { return Ok(blank) };
         let name = full_name(name);
         let mut unit = show(&name, self.manager(), world)?;
-        let loaded = !self.daemon_reload || !needs_reload(&name, &unit, self.manager(), world)?;
+        let outdated = self.manager() == Manager::System && outdated(&name, &unit, world)?;
+        let starts = match self.state {
+            Some(Activity::Started) => outdated || !unit.runs(),
+            Some(Activity::Restarted) => true,
+            _ => false,
+        };
+        let unread = (unit.stale && starts)
+            || (self.daemon_reload && needs_reload(&name, &unit, self.manager(), world)?);
         let mut promised = false;
         if !unit.exists() && self.masked != Some(true) {
             unit = if on_disk(&name, world)? {
@@ -242,7 +262,7 @@ impl Resource for Service {
             };
             promised = true;
         }
-        Ok(State { name, unit, promised, loaded, ..blank })
+        Ok(State { name, unit, promised, outdated, loaded: !unread, ..blank })
     }
 
     fn desire(&self, now: &State) -> Result<State, ResourceError> {
@@ -279,6 +299,7 @@ impl Resource for Service {
                 want.again = match activity {
                     Activity::Restarted => Some(Again::Restart),
                     Activity::Reloaded => Some(Again::Reload),
+                    Activity::Started if now.outdated => Some(Again::Restart),
                     Activity::Started | Activity::Stopped => None,
                 };
             }
@@ -331,12 +352,15 @@ impl Resource for Service {
         result
     }
 
-    fn notes(&self, now: &State, _want: &State) -> Vec<String> {
+    fn notes(&self, now: &State, want: &State) -> Vec<String> {
+        let mut notes = Vec::new();
         if now.promised {
-            vec![format!("{} is expected from what an earlier step brings", now.name)]
-        } else {
-            Vec::new()
+            notes.push(format!("{} is expected from what an earlier step brings", now.name));
         }
+        if now.outdated && want.again.is_some() {
+            notes.push(format!("{} was started before its unit's files were written last", now.name));
+        }
+        notes
     }
 }
 

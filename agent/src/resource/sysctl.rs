@@ -5,6 +5,7 @@ use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Effect, Probe, System};
@@ -143,6 +144,10 @@ impl Resource for Sysctl {
     const PREDICTS: &'static str = "everything";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("sysctl", &self.name)]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -3,8 +3,9 @@
 use super::acting::{ask, failed};
 use super::{Failure, ResourceError};
 use crate::path::AbsPath;
-use crate::system::{Action, Answer, Effect, Probe, System};
-use serde::Serialize;
+use crate::system::local::seconds_now;
+use crate::system::{Action, Answer, Effect, FileKind, Probe, System};
+use serde::{Serialize, Serializer};
 
 /// Whose manager is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ impl Manager {
 }
 
 /// What can be seen of a unit; see systemctl(1) and the D-Bus properties of org.freedesktop.systemd1(5).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unit {
     /// `loaded`, `not-found`, `masked`, `bad-setting`, …
     pub load: String,
@@ -53,9 +54,43 @@ pub struct Unit {
     pub kind: String,
     /// Whether the file on disk is newer than what systemd knows.
     pub stale: bool,
+    /// When it was last started, seconds since 1970; 0 where that is not known.
+    pub entered: i64,
+    /// When it was last started, reloaded or stopped; as `entered`.
+    pub moved: i64,
 }
 
-const PROPERTIES: &str = "LoadState,ActiveState,SubState,UnitFileState,FragmentPath,SourcePath,Type,NeedDaemonReload";
+/// What a plan can know of a unit and what matters of it: a unit that a file brings has no type yet, and has started in
+/// the future.
+#[derive(Serialize)]
+struct Known {
+    exists: bool,
+    runs: bool,
+    failed: bool,
+    enabled: bool,
+    masked: bool,
+    stale: bool,
+}
+
+impl Serialize for Unit {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let known = Known {
+            exists: self.exists(),
+            runs: self.runs(),
+            failed: self.active == "failed",
+            enabled: self.enabled() == Some(true),
+            masked: self.masked(),
+            stale: self.stale,
+        };
+        known.serialize(to)
+    }
+}
+
+const PROPERTIES: &str = "LoadState,ActiveState,SubState,UnitFileState,FragmentPath,SourcePath,Type,NeedDaemonReload,\
+     ActiveEnterTimestamp,StateChangeTimestamp";
+
+/// When a unit was started that a plan starts.
+const NOT_YET: i64 = i64::MAX;
 
 /// A unit's full name: `.service` is what a name without a suffix means.
 #[must_use]
@@ -108,6 +143,8 @@ impl Unit {
             source: value("SourcePath"),
             kind: value("Type"),
             stale: value("NeedDaemonReload") == "yes",
+            entered: seconds(&value("ActiveEnterTimestamp")),
+            moved: seconds(&value("StateChangeTimestamp")),
         }
     }
 
@@ -123,11 +160,14 @@ impl Unit {
             fragment,
             source,
             kind,
+            entered,
+            moved,
             ..
         } = self;
         Answer::ok(format!(
             "LoadState={load}\nActiveState={active}\nSubState={sub}\nUnitFileState={file}\nFragmentPath={fragment}\n\
-             SourcePath={source}\nType={kind}\nNeedDaemonReload={stale}\n"
+             SourcePath={source}\nType={kind}\nNeedDaemonReload={stale}\n\
+             ActiveEnterTimestamp={entered}\nStateChangeTimestamp={moved}\n"
         ))
     }
 
@@ -181,7 +221,12 @@ impl Unit {
         self.source.starts_with("/etc/init.d/") || self.source.starts_with("/etc/rc.d/init.d/")
     }
 
-    /// Becomes started or stopped.
+    /// Is told to read its configuration anew.
+    pub fn set_reloaded(&mut self) {
+        self.moved = NOT_YET;
+    }
+
+    /// Becomes started, from the beginning, or stopped.
     pub fn set_active(&mut self, active: bool) {
         let (state, sub) = if active {
             ("active", "running")
@@ -189,7 +234,27 @@ impl Unit {
             ("inactive", "dead")
         };
         (self.active, self.sub) = (state.to_owned(), sub.to_owned());
+        (self.entered, self.moved) = (NOT_YET, NOT_YET);
     }
+}
+
+/// A moment as systemd.time(7) writes it in UTC (`Mon 2026-11-30 10:13:02 UTC`), or as a number; 0 where it is neither.
+fn seconds(text: &str) -> i64 {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok()).unwrap_or_default();
+    let mut words = text.split([' ', '-', ':']);
+    if words.clone().count() < 7 {
+        return number(Some(text));
+    }
+    words.next();
+    let [year, month, day, hour, minute, second] = std::array::from_fn(|_| number(words.next()));
+    // Days from a first of March: leap days are the last of their years then.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 719_469;
+    days * 86_400 + hour * 3600 + minute * 60 + second
 }
 
 /// Looks at a unit.
@@ -199,6 +264,7 @@ impl Unit {
 pub fn show(unit: &str, manager: Manager, world: &dyn System) -> Result<Unit, ResourceError> {
     let mut probe = Probe::new(key(unit), &[]);
     probe.argv = manager.command(&["show", unit, "-p", PROPERTIES]);
+    probe.env = vec![("TZ".to_owned(), "UTC".to_owned())];
     let mut seen = Unit::parse(&ask(world, &probe)?.text());
     if seen.is_script() && matches!(seen.file.as_str(), "" | "generated" | "bad") {
         let mut probe = Probe::new(format!("unit-enabled:{unit}"), &[]);
@@ -235,6 +301,47 @@ pub fn on_disk(unit: &str, world: &dyn System) -> Result<bool, ResourceError> {
         }
     }
     Ok(false)
+}
+
+/// Whether something at one of these paths was written after a moment. What is written in the future says nothing.
+///
+/// # Errors
+/// As [`System::stat`].
+pub fn written_since<'a>(
+    moment: i64,
+    paths: impl IntoIterator<Item = &'a AbsPath>,
+    world: &dyn System,
+) -> Result<bool, ResourceError> {
+    let now = seconds_now().unwrap_or(i64::MAX);
+    for path in paths {
+        let meta = world.stat(path)?.filter(|meta| meta.kind == FileKind::File);
+        if meta.is_some_and(|meta| meta.mtime > moment && meta.mtime <= now) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a service runs that was started before its unit file or a drop-in for it was written, among those that are the
+/// administrator's.
+///
+/// # Errors
+/// The world's.
+pub fn outdated(unit: &str, seen: &Unit, world: &dyn System) -> Result<bool, ResourceError> {
+    if seen.active != "active" || seen.entered == 0 || !unit.ends_with(".service") {
+        return Ok(false);
+    }
+    let mut paths = Vec::new();
+    for folder in &FOLDERS[..2] {
+        if seen.fragment.starts_with(folder) {
+            paths.extend(AbsPath::new(&seen.fragment));
+        }
+        let folder = AbsPath::new(&format!("{folder}/{unit}.d")).map_err(ResourceError::message)?;
+        let entries = world.list(&folder)?;
+        let dropins = entries.iter().filter(|entry| entry.name.ends_with(".conf"));
+        paths.extend(dropins.map(|entry| folder.join(&entry.name)));
+    }
+    written_since(seen.entered, &paths, world)
 }
 
 /// Whether a unit's files are not what systemd has loaded, or in a plan will not be.
@@ -407,6 +514,10 @@ mod tests {
         assert!(unit.exists() && unit.runs() && !unit.masked() && !unit.is_script());
         assert_eq!(unit.enabled(), Some(false));
         assert_eq!(Unit::parse(&unit.answer().text()), unit);
+        let started = Unit::parse("ActiveEnterTimestamp=Tue 2000-02-29 23:59:59 UTC\nStateChangeTimestamp=\n");
+        assert_eq!((started.entered, started.moved), (951_868_799, 0));
+        assert_eq!(seconds("Mon 2026-11-30 10:13:02 UTC"), 1_796_033_582);
+        assert_eq!(seconds("Thu 1970-01-01 00:00:00 UTC"), 0);
         let script = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nUnitFileState=generated\nFragmentPath=/run/systemd/generator.late/isc-dhcp-server.service\nSourcePath=/etc/init.d/isc-dhcp-server\nType=forking\n";
         assert!(Unit::parse(script).is_script());
         assert!(!Unit::parse("LoadState=not-found\nActiveState=inactive\n").exists());

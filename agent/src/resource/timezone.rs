@@ -3,6 +3,7 @@
 use super::content::{self, Attributes, Content, Placing};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
 use crate::system::{Make, Removal, System};
@@ -47,6 +48,10 @@ impl Resource for Timezone {
     const PREDICTS: &'static str = "everything";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("timezone", "")]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let fine = |c: char| c.is_ascii_alphanumeric() || "_-+/".contains(c);

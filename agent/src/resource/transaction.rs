@@ -6,6 +6,7 @@ pub mod block;
 mod checker;
 mod set;
 mod swap;
+mod told;
 mod typed;
 mod unit;
 mod view;
@@ -124,6 +125,8 @@ pub struct State {
     pub unit: Unit,
     /// Whether an earlier run wrote files and was cut before the service was told.
     pub owed: bool,
+    /// Whether the service runs on other files than these: they were written after it was last told.
+    pub behind: bool,
 }
 
 impl State {
@@ -131,6 +134,15 @@ impl State {
     #[must_use]
     pub fn content(&self, path: &AbsPath) -> Option<&Content> {
         set::at(&self.files, path)
+    }
+
+    fn outdated(&self, want: &Self) -> bool {
+        self.unit.outdated && !matches!(want.unit.tell, Tell::Run(_))
+    }
+
+    /// Whether the service has to be told that its files are `want`'s.
+    fn tells(&self, want: &Self) -> bool {
+        set::rewritten(&self.files, &want.files).next().is_some() || self.owed || self.behind || self.outdated(want)
     }
 }
 
@@ -141,8 +153,7 @@ impl View for State {
         let mut changes: Vec<Change> = files
             .flat_map(|(path, wanted)| set::changes(path, self.content(path), wanted.as_ref(), brought))
             .collect();
-        let told = set::rewritten(&self.files, &want.files).next().is_some() || self.owed;
-        changes.extend(self.unit.changes(&want.unit, told));
+        changes.extend(self.unit.changes(&want.unit, self.tells(want)));
         changes
     }
 }
@@ -175,12 +186,14 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
     }
     files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let owed = world.stat(&swap::owed_mark(watch.unit))?.is_some();
+    let behind = told::behind(&unit, &files, world)?;
     Ok(State {
         family,
         files,
         foreign,
         unit,
         owed,
+        behind,
     })
 }
 
@@ -231,6 +244,7 @@ pub fn desire(set: &FileSet, now: &State) -> State {
         files,
         unit,
         owed: false,
+        behind: false,
         ..now.clone()
     }
 }
@@ -256,6 +270,9 @@ pub fn result(state: &State) -> Map {
 /// What a plan says beside the diff.
 #[must_use]
 pub fn notes(set: &FileSet, now: &State) -> Vec<String> {
+    if now.behind && now.unit.active() && !matches!(set.tell, Tell::Run(_)) {
+        return vec![format!("{} was last started or reloaded with other files", set.service)];
+    }
     if now.unit.promised {
         let program = set.checker.name;
         vec![format!(
@@ -276,6 +293,10 @@ macro_rules! service {
                 "every file byte for byte, the unit's state, and what the checker says where it is installed";
             type World = dyn $crate::system::System;
             type State = $crate::resource::transaction::State;
+
+            fn manages(&self) -> Vec<$crate::ledger::Thing> {
+                vec![$crate::ledger::Thing::new(Self::NAMES[0], "")]
+            }
 
             fn check(&self) -> Result<(), Vec<String>> {
                 let problems = self.problems();

@@ -6,11 +6,15 @@ use super::line::Presence;
 use super::systemd::{Manager, Unit as Seen, full_name, key, show};
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
+use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
+use crate::system::local::seconds_now;
 use crate::system::{Action, Effect, System};
 use crate::value::{Map, map};
 use serde::Serialize;
+use std::thread::sleep;
+use std::time::Duration;
 
 params! {
     /// Makes sure that a unit file, or a drop-in for one, has this content, and that systemd has read it.
@@ -66,7 +70,8 @@ impl Unit {
         let here = self.dropin.is_some() || want.bytes.is_some();
         match (now.exists(), here) {
             (false, true) => Seen { fragment: want.path.to_string(), ..Seen::promised() },
-            (_, true) => Seen { stale: false, ..now.clone() },
+            // What runs was started before this is written.
+            (_, true) => Seen { stale: false, entered: now.entered.min(1), ..now.clone() },
             (_, false) => Seen { load: "not-found".to_owned(), active: "inactive".to_owned(), ..Seen::default() },
         }
     }
@@ -78,6 +83,10 @@ impl Resource for Unit {
     const PREDICTS: &'static str = "everything";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::of("unit", &[&full_name(&self.name), self.dropin.as_deref().unwrap_or_default()])]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
@@ -124,6 +133,7 @@ impl Resource for Unit {
             if let Some(folder) = want.file.path.parent().filter(|_| want.file.bytes.is_some()) {
                 super::file::make_directories(&folder, 0o755, world)?;
             }
+            later_than(&now.unit, world);
             result = now.file.place(&want.file, &Placing::default(), world)?;
         }
         let effect = Effect::predicts(key(&full_name(&self.name)), want.unit.answer());
@@ -133,6 +143,15 @@ impl Resource for Unit {
 
     fn result(&self, state: &State) -> Map {
         map([("path", state.file.path.as_str().into()), ("name", full_name(&self.name).into())])
+    }
+}
+
+/// Lets the second pass in which a unit was started: systemd and files tell times in seconds, and what is written now has
+/// to be newer than what runs.
+fn later_than(unit: &Seen, world: &dyn System) {
+    let is_now = || seconds_now().is_some_and(|now| now == unit.entered);
+    while unit.runs() && !world.predicted() && is_now() {
+        sleep(Duration::from_millis(20));
     }
 }
 

@@ -6,6 +6,7 @@ use super::group;
 use super::line::Presence;
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
+use crate::ledger::Thing;
 use crate::path::AbsPath;
 use crate::system::{Action, Alter, Answer, Declared, Effect, FileKind, FileWrite, Probe, System};
 use crate::value::{Map, Value, map};
@@ -381,6 +382,10 @@ impl Resource for User {
     const PREDICTS: &'static str = "everything but numbers, home and shell of a new user for whom none are given";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("user", &self.name)]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::device::{self, Backend, Device, Presence, Shape, State};
 use super::{Resource, ResourceError};
+use crate::ledger::Thing;
 use crate::params;
 use crate::system::System;
 use crate::system::guard::Risk;
@@ -96,6 +97,10 @@ impl Resource for Vxlan {
     const PREDICTS: &'static str = "every file byte for byte, and the tunnel with its peers";
     type World = dyn System;
     type State = State;
+
+    fn manages(&self) -> Vec<Thing> {
+        vec![Thing::new("vxlan", &self.name)]
+    }
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut problems: Vec<String> =

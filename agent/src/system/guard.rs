@@ -5,6 +5,7 @@
 //! transport and outlives whoever set it up.
 
 use super::{Action, Alter, Answer, Effect, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
+use crate::Stop;
 use crate::path::AbsPath;
 use crate::value::{Value, map};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub const KEY: &str = "okd_guard";
 
 /// No more often is it said that a step is still at work.
 const RENEW: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether others have decided.
+const LOOKS: Duration = Duration::from_millis(200);
 
 /// What the script ends with once it has put the machine back.
 const GONE: i32 = 75;
@@ -159,6 +163,41 @@ impl Post {
             drop(machine.act(&script(&folder, "end")));
         }
     }
+}
+
+/// What a session waits for that [`others_decided`] keeps.
+pub const OTHERS: &str = "what another run has changed there is put back unless that run confirms it";
+
+/// Waits until no change of another run may still be put back: whoever found it as it should be would be wrong soon after.
+/// `waits` is called where that takes time, and `stop` ends it. Only root sees guards.
+pub fn others_decided(machine: &dyn System, stop: &Stop, waits: impl FnOnce()) {
+    let mut waits = Some(waits);
+    while !stop.is_set() && watched(machine) {
+        if let Some(waits) = waits.take() {
+            waits();
+        }
+        std::thread::sleep(LOOKS);
+    }
+}
+
+/// Whether a guard may still put something back. One whose watch is gone, by a restart of the machine or by somebody who
+/// stopped it, does not.
+fn watched(machine: &dyn System) -> bool {
+    let list = |path: AbsPath| machine.list(&path).unwrap_or_default();
+    let Ok(all) = AbsPath::new(FOLDER) else { return false };
+    let mut argv: Vec<String> = ["systemctl", "-q", "is-active"].map(str::to_owned).into();
+    for id in list(all.clone()).into_iter().map(|entry| entry.name) {
+        let files = list(all.join(&id));
+        let has = |name: &str| files.iter().any(|file| file.name == name);
+        let armed = files.iter().filter_map(|file| file.name.strip_prefix("areas."));
+        let open = armed.filter(|n| !has("put-back") && !has(&format!("confirmed.{n}")));
+        argv.extend(open.map(|n| format!("okd-play-guard-{id}-{n}.service")));
+    }
+    let active = Probe {
+        argv,
+        ..Probe::default()
+    };
+    active.argv.len() > 3 && machine.probe(&active).is_ok_and(|answer| answer.success())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -64,7 +64,8 @@ impl Veil {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reveal(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Bytes with the secrets that are known in the place of their placeholders.
+    pub(crate) fn reveal(&self, bytes: &[u8]) -> Vec<u8> {
         self.lock().secrets.reveal(bytes)
     }
 

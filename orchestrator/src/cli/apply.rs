@@ -5,15 +5,16 @@ use super::args::{ApplyArgs, LinkArgs, RunArgs, SiteArgs, TransportArg};
 use super::kept::{self, Lineage};
 use super::run::{Talk, agree, cancel, exit, hub, in_runtime, interactive, one, options, settings};
 use super::{End, load, unlock};
-use crate::error::Diagnostic;
+use crate::error::{Diagnostic, Exit};
 use crate::playbook::Prompt;
 use crate::report::{Pass, Report, StepResult, StepStatus};
 use crate::run::kept::{Consent, Keeping, Verdicts};
 use crate::run::{Options, Outcome};
 use crate::saved::{Choices, Extra, Plan};
 use crate::site::Site;
-use crate::source::SourceMap;
 use crate::source::files::Files;
+use crate::source::{SourceMap, in_project};
+use okd_agent::wire::Request;
 use std::sync::Arc;
 
 pub(super) fn apply(sources: &SourceMap, args: &ApplyArgs) -> End {
@@ -56,7 +57,10 @@ pub(super) fn apply(sources: &SourceMap, args: &ApplyArgs) -> End {
     let start_at = choices.start_at.clone();
     let site = load::built(sources, from, &playbook, &site_args, tags, start_at, &mut ask)?;
     let link = link(&choices.link, &args.link);
-    let options = options(&link, false, !args.look.no_diff, args.verify)?;
+    let options = Options {
+        playbook: in_project(&playbook),
+        ..options(&link, false, !args.look.no_diff, args.verify)?
+    };
     tell_outdated(&plan);
     in_runtime(drive(sources, &site, args, &plan, &as_run(args, &plan, link), options))
 }
@@ -123,6 +127,9 @@ async fn drive(
             report.recap(&merged, true);
             let end = exit(&merged, false);
             report.ended(&merged, end);
+            if end == Exit::Ok {
+                hub.say_all(&Request::Keep);
+            }
             end
         }
         false => {

@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Plan, show the diffs, ask once, apply, report
     Run(Box<RunArgs>),
+    /// Say what has changed on hosts behind okd-play's back, what has left the playbook, which handlers are owed
+    Drift(Box<DriftArgs>),
     /// Plan, show the diffs, and keep the plan in a file; nothing is changed
     Plan(Box<PlanArgs>),
     /// Apply a kept plan: exactly that, or a refusal of each step whose host has moved since
@@ -257,6 +259,40 @@ pub struct RunArgs {
     /// Read everything, and contact nothing
     #[arg(long)]
     pub syntax_check: bool,
+}
+
+/// `okd-play drift`.
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// The playbook
+    pub playbook: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub site: SiteArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub link: LinkArgs,
+    /// Plan the removal of what has left the playbook, ask, remove
+    #[arg(long)]
+    pub prune: bool,
+    /// With --prune: plan and show; remove nothing
+    #[arg(short = 'C', long, requires = "prune")]
+    pub check: bool,
+    /// With --prune: remove without asking
+    #[arg(short = 'y', long, requires = "prune", conflicts_with = "check")]
+    pub yes: bool,
+    /// Show only what has changed, not how
+    #[arg(long)]
+    pub no_diff: bool,
+    /// Show diffs and lists whole
+    #[arg(long)]
+    pub full: bool,
+    /// What is printed
+    #[arg(short = 'o', long, value_enum, default_value_t = OutputArg::Text)]
+    pub output: OutputArg,
+    /// Colours: `auto`, `always` or `never`
+    #[arg(long, value_enum, default_value_t = ColourArg::Auto, alias = "colour")]
+    pub color: ColourArg,
 }
 
 /// `okd-play plan`.

@@ -5,6 +5,7 @@ mod apply;
 pub mod args;
 mod doc;
 mod doctor;
+mod drift;
 mod exec;
 mod graph;
 mod kept;
@@ -42,6 +43,7 @@ pub fn main() -> u8 {
     let sources = SourceMap::default();
     let end = match cli.command {
         Command::Run(args) => run::run(&sources, &args),
+        Command::Drift(args) => drift::drift(&sources, &args),
         Command::Plan(args) => plan::plan(&sources, &args),
         Command::Apply(args) => apply::apply(&sources, &args),
         Command::Show(args) => plan::show(&args),

@@ -12,8 +12,8 @@ use crate::run::Options;
 use crate::run::kept::Keeping;
 use crate::saved::{Choices, Extra, Made, Plan};
 use crate::site::{Site, Tags};
-use crate::source::SourceMap;
 use crate::source::files::Files;
+use crate::source::{SourceMap, in_project};
 use crate::vault::Keeper;
 use okd_agent::secret::Secrets;
 use std::collections::HashSet;
@@ -61,6 +61,7 @@ pub(super) fn plan(sources: &SourceMap, args: &PlanArgs) -> End {
     choices.extra = extra(sources, &args.site.extra_vars, &keeper, &choices.private);
     let options = Options {
         keeping: Keeping::Plan,
+        playbook: in_project(&playbook),
         ..options(&args.link, false, !args.look.no_diff, false)?
     };
     in_runtime(drive(sources, &site, args, &options, choices, &keeper))

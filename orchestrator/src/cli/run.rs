@@ -15,8 +15,9 @@ use crate::run::kept::{Consent, Keeping, Question};
 use crate::run::reach::Defaults;
 use crate::run::{Cancel, Channels, Done, Options, Outcome, pass};
 use crate::site::{Site, Tags};
-use crate::source::SourceMap;
+use crate::source::{SourceMap, in_project};
 use okd_agent::secret::Secret;
+use okd_agent::wire::Request;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,6 +57,7 @@ pub(super) fn with(sources: &SourceMap, args: &RunArgs, lineage: &Lineage) -> En
 pub(super) fn begin(sources: &SourceMap, site: &Site, args: &RunArgs, lineage: &Lineage) -> End {
     let options = Options {
         done: lineage.done.clone(),
+        playbook: in_project(&args.playbook),
         ..options(&args.link, args.check, !args.no_diff, args.verify)?
     };
     in_runtime(drive(sources, site, args, &options, lineage))
@@ -136,6 +138,8 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
         done: Done::default(),
+        playbook: String::new(),
+        survey: false,
         keeping: Keeping::No,
     })
 }
@@ -211,6 +215,9 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
             exit(&planned, args.check && args.exit_code)
         }
     };
+    if end == Exit::Ok && !args.check && agreed == proceed {
+        hub.say_all(&Request::Keep);
+    }
     hub.close().await;
     Ok(match end {
         Exit::Ok if lineage.undoes.is_some() && undo::moved(&planned) => Exit::Stale,
@@ -236,6 +243,7 @@ pub(super) fn settings(args: &RunArgs) -> Settings {
         full: args.full || !std::io::stdout().is_terminal(),
         verbose: args.verbose,
         check: args.check,
+        quiet: false,
         playbook: args.playbook.clone(),
         undoes: None,
         again: super::again::words(args),

@@ -13,13 +13,14 @@ use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
 use okd_agent::ledger::Debt;
+use okd_agent::ledger::Entry;
 use okd_agent::resource::Failure;
 use okd_agent::resource::transaction::block::Commit;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
 use okd_agent::system::blank::Blank;
 use okd_agent::system::claim::Claim;
-use okd_agent::system::guard::SCRIPT;
+use okd_agent::system::guard::{OTHERS, SCRIPT, others_decided};
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Recorded;
 use okd_agent::wire::{BUILD, Begin, Pass, Reply, Request, Response, Task, encode, placeholders};
@@ -175,6 +176,26 @@ impl Hub {
                 connection.clone().close().await;
             }
         }
+    }
+
+    /// The sessions that go on.
+    pub fn sessions(&self) -> impl Iterator<Item = &Address> {
+        let open = self.sessions.iter().filter(|(_, open)| !open.requests.is_closed());
+        open.map(|(address, _)| address)
+    }
+
+    /// Says something to every session; see [`Links::say`].
+    pub fn say_all(&mut self, request: &Request) {
+        for open in self.sessions.values() {
+            let _ = open.requests.send(Job::Say(request.clone()));
+        }
+    }
+
+    /// What was predicted is forgotten everywhere: a plan starts anew.
+    pub fn forget(&mut self) {
+        lock(&self.shared.predictions).clear();
+        self.say_all(&Request::Forget);
+        self.sessions.values_mut().for_each(|open| open.told = 0);
     }
 
     /// How often each agent was waited for: the round trips that its work took.
@@ -371,6 +392,10 @@ impl Shared {
         });
     }
 
+    fn waits_for(&self, host: &str, text: &str) {
+        self.state(host, format!("waits: {text}"), true);
+    }
+
     /// What the ledger of a session's machine says as the session begins.
     fn owed(&self, address: &Address, debts: Vec<Debt>, complaints: Vec<String>) {
         complaints
@@ -389,7 +414,11 @@ impl Shared {
         {
             self.state(&address.host, claim.to_string(), true);
         }
-        if let Response::Done {
+        if let Response::Ledger(rows) = response {
+            let entries = rows.into_iter().map(Entry::from).collect();
+            let address = address.clone();
+            let _ = self.events.send(LinkEvent::Ledger { address, entries });
+        } else if let Response::Done {
             id,
             mut reply,
             recorded,
@@ -628,11 +657,8 @@ async fn by_agent(
                 }
                 Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
                 taken @ Response::Taken(_) => shared.answer(&address, taken),
-                Response::Waits => shared.state(
-                    &reach.host,
-                    "waits: a step of another run is still being done there",
-                    true,
-                ),
+                Response::Waits(text) => shared.waits_for(&reach.host, &text),
+                ledger @ Response::Ledger(_) => shared.answer(&address, ledger),
                 done @ Response::Done { .. } => shared.answer(&address, done),
             }
         }
@@ -693,9 +719,12 @@ async fn in_thread(
     let (own, told) = (address.clone(), Arc::clone(shared));
     let worker = tokio::task::spawn_blocking(move || {
         let shared = told;
-        let mut session = Session::new(machine, shared.stop.clone());
+        let mut session = Session::new(machine.clone(), shared.stop.clone());
         let (debts, complaints) = session.owed();
         shared.owed(&own, debts, complaints);
+        if connection.is_some() {
+            others_decided(machine.as_ref(), &shared.stop, || shared.waits_for(&own.host, OTHERS));
+        }
         while let Some(request) = requests.blocking_recv() {
             let response = match request {
                 Job::Say(request) => session.answer(request),
@@ -728,6 +757,7 @@ async fn in_thread(
                 return;
             }
         }
+        session.close();
     });
     if let Err(panic) = worker.await {
         let _ = shared.events.send(LinkEvent::Down {

@@ -5,7 +5,7 @@ use super::target::Target;
 use crate::control::desk::Errand;
 use crate::history::OwnKind;
 use crate::media::MediaKind;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Entry};
 use okd_agent::resource::transaction::block::Commit;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
@@ -111,6 +111,13 @@ pub enum LinkEvent {
         ticket: u64,
         /// What.
         verdict: Verdict,
+    },
+    /// What the ledger of a session's machine says is managed there; asked for by [`Request::Ledger`].
+    Ledger {
+        /// Which.
+        address: Address,
+        /// The things.
+        entries: Vec<Entry>,
     },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {

@@ -2,6 +2,7 @@
 
 use okd_agent::Value;
 use okd_agent::diff::Change;
+use okd_agent::ledger::Stand;
 use okd_agent::resource::Failure;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -188,6 +189,8 @@ pub struct StepResult {
     pub failure: Option<Box<Failure>>,
     /// The variables that brought what was refused, with their places.
     pub origins: Vec<(String, String)>,
+    /// How what it manages stands in the ledger of its machine, where it would change it.
+    pub stand: Option<Stand>,
     /// What `register` holds, masked.
     pub result: Value,
     /// Which handlers it notified.

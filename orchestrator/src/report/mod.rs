@@ -2,6 +2,7 @@
 //! it passes through [`scrub`].
 
 mod change;
+mod drift;
 pub mod event;
 mod failure;
 pub mod html;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use event::{Event, Pass, StepResult, StepStatus, Trace};
 
+use crate::drift::Drift;
 use crate::error::Exit;
 use crate::history::{How, Journal};
 use crate::link::reach::Address;
@@ -30,6 +32,7 @@ use crate::run::Outcome;
 use crate::run::guard::CONFIRMED;
 use crate::site::Site;
 use crate::source::SourceMap;
+use change::Look;
 use failure::Reach;
 use layout::{Page, piece};
 use okd_agent::Value;
@@ -75,6 +78,8 @@ pub struct Settings {
     pub verbose: u8,
     /// Whether nothing will be applied.
     pub check: bool,
+    /// Whether programs are not told of single steps.
+    pub quiet: bool,
     /// The playbook, for hints.
     pub playbook: PathBuf,
     /// The run that is taken back.
@@ -278,7 +283,7 @@ impl Report {
         {
             journal.write(&lines::kept(&result));
         }
-        if self.settings.format == Format::Json && !result.repeated {
+        if self.settings.format == Format::Json && !result.repeated && !self.settings.quiet {
             let line = lines::result(&result, self.settings.diff);
             self.writer.out(&line);
         }
@@ -453,6 +458,23 @@ impl Report {
     /// Something that belongs to the plan and is no step of it.
     pub fn beside_plan(&mut self, text: &str) {
         self.beside(text);
+    }
+
+    /// What has drifted.
+    pub fn drift(&mut self, found: &Drift) {
+        let text = match self.settings.format {
+            Format::Text => {
+                let mut page = self.page();
+                let look = Look {
+                    diff: self.settings.diff,
+                    full: self.settings.full,
+                };
+                drift::show(&mut page, found, look);
+                page.text()
+            }
+            Format::Json | Format::Junit => drift::lines(found),
+        };
+        self.writer.out(&text);
     }
 
     /// A plan that was kept is to be applied: what it says of its steps is what is shown, and not what they come to now.

@@ -34,6 +34,7 @@ pub(crate) fn result(host: &str, task: &str, status: StepStatus) -> StepResult {
         notes: Vec::new(),
         failure: None,
         origins: Vec::new(),
+        stand: None,
         result: Value::Map(map([("changed", (status == StepStatus::Changed).into())])),
         notifies: Vec::new(),
         by: None,
@@ -80,6 +81,7 @@ fn bench(format: Format, ink: Ink, width: Option<usize>) -> Bench {
         verbose: 0,
         check: false,
         undoes: None,
+        quiet: false,
         playbook: PathBuf::from("playbooks/services.yaml"),
         again: vec!["-i".to_owned(), "lab/".to_owned()],
     };

@@ -8,8 +8,9 @@ use crate::graph::{End, NodeId};
 use crate::report::{Event, Pass, StepResult, StepStatus, Trace};
 use crate::site::{Slot, Step};
 use crate::source::yaml::Node;
-use crate::template::{RenderError, Truth};
+use crate::template::{RenderError, Truth, moment};
 use okd_agent::Value;
+use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};
 use okd_agent::system::blank::Blank;
 use okd_agent::system::guard::KEY;
@@ -150,6 +151,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         mut result,
         notes,
         fingerprint,
+        stand,
         seen,
     } = outcome;
     let status = match status {
@@ -188,8 +190,20 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
     end.diff = diff;
     end.notes = notes;
     end.fingerprint = fingerprint;
+    end.stand = stand.filter(|_| differs(&end.diff));
+    if let Some(stand) = end.stand.filter(|stand| stand.moved) {
+        end.notes.push(format!(
+            "it was changed since okd-play left it on {}",
+            moment(stand.run)
+        ));
+    }
     end.seen = seen;
     end
+}
+
+/// Whether there is more than something to be done.
+fn differs(diff: &[Change]) -> bool {
+    diff.iter().any(|change| !matches!(change, Change::Act(_)))
 }
 
 /// The facts of a host that is not there yet: those that only the machine can tell are unknown.
@@ -598,6 +612,7 @@ impl Runner<'_, '_> {
             let places = end.origins.iter();
             let places = places.map(|origin| (origin.name.clone(), sources.place(origin.span)));
             told.origins = places.collect();
+            told.stand = end.stand;
             told.notifies.clone_from(&notifies.names);
             told.by = end
                 .by
@@ -664,6 +679,7 @@ impl Runner<'_, '_> {
             notes: Vec::new(),
             failure: None,
             origins: Vec::new(),
+            stand: None,
             result: Value::Null,
             notifies: Vec::new(),
             by: None,

@@ -18,6 +18,7 @@ pub mod reach;
 pub mod record;
 mod resume;
 mod send;
+pub mod survey;
 mod transaction;
 mod waiting;
 
@@ -39,7 +40,7 @@ use kept::{Agreed, Consent, Keeping};
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Stand};
 use okd_agent::path::AbsPath;
 use okd_agent::resource::{Failure, Kind};
 use okd_agent::seen::Seen;
@@ -73,6 +74,10 @@ pub struct Options {
     pub run: u64,
     /// What the run that is taken up again has done.
     pub done: Done,
+    /// Names the playbook in the ledgers of hosts; empty where nothing is written there.
+    pub playbook: String,
+    /// Whether the plan finds out everything that the playbook wants, whatever it comes to now.
+    pub survey: bool,
     /// Whether the plan is kept.
     pub keeping: Keeping,
 }
@@ -278,6 +283,7 @@ struct ItemEnd {
     failure: Option<Box<Failure>>,
     result: Value,
     fingerprint: Option<u64>,
+    stand: Option<Stand>,
     seen: Option<Seen>,
     repeated: bool,
     quiet: bool,
@@ -297,6 +303,7 @@ impl ItemEnd {
             failure: None,
             result,
             fingerprint: None,
+            stand: None,
             seen: None,
             repeated: false,
             quiet: false,
@@ -444,6 +451,9 @@ impl Runner<'_, '_> {
         }
         self.release_all();
         self.outcome.cancelled = self.cancelled();
+        if self.options.survey {
+            self.survey();
+        }
         let end = Event::End {
             pass: self.pass,
             seconds: began.elapsed().as_secs_f64(),
@@ -900,6 +910,7 @@ impl Runner<'_, '_> {
             }
             LinkEvent::Owed { address, debts } => self.told_debts(&address, debts),
             LinkEvent::Guarded { ticket, verdict } => self.judged_by_guard(ticket, &verdict),
+            LinkEvent::Ledger { .. } => {}
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {

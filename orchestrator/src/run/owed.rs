@@ -1,8 +1,9 @@
 //! Handlers that are owed: a step that notifies one has changed something, in this run or in one that was cut, and the
 //! handler has not run well since. The debts stand in the ledgers of the machines, each from the moment before its change.
 
+use super::deed::Deed;
 use super::prepare::Context;
-use super::{Fired, Live, Runner, finish};
+use super::{Fired, Live, Runner, finish, survey};
 use crate::graph::NodeId;
 use crate::graph::build::{StepNode, Work};
 use crate::link::reach::Address;
@@ -12,7 +13,8 @@ use crate::site::{Flow, Scoped, SitePlay, Step};
 use crate::template::moment;
 use okd_agent::Value;
 use okd_agent::diff::sha256;
-use okd_agent::ledger::Debt;
+use okd_agent::ledger::{Debt, Managed, Row};
+use okd_agent::secret::nameless;
 use okd_agent::wire::{self, Note, Request};
 use std::sync::Arc;
 
@@ -75,13 +77,7 @@ fn written(handler: &Step) -> String {
 
 /// A hash that is the same in the next run: what stands for a secret is told apart by the secret's name alone.
 fn hash(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for (at, part) in text.split("‹secret:").enumerate() {
-        match part.split_once('›') {
-            Some((name, rest)) if at > 0 => plain.extend([name.split(':').next().unwrap_or_default(), rest]),
-            _ => plain.push_str(part),
-        }
-    }
+    let plain = nameless(text);
     sha256(plain.as_bytes()).get(..16).unwrap_or_default().to_owned()
 }
 
@@ -135,6 +131,7 @@ impl Runner<'_, '_> {
                 host: None,
                 step: live.name.clone(),
                 key: key.clone(),
+                playbook: self.options.playbook.clone(),
                 run: self.options.run,
             }
         });
@@ -152,9 +149,13 @@ impl Runner<'_, '_> {
     }
 
     /// What a request means to the ledger of the machine that it goes to.
-    pub(super) fn note(&mut self, id: NodeId, live: &Live, address: &Address) -> Note {
+    pub(super) fn note(&mut self, id: NodeId, live: &Live, deed: &Deed, address: &Address) -> Note {
+        let managed = self.managed(live, deed, address);
         if self.far_pass(live) == wire::Pass::Plan {
-            return Note::default();
+            return Note {
+                managed,
+                ..Note::default()
+            };
         }
         for debt in &live.owes {
             let owed = Owed {
@@ -175,7 +176,32 @@ impl Runner<'_, '_> {
         Note {
             owes: live.owes.clone(),
             settles: pays.map(|owed| owed.debt.id()).collect(),
+            managed,
         }
+    }
+
+    /// What a step manages on the machine that it goes to.
+    fn managed(&mut self, live: &Live, deed: &Deed, address: &Address) -> Vec<Row> {
+        let (node, things) = (&live.context.node, survey::things(deed));
+        if self.options.survey {
+            self.outcome.survey.wants(node, &address.host, &things);
+        }
+        let place = self.world.loading.loader.sources.place(node.step.task.span);
+        let host = node.host.as_str();
+        let managed = Managed {
+            run: self.options.run,
+            playbook: self.options.playbook.clone(),
+            host: if host == address.host { "" } else { host }.to_owned(),
+            step: nameless(&live.name),
+            place: place
+                .rsplit_once(':')
+                .map_or(place.clone(), |(line, _)| line.to_owned()),
+        };
+        things
+            .into_iter()
+            .filter(|_| !managed.playbook.is_empty())
+            .map(|thing| managed.row(thing))
+            .collect()
     }
 
     /// A step that notifies handlers was as it should be: those that are owed from an earlier run run now.

@@ -271,6 +271,25 @@ impl Context {
         })
     }
 
+    /// What the step would bring about, for each item of its loop, whatever its conditions say.
+    #[must_use]
+    pub fn regardless(&self) -> Vec<Result<(Map, ItemWork), Stop>> {
+        let scoped = self.scoped();
+        let locals = match &self.node.step.task.repeat {
+            None => vec![Map::new()],
+            Some(repeat) => match self.over(repeat, &scoped, &scoped.clone().shared()) {
+                Ok(over) => (0..over.len()).map(|index| loop_locals(repeat, &over, index)).collect(),
+                Err(stop) => return vec![Err(stop)],
+            },
+        };
+        let work = |locals: Map| {
+            let inner = scoped.with(locals.clone());
+            let work = self.work(&inner, &inner.clone().shared())?;
+            Ok((locals, work))
+        };
+        locals.into_iter().map(work).collect()
+    }
+
     fn label(&self, repeat: &Repeat, item: &Value, scoped: &Scoped) -> Result<String, Stop> {
         let shown = |value: &Value| match value {
             Value::Map(entries) => {

@@ -1,6 +1,7 @@
 //! What a pass found of each step, so that the next one need not ask again, and the counts of the recap.
 
 use super::owed::Owed;
+use super::survey::Survey;
 use crate::report::{StepResult, StepStatus};
 use indexmap::IndexMap;
 use okd_agent::Value;
@@ -152,6 +153,8 @@ pub struct Outcome {
     pub cleared: HashSet<String>,
     /// Handlers that earlier runs owe, as the ledgers of the hosts told it.
     pub owed: Vec<Owed>,
+    /// Everything that the playbook wants, where that was asked for.
+    pub survey: Survey,
 }
 
 impl Outcome {

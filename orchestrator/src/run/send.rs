@@ -204,7 +204,7 @@ impl Runner<'_, '_> {
         };
         let note = match deed {
             Deed::Api(_) | Deed::Commit(_) | Deed::Own(_) => Note::default(),
-            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
+            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &deed, &reach.address()),
         };
         let (pass, expect) = match item.agreed {
             Agreed::Planned => (self.far_pass(live), expect),

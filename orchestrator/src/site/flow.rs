@@ -301,7 +301,7 @@ impl<'a> Flattener<'a> {
                 ("fact_path", &play.fact_path),
             ];
             let given = given.into_iter().filter_map(|(name, node)| Some((name, node.clone()?)));
-            main.push(self.implicit(play, &around, "setup", "Gathering Facts", given.collect()));
+            main.push(implicit(play, &around, "setup", "Gathering Facts", given.collect()));
         }
         let mut sections = vec![self.items(&play.pre_tasks, &around.at("pre_tasks"))];
         let mut middle = Vec::new();
@@ -318,7 +318,7 @@ impl<'a> Flattener<'a> {
         {
             main.extend(section);
             let word = ("_raw_params", Node::str("flush_handlers", play.span));
-            main.push(self.implicit(
+            main.push(implicit(
                 play,
                 &around.at(&format!("flush{at}")),
                 "meta",
@@ -341,37 +341,6 @@ impl<'a> Flattener<'a> {
             roles: self.roles,
             tags: self.tags,
         }
-    }
-
-    fn implicit(&self, play: &Play, around: &Around, module: &str, name: &str, given: Vec<(&str, Node)>) -> Flow {
-        let span = play.span;
-        let args = given
-            .into_iter()
-            .map(|(name, node)| (Node::str(name, span), node))
-            .collect();
-        let place = crate::playbook::Place {
-            dir: play.dir.clone(),
-            role: None,
-        };
-        let mut task = Task::bare(span, module, Node::new(NodeKind::Map(args), span), Arc::new(place));
-        task.name = Some(Node::str(name, span));
-        let mut keywords = Keywords {
-            vars: Vec::new(),
-            when: Vec::new(),
-            ..around.keywords.clone()
-        };
-        keywords.tags.push("always".to_owned());
-        Flow::Step(Arc::new(Step {
-            path: format!("{}/{module}", around.path),
-            task: Arc::new(task),
-            keywords,
-            notify: Vec::new(),
-            params: Vec::new(),
-            implicit: true,
-            handler: false,
-            inside: None,
-            commit: None,
-        }))
     }
 
     /// A list of tasks and blocks.
@@ -719,6 +688,48 @@ fn commit_of(block: &Block, transaction: &Arc<Transaction>, around: &Around) -> 
         inside: None,
         commit: Some(Arc::clone(transaction)),
     }
+}
+
+/// A step that asks a host of a play for nothing, as who works there.
+#[must_use]
+pub fn contact(index: usize, play: &Play) -> Flow {
+    let around = Around {
+        path: index.to_string(),
+        keywords: play.keywords.clone(),
+        ..Around::default()
+    };
+    implicit(play, &around, "ping", "Contact", Vec::new())
+}
+
+fn implicit(play: &Play, around: &Around, module: &str, name: &str, given: Vec<(&str, Node)>) -> Flow {
+    let span = play.span;
+    let args = given
+        .into_iter()
+        .map(|(name, node)| (Node::str(name, span), node))
+        .collect();
+    let place = crate::playbook::Place {
+        dir: play.dir.clone(),
+        role: None,
+    };
+    let mut task = Task::bare(span, module, Node::new(NodeKind::Map(args), span), Arc::new(place));
+    task.name = Some(Node::str(name, span));
+    let mut keywords = Keywords {
+        vars: Vec::new(),
+        when: Vec::new(),
+        ..around.keywords.clone()
+    };
+    keywords.tags.push("always".to_owned());
+    Flow::Step(Arc::new(Step {
+        path: format!("{}/{module}", around.path),
+        task: Arc::new(task),
+        keywords,
+        notify: Vec::new(),
+        params: Vec::new(),
+        implicit: true,
+        handler: false,
+        inside: None,
+        commit: None,
+    }))
 }
 
 fn text_arg(task: &Task, name: &str) -> String {

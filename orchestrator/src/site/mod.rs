@@ -165,6 +165,15 @@ impl Site {
 }
 
 impl Site {
+    /// Every host of a play is asked for something, so that it is contacted by who works there.
+    pub fn contact_all(&mut self) {
+        for play in &mut self.plays {
+            if let Some(play) = Arc::get_mut(play).filter(|play| !play.play.gather_facts) {
+                play.flows.main.insert(0, flow::contact(play.index, &play.play));
+            }
+        }
+    }
+
     /// Every host's variables as they stand before anything has run. `run` holds what is true of the run itself.
     ///
     /// # Errors

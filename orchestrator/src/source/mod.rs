@@ -184,6 +184,18 @@ pub fn plain(path: &Path) -> String {
     }
 }
 
+/// Names a file the same wherever its project lies: below the folder that is under git, that folder's name first; else
+/// its folder's name and its own.
+#[must_use]
+pub fn in_project(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let path = path.canonicalize().unwrap_or(path);
+    let root = path.ancestors().skip(1).find(|folder| folder.join(".git").exists());
+    let root = root.or(path.parent()).and_then(Path::parent);
+    let inside = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(&path);
+    inside.display().to_string()
+}
+
 impl SourceFile {
     /// Line and column of a byte offset.
     #[must_use]

@@ -219,6 +219,43 @@ fn killed(transport: &str) {
     );
 }
 
+/// The run that comes after one that was killed does not take for done what is about to be put back.
+fn taken_up(transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let file = "/etc/ssh/sshd_config.d/x.conf";
+    let slow = format!(
+        "    - name: Slow\n      command: sh -c 'echo UseDNS no >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n"
+    );
+    let words = ["--yes", "--transport", transport];
+    let first = Play::tasks(&lab, &slow);
+    let mut run = first.start(&words);
+    until("the file is there", 60, || {
+        assert!(run.goes_on(), "{}", run.so_far());
+        host.has("/srv/begun").then_some(())
+    });
+    run.kill();
+    let play = Play::tasks(
+        &lab,
+        &format!("    - name: File\n      copy: {{dest: {file}, content: \"UseDNS no\\n\"}}\n"),
+    );
+    let again = play.run(&words).ended(0);
+    again.says("waits: what another run has changed there is put back unless that run confirms it");
+    assert!(journal(&host).contains("the old state is back"), "{again}");
+    assert_eq!(again.status("apply", "host", "File"), "changed", "{again}");
+    assert!(host.has(file));
+}
+
+#[test]
+fn the_next_run_waits_for_what_a_killed_run_has_not_confirmed_by_the_agent() {
+    taken_up("agent");
+}
+
+#[test]
+fn the_next_run_waits_for_what_a_killed_run_has_not_confirmed_by_plain_ssh() {
+    taken_up("ssh");
+}
+
 #[test]
 fn what_a_killed_run_has_not_confirmed_is_put_back_by_the_agent() {
     killed("agent");

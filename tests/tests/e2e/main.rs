@@ -23,6 +23,7 @@ mod saved;
 mod secrets;
 mod selection;
 mod services;
+mod stale;
 mod transaction;
 mod transports;
 mod verify;

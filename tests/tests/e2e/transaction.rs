@@ -46,7 +46,7 @@ fn web(lab: &Lab) -> Play<'_> {
     )
 }
 
-fn install(host: &Host<'_>, flavour: Flavour, packages: &str) {
+pub(crate) fn install(host: &Host<'_>, flavour: Flavour, packages: &str) {
     match flavour {
         Flavour::El => host.sh(&format!("dnf -q -y install {packages}")),
         _ => host.sh(&format!(

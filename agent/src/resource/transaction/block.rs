@@ -206,6 +206,7 @@ impl Commit {
                 result: self.result(&want),
                 notes: Vec::new(),
                 fingerprint,
+                stand: None,
                 seen,
             });
         }
@@ -243,6 +244,7 @@ impl Commit {
             result: self.result(&want),
             notes: self.notes(owed, want.is_empty(), world),
             fingerprint,
+            stand: None,
             seen,
         })
     }

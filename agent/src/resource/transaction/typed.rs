@@ -1,7 +1,7 @@
 //! A typed service as what reads a set: its unit is told, watched, and asked what it should serve.
 
 use super::checker::check;
-use super::set::{Content, Files, rewritten};
+use super::set::{Content, Files};
 use super::swap::{Machine, Reader, Swap};
 use super::unit::Unit;
 use super::watch::{listens, serves};
@@ -23,7 +23,7 @@ pub fn apply(set: &FileSet, now: &State, want: &State, world: &Machine) -> Resul
         here.push((real.clone(), Content::look(&real, world)?));
         wanted.push((real, content.clone()));
     }
-    let told = rewritten(&now.files, &want.files).next().is_some() || now.owed;
+    let told = now.tells(want);
     let swap = Swap {
         service: &now.unit.name,
         now: &here,
@@ -32,6 +32,9 @@ pub fn apply(set: &FileSet, now: &State, want: &State, world: &Machine) -> Resul
         owed: now.owed,
     };
     swap.exchange(&Service { set, now, want, told }, world)?;
+    if want.unit.active() {
+        super::told::write(&want.unit, &want.files, world)?;
+    }
     if now.unit.enabled() != want.unit.enabled() {
         let verb = if want.unit.enabled() { "enable" } else { "disable" };
         want.unit.command(verb, &want.unit, world)?;
@@ -56,11 +59,15 @@ impl Reader for Service<'_> {
         let verb = match (now.unit.active(), want.unit.active()) {
             (false, true) => "start",
             (true, false) => "stop",
-            (true, true) if *told => set.tell.word(),
+            (true, true) if *told => now.unit.word(set.tell),
             (false, false) if *told && matches!(set.tell, Tell::Run(_)) => set.tell.word(),
             _ => return Ok(()),
         };
         let mut after = want.unit.clone();
+        match verb {
+            "reload" => after.seen.set_reloaded(),
+            _ => after.seen.set_active(want.unit.active()),
+        }
         after.seen.file.clone_from(&now.unit.seen.file);
         let told = |error| retold(error, set.service, verb, &after);
         let answer = match set.tell {

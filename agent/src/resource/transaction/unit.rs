@@ -5,7 +5,7 @@ use crate::choice;
 use crate::diff::Change;
 use crate::resource::ResourceError;
 use crate::resource::brought;
-use crate::resource::systemd::{self, Manager, control, settle, show};
+use crate::resource::systemd::{self, Manager, control, outdated, settle, show};
 use crate::system::{Answer, Probe, System};
 use serde::Serialize;
 
@@ -52,6 +52,8 @@ pub struct Unit {
     pub promised: bool,
     /// How it will be told of new files.
     pub tell: Tell,
+    /// Whether it runs as its unit's files were before they were written last.
+    pub outdated: bool,
 }
 
 impl Unit {
@@ -75,7 +77,11 @@ impl Unit {
 
     /// The same unit as it should be.
     pub(super) fn wanted(&self, power: Power, enabled: bool, tell: Tell) -> Self {
-        let mut want = Unit { tell, ..self.clone() };
+        let mut want = Unit {
+            tell,
+            outdated: false,
+            ..self.clone()
+        };
         want.set(power == Power::Started, enabled);
         want
     }
@@ -86,6 +92,14 @@ impl Unit {
         }
         if self.seen.enabled().is_some_and(|now| now != enabled) {
             self.seen.file = if enabled { "enabled" } else { "disabled" }.to_owned();
+        }
+    }
+
+    /// What it is told while it runs, where its files are new to it or it is outdated.
+    pub(super) fn word(&self, tell: Tell) -> &'static str {
+        match tell {
+            Tell::Reload | Tell::Restart if self.outdated => "restart",
+            _ => tell.word(),
         }
     }
 
@@ -107,7 +121,7 @@ impl Unit {
             };
             changes.push(field("state", before, state(want)));
         } else if told && (want.active() || matches!(want.tell, Tell::Run(_))) {
-            changes.push(Change::Act(format!("{} {}", want.tell.word(), self.short())));
+            changes.push(Change::Act(format!("{} {}", self.word(want.tell), self.short())));
         }
         if self.enabled() != want.enabled() {
             let word = |unit: &Unit| if unit.enabled() { "yes" } else { "no" };
@@ -164,8 +178,10 @@ pub(super) fn look(watch: &Watch, world: &dyn System) -> Result<Unit, ResourceEr
         seen,
         promised: false,
         tell: Tell::Reload,
+        outdated: false,
     };
     if unit.seen.exists() {
+        unit.outdated = outdated(watch.unit, &unit.seen, world)?;
         return Ok(unit);
     }
     if !promised {

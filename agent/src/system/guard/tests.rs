@@ -480,6 +480,56 @@ fn a_confirmed_change_stays() {
     assert_eq!(journal.matches("confirmed by a new connection").count(), 2, "{journal}");
 }
 
+/// A machine with guards of other runs, and how often a session told that it waits.
+fn others(files: &[&str], watches: bool) -> (Arc<Fake>, Arc<Mutex<u32>>, std::thread::JoinHandle<()>) {
+    let answer = if watches { Answer::default() } else { Answer::status(3) };
+    let mut machine = Fake::new().command(&["systemctl", "-q", "is-active"], answer);
+    for file in files {
+        machine = machine.file(&format!("{FOLDER}/{file}"), "");
+    }
+    let (machine, told) = (Arc::new(machine), Arc::new(Mutex::new(0)));
+    let (world, tell) = (machine.clone(), told.clone());
+    let wait = move || others_decided(world.as_ref(), &Stop::default(), || *tell.lock().unwrap() += 1);
+    (machine, told, std::thread::spawn(wait))
+}
+
+#[test]
+fn a_session_begins_when_the_guards_of_other_runs_have_decided() {
+    let decided: [&[&str]; 3] = [&[], &["7f/areas.1", "7f/confirmed.1"], &["7f/areas.1", "7f/put-back"]];
+    for files in decided {
+        let (_, told, wait) = others(files, true);
+        wait.join().unwrap();
+        assert_eq!(*told.lock().unwrap(), 0, "{files:?}");
+    }
+    // Its watch is gone: the machine was restarted.
+    let (_, told, wait) = others(&["7f/areas.1", "7f/armed.1"], false);
+    wait.join().unwrap();
+    assert_eq!(*told.lock().unwrap(), 0);
+    for end in ["confirmed.2", "put-back"] {
+        let (machine, told, wait) = others(&["7f/areas.1", "7f/confirmed.1", "7f/areas.2", "7f/busy.2"], true);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while *told.lock().unwrap() == 0 {
+            assert!(Instant::now() < deadline, "it did not wait");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!wait.is_finished());
+        let path = AbsPath::new(&format!("{FOLDER}/7f/{end}")).unwrap();
+        machine.make(&path, &Make::Directory { mode: 0o700 }).unwrap();
+        wait.join().unwrap();
+        assert_eq!(*told.lock().unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_session_that_is_stopped_waits_for_no_guard() {
+    let machine = Fake::new()
+        .file(&format!("{FOLDER}/7f/areas.1"), "")
+        .command(&["systemctl"], Answer::default());
+    let stop = Stop::default();
+    others_decided(&machine, &stop.clone(), || stop.set());
+    assert!(stop.is_set(), "it did not even begin to wait");
+}
+
 #[test]
 fn an_end_without_doubt_leaves_nothing() {
     let real = Real::new();
