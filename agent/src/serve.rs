@@ -250,7 +250,7 @@ impl Session {
                 None => self.run(task, work, None),
             }
         };
-        if !matches!(reply, Reply::Outcome(_)) && !(task.kept && reply.is_stale()) {
+        if !(matches!(reply, Reply::Outcome(_)) || task.kept && reply.is_stale()) {
             self.failed.insert(task.id);
         }
         if !task.kept {

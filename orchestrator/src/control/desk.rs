@@ -178,7 +178,7 @@ impl Worker {
                     Err(failure) => Reply::Failed(failure),
                 },
             };
-            if !matches!(reply, Reply::Outcome(_)) && !(errand.kept && reply.is_stale()) {
+            if !(matches!(reply, Reply::Outcome(_)) || errand.kept && reply.is_stale()) {
                 self.failed.insert(errand.id);
             }
             if !errand.kept {

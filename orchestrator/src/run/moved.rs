@@ -120,7 +120,7 @@ fn is_content(name: &str) -> bool {
 }
 
 /// What a mapping is about, as its own parts say.
-fn of<'a>(parts: &'a [(String, Seen)]) -> Option<&'a str> {
+fn of(parts: &[(String, Seen)]) -> Option<&str> {
     let named = |wanted: &str| parts.iter().find(|(name, _)| name == wanted)?.1.as_text();
     ["path", "dest", "unit", "name", "line"]
         .iter()

@@ -281,7 +281,7 @@ mod tests {
         );
         assert!(why(&bytes[..4]).contains("cut off"));
         assert!(why(b"okd-play plan 2\nwhatever").contains("another form"));
-        let other = bytes.iter().copied().collect::<Vec<u8>>();
+        let other = bytes.to_vec();
         let text = String::from_utf8_lossy(&other).replace(SOURCES, "0000000000000000");
         assert!(
             why(text.as_bytes()).contains("-0000000000000000, and this is build"),

@@ -183,9 +183,9 @@ fn hosts(out: &mut String, kept: &Plan) {
             true => "<span class=\"few\">not there yet: planned as a blank host</span>",
             false => "",
         };
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<a class=\"card\" href=\"#host-{0}\"><b>{0}</b>{1}<span class=\"few\">{2}</span> {assumed}</a>\n",
+            "<a class=\"card\" href=\"#host-{0}\"><b>{0}</b>{1}<span class=\"few\">{2}</span> {assumed}</a>",
             escaped(host),
             share(counts),
             few(counts)
@@ -480,9 +480,9 @@ fn file(out: &mut String, text: &TextChange) {
     } else {
         format!("<span>{}</span>", escaped(&text.note))
     };
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<figure class=\"file\"><figcaption><code>{}</code><span>{word}</span>{note}</figcaption>\n",
+        "<figure class=\"file\"><figcaption><code>{}</code><span>{word}</span>{note}</figcaption>",
         escaped(&text.path)
     );
     if !text.hunks.is_empty() {
