@@ -50,6 +50,7 @@ fn run(dir: &Path, more: &[&str]) -> Output {
         .args(["--become-password-file", "password"])
         .args(more)
         .env("LC_ALL", "C.UTF-8")
+        .env("XDG_STATE_HOME", dir.join("state"))
         .output()
         .unwrap()
 }

@@ -135,6 +135,7 @@ pub(crate) fn okd_play(dir: &Path, args: &[String]) -> Output {
         .args(args)
         .current_dir(dir)
         .env_remove("OKD_PLAY_INVENTORY")
+        .env_remove("XDG_STATE_HOME")
         .env("HOME", dir)
         .env("NO_COLOR", "1");
     command
