@@ -124,7 +124,7 @@ impl Lab {
         self.command().args(words).output().unwrap()
     }
 
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/lab/lab"));
         command
             .args(["--name", &self.name])

@@ -74,6 +74,12 @@ impl<'lab> Play<'lab> {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Where its hosts are.
+    #[must_use]
+    pub fn lab(&self) -> &'lab Lab {
+        self.lab
+    }
+
     /// Where the playbook lies.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -9,6 +9,7 @@
 
 use okd_tests::{Flavour, Host, Lab, Picture, Play, Running, until};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Two descriptions of one cluster that differ in something of every service.
 const DESCRIPTIONS: [Description; 2] = [
@@ -179,13 +180,27 @@ impl Chaos<'_> {
         }
         match blow {
             Blow::Program => run.kill(),
-            _ => drop(run.wait()),
+            _ => {
+                let deadline = Instant::now() + Duration::from_secs(180);
+                until("the run ends", 200, || {
+                    let goes_on = run.goes_on();
+                    let so_far = || format!("{blow:?} by {transport}\n{}\n{}", run.so_far(), run.said());
+                    assert!(!goes_on || Instant::now() < deadline, "it waits for ever: {}", so_far());
+                    (!goes_on).then_some(())
+                });
+            }
         }
         match blow {
             Blow::Power => self.tried.verb("start"),
             Blow::Link => self.tried.verb("heal"),
             _ => {}
         }
+        until("the host is reached", 60, || {
+            let door = "exec 3<>/dev/tcp/10.77.1.22/22";
+            let mut knock = self.play.lab().command();
+            knock.args(["exec", "timeout", "5", "bash", "-c", door]);
+            knock.output().unwrap().status.success().then_some(())
+        });
         let told = format!(
             "{blow:?} by {transport} at line {point}{}",
             if late { ", too late" } else { "" }

@@ -40,11 +40,9 @@ cluster_params! {
 pub struct Object {
     title: String,
     there: bool,
-    keys: BTreeMap<String, String>,
+    keys: BTreeMap<String, Held>,
     #[serde(skip)]
-    wanted: BTreeMap<String, String>,
-    #[serde(skip)]
-    secret: bool,
+    wanted: BTreeMap<String, Held>,
     #[serde(skip)]
     path: String,
     #[serde(skip)]
@@ -53,6 +51,25 @@ pub struct Object {
     whole: Json,
     #[serde(skip)]
     given: Json,
+}
+
+/// What a key holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Held {
+    Plain(String),
+    /// Data of a Secret, which nobody is shown.
+    Hidden(#[serde(serialize_with = "okd_agent::seen::hidden")] String),
+}
+
+impl Held {
+    /// For people; `hidden` stands for what is not shown.
+    fn shown(&self, hidden: &str) -> String {
+        match self {
+            Held::Plain(text) => text.clone(),
+            Held::Hidden(_) => hidden.to_owned(),
+        }
+    }
 }
 
 impl View for Object {
@@ -75,34 +92,19 @@ impl View for Object {
         for key in keys {
             let (before, after) = (self.keys.get(key), want.keys.get(key));
             if before != after {
+                let hidden = match before {
+                    Some(_) => "‹hidden, another one›",
+                    None => "‹hidden›",
+                };
                 all.push(Change::Field {
                     of: self.title.clone(),
                     name: key.clone(),
-                    before: self.shown(key, before, "‹hidden›"),
-                    after: self.shown(
-                        key,
-                        after,
-                        if before.is_some() {
-                            "‹hidden, another one›"
-                        } else {
-                            "‹hidden›"
-                        },
-                    ),
+                    before: before.map(|held| held.shown("‹hidden›")).unwrap_or_default(),
+                    after: after.map(|held| held.shown(hidden)).unwrap_or_default(),
                 });
             }
         }
         all
-    }
-}
-
-impl Object {
-    /// A value for people; of a secret nothing is shown.
-    fn shown(&self, key: &str, value: Option<&String>, hidden: &str) -> String {
-        match value {
-            None => String::new(),
-            Some(_) if self.secret && (key.starts_with("stringData") || key.starts_with("data")) => hidden.to_owned(),
-            Some(text) => text.clone(),
-        }
     }
 }
 
@@ -302,6 +304,15 @@ impl Resource for OkdObject {
             keys.remove(named);
             wanted.remove(named);
         }
+        let secret = at(&given, &["kind"]) == "Secret";
+        let held = |values: BTreeMap<String, String>| -> BTreeMap<String, Held> {
+            let hidden = |key: &str| secret && (key.starts_with("stringData") || key.starts_with("data"));
+            let hold = |(key, value): (String, String)| match hidden(&key) {
+                true => (key, Held::Hidden(value)),
+                false => (key, Held::Plain(value)),
+            };
+            values.into_iter().map(hold).collect()
+        };
         let place = match at(&given, &["metadata", "namespace"]) {
             "" => String::new(),
             namespace => format!("{namespace}/"),
@@ -309,9 +320,8 @@ impl Resource for OkdObject {
         Ok(Object {
             title: format!("{} {place}{}", at(&given, &["kind"]), at(&given, &["metadata", "name"])),
             there: whole.is_some(),
-            secret: at(&given, &["kind"]) == "Secret",
-            keys,
-            wanted,
+            keys: held(keys),
+            wanted: held(wanted),
             path,
             collection,
             whole: whole.unwrap_or(Json::Null),

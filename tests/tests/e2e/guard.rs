@@ -89,6 +89,11 @@ fn a_rule_that_locks_out_is_put_back_and_a_good_one_stays_by_plain_ssh() {
 fn firewalld(lab: &Lab) -> Host<'_> {
     let host = lab.host("host", "10.77.1.21", Flavour::El);
     host.sh("dnf install -y -q firewalld && systemctl enable -q --now firewalld");
+    // It answers before its rules are in the kernel.
+    until("its rules are in the kernel", 20, || {
+        host.holds("nft list table inet firewalld | grep -q nat_POSTROUTING_POLICIES_post && firewall-cmd --state")
+            .then_some(())
+    });
     host
 }
 
