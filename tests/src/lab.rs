@@ -124,6 +124,8 @@ impl Lab {
         self.command().args(words).output().unwrap()
     }
 
+    /// The lab's program, for this lab.
+    #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/lab/lab"));
         command
