@@ -10,12 +10,12 @@ AGENT_FLAGS := -C llvm-args=-enable-machine-outliner=always --cfg sha2_backend_s
                -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
-SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/demo-site tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
+SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/site.sh tests/demo-site tests/kill-site tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
            tests/lab/layers/build $(wildcard tests/lab/layers/*.sh) $(addprefix tests/lab/guest/,init live node lease)
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 
-.PHONY: help build agent demo demo-site stand-ins test unit e2e lint bench lab clean install tools test-tools
+.PHONY: help build agent demo demo-site kill-site stand-ins test unit e2e lint bench lab clean install tools test-tools
 
 help:                 ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +42,9 @@ stand-ins:
 
 demo-site: build stand-ins test-tools ## the whole site: a bare hypervisor (a stand-in) becomes a finished cluster (a stand-in), and is taken away
 	@tests/demo-site
+
+kill-site: build stand-ins test-tools ## the same, killed at each step and run again: it ends as if nothing had been
+	@tests/kill-site
 
 lab: tools            ## prepare what lab hosts stand on (once per machine)
 	@tests/lab/lab prepare

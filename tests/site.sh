@@ -68,7 +68,7 @@ END
   # The cluster stands behind the machines' relays, with the keys of the Ignition files, as soon as those are published.
   exec_in_lab bash -c 'until ip link show br-vmbr1 >/dev/null 2>&1; do sleep 0.2; done; ip addr replace 10.0.0.254/24 dev br-vmbr1
     exec "$0" --domain okd.example.org --api 10.0.0.254:6443 --mcs 10.0.0.254:22623 --api-after-bootstrap --forever \
-      --ignition http://10.0.0.1:8080/okd4/bootstrap.ign' "$stand_ins/cluster-stand-in" >"$work/cluster.log" 2>&1 &
+      --ignition http://10.0.0.1:8080/okd4/bootstrap.ign --hold "$1"' "$stand_ins/cluster-stand-in" "$work/unsettled" >"$work/cluster.log" 2>&1 &
 }
 
 # --- what a whole site looks like, in lines that another one of the same description has too
@@ -100,6 +100,7 @@ print("proxmox sdn", json.dumps(state["sdn"], sort_keys=True))
     find /var/www -printf "services web %P %M %U\n" | sort
     systemctl list-unit-files --no-legend --no-pager | awk "{ print \"services unit\", \$1, \$2 }" | sort
     for unit in chronyd dhcpd firewalld haproxy named nginx; do echo "services runs $unit $(systemctl is-active $unit)"; done
+    for how in "" --permanent; do firewall-cmd $how --info-policy=machines-out | sed "s/^/services firewall $how /"; done
     for zone in internal external; do for how in "" --permanent; do firewall-cmd $how --zone=$zone --list-all | sed "s/^/services firewall $how /"; done; done
     echo "services forwards $(cat /proc/sys/net/ipv4/ip_forward)"
     echo "services name $(hostname)"'

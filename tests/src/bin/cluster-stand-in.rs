@@ -14,6 +14,7 @@ const USAGE: &str =
   --domain NAME.DOMAIN      the cluster (okd.example.org)
   --masters N --workers N   how many have to join (3, 2)
   --settle SECONDS          how long operators take (3)
+  --hold FILE               while it is there, they do not settle
   --api ADDRESS:PORT        where the API listens (127.0.0.1:0)
   --mcs ADDRESS:PORT        where the Machine Config Server listens (127.0.0.1:0)
   --mcs-plain               the latter speaks HTTP without TLS
@@ -99,6 +100,7 @@ fn arguments() -> (Options, Files) {
             "--masters" => options.masters = number(value()),
             "--workers" => options.workers = number(value()),
             "--settle" => options.settle = Duration::from_secs(number(value()) as u64),
+            "--hold" => options.hold = Some(value().into()),
             "--api" => options.api = address(value()),
             "--mcs" => options.config = address(value()),
             "--mcs-plain" => options.plain_config = true,

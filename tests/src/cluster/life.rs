@@ -247,7 +247,8 @@ impl World {
         let settled = self
             .life
             .whole
-            .is_some_and(|since| since.elapsed() >= self.options.settle);
+            .is_some_and(|since| since.elapsed() >= self.options.settle)
+            && (self.life.installed || self.options.hold.as_ref().is_none_or(|file| !file.exists()));
         let said = format!("{settled}/{workers}/{}", self.bootstrap_complete());
         if said == self.life.said {
             return;

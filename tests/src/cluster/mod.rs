@@ -16,7 +16,7 @@ use life::Life;
 use objects::Objects;
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,8 @@ pub struct Options {
     pub workers: usize,
     /// How long operators take once all machines are there.
     pub settle: Duration,
+    /// While this file is there, they do not settle.
+    pub hold: Option<PathBuf>,
     /// Where the API listens.
     pub api: SocketAddr,
     /// Where the Machine Config Server listens.
@@ -64,6 +66,7 @@ impl Default for Options {
             masters: 3,
             workers: 2,
             settle: Duration::from_millis(500),
+            hold: None,
             api: loopback,
             config: loopback,
             plain_config: false,
