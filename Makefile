@@ -10,12 +10,12 @@ AGENT_FLAGS := -C llvm-args=-enable-machine-outliner=always --cfg sha2_backend_s
                -C force-unwind-tables=no -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(abspath agent/agent.ld)
 AGENT := $(TARGET_DIR)/$(TRIPLE)/agent/okd-agent
 PROGRAM := $(TARGET_DIR)/release/okd-play
-SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/site.sh tests/demo-site tests/kill-site tests/bench tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
+SCRIPTS := .ci/run tests/tools tests/agent-size tests/run tests/demo tests/demo-site tests/kill-site tests/site.sh tests/bench tests/fuzz/run tests/lab/lab tests/lab/selftest tests/lab/host.sh tests/lab/guest.sh \
            tests/lab/layers/build $(wildcard tests/lab/layers/*.sh) $(addprefix tests/lab/guest/,init live node lease)
 export OKD_AGENT := $(AGENT)
 export OKD_PLAY := $(PROGRAM)
 
-.PHONY: help build agent demo demo-site kill-site stand-ins test unit e2e lint bench lab clean install tools test-tools
+.PHONY: help build agent demo demo-site kill-site chaos fuzz stand-ins test unit e2e lint bench lab clean install tools test-tools
 
 help:                 ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -57,6 +57,12 @@ unit: agent test-tools ## the tests that need no lab
 
 e2e: build stand-ins lab        ## the tests on lab hosts
 	@tests/run e2e
+
+chaos: build stand-ins lab ## kills at random points of services.yaml, N of them (300), each made good by the next run
+	OKD_CHAOS_KILLS=$(or $(N),300) $(CARGO) test --locked -p okd-tests --test chaos -- --nocapture
+
+fuzz:                 ## looks for bytes that a reader cannot stand, SECONDS (60) for each reader
+	@tests/fuzz/run $(or $(SECONDS),60)
 
 lint: agent           ## formatting, clippy, shell scripts
 	$(CARGO) fmt --all --check

@@ -5,12 +5,12 @@
 # machines are emulated ones that boot, install themselves and join by what okd-play made. $OKD_PLAY names the program,
 # $OKD_STAND_INS the folder of the stand-ins.
 cd "$(dirname "$(readlink -f "$0")")/.."
-[ $EUID = 0 ] || exec sudo --preserve-env=OKD_PLAY,OKD_STAND_INS,OKD_LAB_NAME,OKD_LAB_STATE,OKD_LAB_CACHE,OKD_DEMO_KEEP,OKD_SITE_STATE,NO_COLOR "$0" "$@"
+[ $EUID = 0 ] || exec sudo --preserve-env=OKD_PLAY,OKD_STAND_INS,OKD_LAB_NAME,OKD_LAB_STATE,OKD_LAB_CACHE,OKD_DEMO_KEEP,OKD_DEMO_BOOT,OKD_SITE_STATE,NO_COLOR "$0" "$@"
 me=$(basename "$0")
 OKD_PLAY=$(readlink -f "${OKD_PLAY:-target/release/okd-play}")
 stand_ins=$(readlink -f "${OKD_STAND_INS:-target/debug}")
 export OKD_LAB_NAME=${OKD_LAB_NAME:-$me} OKD_LAB_STAND_IN=10.0.0.254:6443:22623
-began=$SECONDS failed=0 inventory=inventory/site work=$(mktemp -d)
+began=$SECONDS failed=0 inventory=inventory/site work=$(mktemp -d) way=${OKD_DEMO_BOOT:-iso}
 bold='' red='' green='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'; fi
 
@@ -46,21 +46,28 @@ site_up() { # the lab, and all that a run asks besides
 
   # What would be downloaded from the project's and the distribution's sites.
   local mirror; mirror=$(lab disk mirror)/srv/mirror; mkdir -p "$mirror"
-  sum() { sha256sum <"$mirror/$1" | cut -d' ' -f1; }
-  cp "$(lab media)/live.iso" "$mirror/live.iso"
+  served() { echo "url: \"http://10.213.0.5/$1\", checksum: \"sha256:$(sha256sum <"$mirror/$1" | cut -d' ' -f1)\""; }
+  cp "$(lab media)"/{live.iso,vmlinuz,initrd.img,rootfs.img} "$mirror"
   head -c 1M /dev/zero >"$mirror/el9.qcow2"
-  cp "$stand_ins/openshift-install-stand-in" "$work/openshift-install"
-  printf '\nlive: http://10.213.0.5/live.iso %s\n' "$(sum live.iso)" >>"$work/openshift-install"
-  tar -C "$work" -czf "$mirror/openshift-install.tar.gz" openshift-install
+  mkdir "$work/release"; cp "$stand_ins/openshift-install-stand-in" "$work/release/openshift-install"
+  printf '\nlive: http://10.213.0.5/live.iso %s\n' "$(sha256sum <"$mirror/live.iso" | cut -d' ' -f1)" >>"$work/release/openshift-install"
+  printf '#!/bin/sh\n[ "$*" = "version --client" ] && echo "Client Version: 4.19.0-okd-scos.1" && echo "Kustomize Version: v5.4.2"\n' >"$work/release/oc"
+  chmod 755 "$work/release/oc"; ln "$work/release/oc" "$work/release/kubectl"; echo "A release of the lab." >"$work/release/README.md"
+  tar -C "$work/release" -czf "$mirror/openshift-install-linux.tar.gz" README.md openshift-install
+  tar -C "$work/release" -czf "$mirror/openshift-client-linux.tar.gz" README.md oc kubectl
   lab start mirror && lab run mirror systemd-run -q --unit=mirror python3 -m http.server -d /srv/mirror -b 10.213.0.5 80 || give_up "the mirror does not serve"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$work/id"
   cat >"$work/site.yaml" <<END
 proxmox: {api_host: 127.0.0.1, api_user: "okd@pve", api_token_id: play, api_token_secret: $(cat "$work/pve/token"), ca_path: $work/pve/ca.pem}
 images:
-  services: {url: "http://10.213.0.5/el9.qcow2", checksum: "sha256:$(sum el9.qcow2)"}
-  coreos: {url: "http://10.213.0.5/live.iso", checksum: "sha256:$(sum live.iso)"}
+  services: {$(served el9.qcow2)}
+  coreos: {$(case $way in
+    pxe) echo "pxe: {kernel: {$(served vmlinuz)}, initramfs: {$(served initrd.img)}, rootfs: {$(served rootfs.img)}}" ;;
+    *) served live.iso ;; esac)}
+boot_way: $way
 release_tools:
-  - {program: openshift-install, url: "http://10.213.0.5/openshift-install.tar.gz", checksum: "sha256:$(sum openshift-install.tar.gz)"}
+  - {program: oc, $(served openshift-client-linux.tar.gz)}
+  - {program: openshift-install, $(served openshift-install-linux.tar.gz)}
 okd_ssh_key: "$(cat "$work/id.pub")"
 okd_pull_secret: '{"auths":{"fake":{"auth":"aWQ6cGFzcwo="}}}'
 END

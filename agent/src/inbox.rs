@@ -114,6 +114,8 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            touches: Vec::new(),
+            note: crate::wire::Note::default(),
         }))
     }
 

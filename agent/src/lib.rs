@@ -3,6 +3,7 @@
 
 pub mod diff;
 mod inbox;
+pub mod ledger;
 pub mod pack;
 pub mod param;
 pub mod path;

@@ -2,6 +2,7 @@
 
 use crate::Turn;
 use crate::inbox::{Inbox, Stop};
+use crate::ledger::{Debt, Ledger, Owing, lock};
 use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
@@ -13,7 +14,7 @@ use crate::wire::{self, BUILD, Pass, Reply, Request, Response, Task};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`.
@@ -27,19 +28,22 @@ pub fn serve(
     reader: impl Read + Send + 'static,
     writer: &mut impl Write,
 ) -> io::Result<()> {
+    let stop = Stop::default();
+    let mut session = Session::new(machine, stop.clone());
+    let (debts, complaints) = session.owed();
     wire::send(
         writer,
         &Response::Hello {
             build: BUILD.to_owned(),
             uid,
+            debts,
+            complaints,
         },
     )?;
-    let stop = Stop::default();
-    let inbox = Inbox::fill(reader, stop.clone())?;
+    let inbox = Inbox::fill(reader, stop)?;
     let mut told = Ok(());
     turn.others_end(|| told = wire::send(writer, &Response::Waits));
     told?;
-    let mut session = Session::new(machine, stop);
     session.turn = turn;
     while let Some(request) = inbox.take()? {
         let Some(response) = session.answer(request) else {
@@ -101,6 +105,7 @@ pub struct Session {
     witness: Arc<Witness>,
     veil: Arc<Veil>,
     plan: Arc<Overlay>,
+    ledger: Arc<Mutex<Ledger>>,
     /// Steps that failed or were held.
     failed: HashSet<u64>,
     stop: Stop,
@@ -113,6 +118,7 @@ impl Session {
     /// A session on a machine, which begins no step once `stop` is set.
     #[must_use]
     pub fn new(machine: Arc<dyn System>, stop: Stop) -> Self {
+        let ledger = Arc::new(Mutex::new(Ledger::new(machine.clone())));
         let witness = Arc::new(Witness::new(machine));
         let veil = Arc::new(Veil::new(Arc::new(Cached::new(witness.clone()))));
         let plan = Arc::new(Overlay::new(veil.clone()));
@@ -120,11 +126,19 @@ impl Session {
             witness,
             veil,
             plan,
+            ledger,
             failed: HashSet::new(),
             stop,
             turn: Turn::default(),
             unfit: None,
         }
+    }
+
+    /// What the machine's ledger says is owed there, and what is wrong with it.
+    #[must_use]
+    pub fn owed(&self) -> (Vec<Debt>, Vec<String>) {
+        let mut ledger = lock(&self.ledger);
+        (ledger.debts().to_vec(), ledger.complaints())
     }
 
     /// Does what a request says; a step gives an answer.
@@ -144,6 +158,8 @@ impl Session {
                 self.unfit = self.plan.assume(&changes).err().map(|error| error.to_string());
             }
             Request::Stop => self.stop.set(),
+            // What cannot be forgotten is paid once more.
+            Request::Settle(ids) => drop(lock(&self.ledger).settle(&ids)),
             Request::Task(task) => return Some(self.step(*task)),
         }
         None
@@ -202,13 +218,21 @@ impl Session {
         self.witness.watch(true);
         let end = task.kind.converge(&with_env(self.plan.clone(), &task.env), task.expect);
         self.witness.watch(false);
-        match (end, self.plan.unforeseen()) {
+        let end = match (end, self.plan.unforeseen()) {
             (Err(failure), Some(reason)) if may_pass(&failure) => Ok(Outcome::unknown(format!(
                 "{}; an earlier step may change that: it {reason}",
                 failure.message
             ))),
             (end, _) => end,
+        };
+        if let Ok(Outcome {
+            status: Status::Unknown(reason),
+            ..
+        }) = &end
+        {
+            task.touches.iter().for_each(|path| self.plan.doubt(path, reason));
         }
+        end
     }
 
     fn apply<K: Work>(&self, task: &Task<K>) -> Result<Outcome, Box<Failure>> {
@@ -217,10 +241,19 @@ impl Session {
             witness: self.witness.clone(),
             turn: self.turn.clone(),
             moved: Mutex::default(),
+            owing: Owing::new(self.ledger.clone(), task.note.owes.clone()),
         };
         let outcome = task.kind.converge(&world, task.expect);
         self.turn.give();
-        let outcome = outcome?;
+        let outcome = world
+            .owing
+            .ended(outcome)
+            .and_then(|outcome| self.verified(task, outcome))?;
+        drop(lock(&self.ledger).settle(&task.note.settles));
+        Ok(outcome)
+    }
+
+    fn verified<K: Work>(&self, task: &Task<K>, outcome: Outcome) -> Result<Outcome, Box<Failure>> {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
@@ -326,23 +359,23 @@ struct Watchful {
     witness: Arc<Witness>,
     turn: Turn,
     moved: Mutex<Option<AbsPath>>,
+    owing: Owing,
 }
 
 impl Watchful {
     fn sees(&self, path: &AbsPath) {
         if self.witness.has_moved(path) {
-            *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.clone());
+            *lock(&self.moved) = Some(path.clone());
         }
     }
 
-    fn may(&self) -> Result<&WithEnv, SystemError> {
-        match &*self.moved.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(path) => Err(SystemError::Moved(path.to_string())),
-            None => {
-                self.turn.take();
-                Ok(&self.under)
-            }
+    fn change<T>(&self, verb: impl FnOnce(&WithEnv) -> Result<T, SystemError>) -> Result<T, SystemError> {
+        if let Some(path) = &*lock(&self.moved) {
+            return Err(SystemError::Moved(path.to_string()));
         }
+        self.turn.take();
+        self.owing.begin();
+        self.owing.tried(verb(&self.under))
     }
 }
 
@@ -367,23 +400,23 @@ impl System for Watchful {
     }
 
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
-        self.may()?.write(file)
+        self.change(|under| under.write(file))
     }
 
     fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
-        self.may()?.make(path, kind)
+        self.change(|under| under.make(path, kind))
     }
 
     fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
-        self.may()?.alter(path, change)
+        self.change(|under| under.alter(path, change))
     }
 
     fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
-        self.may()?.remove(path, how)
+        self.change(|under| under.remove(path, how))
     }
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
-        self.may()?.act(action)
+        self.change(|under| under.act(action))
     }
 
     fn promised(&self) -> Vec<String> {
@@ -403,6 +436,7 @@ mod tests {
     use crate::system::FileKind;
     use crate::system::fake::Fake;
     use crate::value::map;
+    use crate::wire::Note;
 
     /// A machine whose folders lose their mode at once, as on a file system that has none.
     struct Forgetful(Fake);
@@ -461,6 +495,8 @@ mod tests {
                 expect: None,
                 env: Vec::new(),
                 verify,
+                touches: Vec::new(),
+                note: Note::default(),
             };
             match session.answer(Request::Task(Box::new(task))) {
                 Some(Response::Done {
@@ -495,6 +531,8 @@ mod tests {
             expect: None,
             env: Vec::new(),
             verify: false,
+            touches: Vec::new(),
+            note: Note::default(),
         }))
     }
 
@@ -564,6 +602,40 @@ mod tests {
             machine.read(&AbsPath::new("/etc/x").unwrap(), 100).unwrap().unwrap(),
             b"theirs\n"
         );
+    }
+
+    #[test]
+    fn what_an_unknown_step_may_touch_is_unknown_to_later_ones() {
+        let mut session = Session::new(Arc::new(Fake::new().dir("/srv")), Stop::default());
+        let made = crate::system::Declared {
+            creates: vec![AbsPath::new("/srv/made").unwrap()],
+            ..crate::system::Declared::default()
+        };
+        let recorded = vec![crate::system::overlay::Recorded::Act(vec!["make".to_owned()], made)];
+        assert!(session.answer(Request::Assume(recorded)).is_none());
+        let args = [("src", "/srv/made"), ("dest", "/srv/copy"), ("remote_src", "yes")];
+        let Request::Task(mut copy) = task(1, "copy", &args, Pass::Plan) else {
+            panic!()
+        };
+        copy.touches = vec![AbsPath::new("/srv/copy").unwrap()];
+        let Some(Response::Done {
+            reply: Reply::Outcome(outcome),
+            recorded,
+            ..
+        }) = session.answer(Request::Task(copy))
+        else {
+            panic!()
+        };
+        assert!(
+            matches!(outcome.status, Status::Unknown(_)) && recorded.len() == 1,
+            "{recorded:?}"
+        );
+        let mut status = |path: &str| match reply(&mut session, task(2, "stat", &[("path", path)], Pass::Plan)) {
+            Reply::Outcome(outcome) => outcome.status,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status("/srv/other"), Status::Same);
+        assert!(matches!(status("/srv/copy"), Status::Unknown(_)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! compatibility matrix. A frame is a u32 length (big endian), one byte of encoding, and a postcard body,
 //! in which a kind is as [`crate::pack`] lays it out.
 
+use crate::ledger::Debt;
+use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome};
 use crate::secret::Secrets;
 use crate::system::overlay::Recorded;
@@ -34,6 +36,8 @@ pub enum Request {
     Recall,
     /// No further step is begun; all that wait are [`Reply::Held`].
     Stop,
+    /// Debts of the machine's ledger that are paid, by their names.
+    Settle(Vec<String>),
 }
 
 /// One step. Its kind is one of those that agents have, unless it is worked on in this process.
@@ -53,6 +57,19 @@ pub struct Task<K = Kind> {
     pub env: Vec<(String, String)>,
     /// Inspect again after applying, and fail when something still differs.
     pub verify: bool,
+    /// What it may change: of that a plan which cannot foresee it knows nothing any more.
+    pub touches: Vec<AbsPath>,
+    /// What it means to the machine's ledger.
+    pub note: Note,
+}
+
+/// What a step that is applied means to the machine's ledger.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Note {
+    /// Handlers that are owed from the moment at which it changes something.
+    pub owes: Vec<Debt>,
+    /// Debts that are paid when it has ended well, by their names.
+    pub settles: Vec<String>,
 }
 
 /// In which world a step acts.
@@ -73,6 +90,10 @@ pub enum Response {
         build: String,
         /// The user that it runs as.
         uid: u32,
+        /// What the machine's ledger says is owed.
+        debts: Vec<Debt>,
+        /// What is wrong with that ledger, in sentences.
+        complaints: Vec<String>,
     },
     /// Another agent is in the middle of a step; this one begins when that has ended.
     Waits,

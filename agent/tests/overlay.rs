@@ -5,7 +5,7 @@ use okd_agent::path::AbsPath;
 use okd_agent::system::fake::Fake;
 use okd_agent::system::overlay::{Overlay, Recorded};
 use okd_agent::system::{
-    Action, Alter, Answer, Declared, Effect, FileKind, FileWrite, Make, Probe, System, SystemError,
+    Action, Alter, Answer, Declared, Effect, FileKind, FileWrite, Make, Probe, Removal, System, SystemError,
 };
 use std::sync::Arc;
 
@@ -57,6 +57,52 @@ fn what_an_action_predicts_is_what_a_probe_answers() {
     plan.forget();
     assert_eq!(plan.probe(&unit).unwrap().text(), "inactive\n");
     assert!(machine.log().is_empty());
+}
+
+#[test]
+fn what_a_step_that_is_not_known_may_make_or_take_is_not_known() {
+    let machine = || {
+        Fake::new()
+            .dir("/srv/s/d")
+            .file("/srv/s/d/old", "old\n")
+            .file("/srv/s/file", "x\n")
+    };
+    let (_, plan) = plan(machine());
+    plan.doubt(&at("/srv/s/new"), "why");
+    plan.doubt(&at("/srv/s/file"), "why");
+    plan.doubt(&at("/srv/s/d"), "why");
+    let other = Overlay::new(Arc::new(machine()));
+    other.assume(&plan.since(0)).unwrap();
+    for plan in [&plan, &other] {
+        let unknown = |end: Result<String, SystemError>| match end {
+            Err(SystemError::Unknown(reason)) => assert!(reason.ends_with("is unknown itself: why"), "{reason}"),
+            other => panic!("{other:?}"),
+        };
+        for path in [
+            "/srv/s/new",
+            "/srv/s/new/below",
+            "/srv/s/file",
+            "/srv/s/d/old",
+            "/srv/s/d/young",
+        ] {
+            unknown(plan.stat(&at(path)).map(|meta| format!("{path}: {meta:?}")));
+            unknown(plan.read(&at(path), 100).map(|bytes| format!("{path}: {bytes:?}")));
+            unknown(
+                plan.write(&FileWrite::new(at(path), b"y".to_vec()))
+                    .map(|()| path.to_owned()),
+            );
+        }
+        for folder in ["/srv/s", "/srv/s/d"] {
+            assert_eq!(plan.stat(&at(folder)).unwrap().unwrap().kind, FileKind::Directory);
+            unknown(plan.list(&at(folder)).map(|entries| format!("{entries:?}")));
+        }
+        assert_eq!(plan.stat(&at("/srv/s/none")).unwrap(), None);
+        plan.write(&FileWrite::new(at("/srv/s/sure"), b"y".to_vec())).unwrap();
+        assert_eq!(plan.read(&at("/srv/s/sure"), 100).unwrap().unwrap(), b"y");
+        // What goes with its folder is gone, whatever it was.
+        plan.remove(&at("/srv/s"), Removal::Tree).unwrap();
+        assert_eq!(plan.stat(&at("/srv/s/new")).unwrap(), None);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use okd_agent::resource::{Kind, Status};
 use okd_agent::secret::{Secret, Secrets};
 use okd_agent::system::{Make, overlay::Recorded};
 use okd_agent::value::{Map, Value, map};
-use okd_agent::wire::{BUILD, Pass, Reply, Request, Response, Task, receive, send};
+use okd_agent::wire::{BUILD, Note, Pass, Reply, Request, Response, Task, receive, send};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -78,6 +78,8 @@ fn task(id: u64, pass: Pass, after: &[u64], kind: &str, args: &Map) -> Request {
         expect: None,
         env: Vec::new(),
         verify: true,
+        touches: Vec::new(),
+        note: Note::default(),
     }))
 }
 

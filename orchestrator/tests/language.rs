@@ -92,6 +92,84 @@ fn a_second_run_changes_nothing_and_a_plan_tells_what_a_run_does() {
     );
 }
 
+/// A step that was handed in behind one that fails gives nothing, and nobody waits for it for ever.
+#[test]
+fn what_a_step_that_never_began_would_have_given_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let play = "- {name: One, hosts: h1, gather_facts: false, tasks: [
+    {shell: sleep 1; exit 1, changed_when: false},
+    {stat: {path: /}, register: x}]}
+- {name: Two, hosts: h2, gather_facts: false, needs: [], tasks: [
+    {copy: {dest: '{{ playbook_dir }}/two', content: '{{ hostvars.h1.x is defined }}'}}]}\n";
+    std::fs::write(dir.path().join("play.yml"), play).unwrap();
+    std::fs::write(
+        dir.path().join("inventory"),
+        "[all]\nh1\nh2\n[all:vars]\nansible_connection=local\n",
+    )
+    .unwrap();
+    let args = ["run", "play.yml", "-i", "inventory", "--yes"].map(str::to_owned);
+    let output = okd_play(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(dir.path().join("two")).unwrap(), "False");
+}
+
+/// What a step whose arguments are not known yet may make is not taken for missing, and nothing else is doubted.
+#[test]
+fn behind_a_step_that_a_plan_does_not_know_nothing_false_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let play = "- hosts: h1\n  gather_facts: false\n  vars: {d: '{{ playbook_dir }}/d'}\n  tasks:
+    - {name: Folder, file: {path: '{{ d }}', state: directory}}
+    - {name: Says, command: echo words, register: said}
+    - {name: Unknown words, copy: {dest: '{{ d }}/words', content: '{{ said.stdout }}'}}
+    - {name: Template, template: {src: t.j2, dest: '{{ d }}/t'}}
+    - {name: Unknown condition, file: {path: '{{ d }}/empty', state: touch}, when: said.rc == 0}
+    - {name: Copy of it, copy: {remote_src: true, src: '{{ d }}/words', dest: '{{ d }}/copy'}}
+    - {name: Only looks, stat: {path: '{{ d }}/{{ said.stdout }}'}, register: looked}
+    - {name: Is words, stat: {path: '{{ d }}/words'}, register: words}
+    - {name: Is template, stat: {path: '{{ d }}/t'}}
+    - {name: Is empty, stat: {path: '{{ d }}/empty'}}
+    - {name: Is copy, stat: {path: '{{ d }}/copy'}}
+    - {name: Is folder, stat: {path: '{{ d }}'}}
+    - {name: Is in folder, find: {paths: '{{ d }}'}}
+    - {name: Where it is missing, copy: {dest: '{{ playbook_dir }}/missing', content: x}, when: not words.stat.exists}
+    - {name: Is other, stat: {path: '{{ playbook_dir }}/other'}, register: other}
+    - {name: Where other is missing, copy: {dest: '{{ playbook_dir }}/other', content: x}, when: not other.stat.exists}\n";
+    std::fs::write(dir.path().join("play.yml"), play).unwrap();
+    std::fs::write(dir.path().join("t.j2"), "{{ said.stdout }}").unwrap();
+    std::fs::write(dir.path().join("inventory"), "h1 ansible_connection=local\n").unwrap();
+    let run = |args: &[&str]| {
+        let fixed = ["run", "play.yml", "-i", "inventory", "--output", "json"];
+        let args: Vec<String> = fixed.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+        String::from_utf8(okd_play(dir.path(), &args).stdout).unwrap()
+    };
+    let planned = run(&["--check"]);
+    let events = planned
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let all: Vec<(String, String)> = events
+        .filter(|event| event["event"] == "result")
+        .map(|event| {
+            ["task", "status"]
+                .map(|key| event[key].as_str().unwrap().to_owned())
+                .into()
+        })
+        .collect();
+    let of = |wanted: &str| -> Vec<&str> {
+        all.iter()
+            .filter(|(_, status)| status == wanted)
+            .map(|(task, _)| task.as_str())
+            .collect()
+    };
+    assert_eq!(of("changed"), ["Folder", "Where other is missing"], "{planned}");
+    assert_eq!(of("ok"), ["Is folder", "Is other"], "{planned}");
+    assert_eq!(of("unknown").len(), 12, "{planned}");
+    let applied = run(&["--yes"]);
+    assert!(
+        applied.contains("\"failed\":0") && !dir.path().join("missing").exists(),
+        "{applied}"
+    );
+}
+
 /// The logs that a case leaves, and what was printed.
 fn ran(case: &Case, run: impl Fn(&Path, &[String]) -> std::process::Output) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();

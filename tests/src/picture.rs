@@ -44,13 +44,26 @@ impl Picture {
         Picture::of(host, &[ITS_OWN, OURS, &["/run", "/tmp"], except].concat(), "")
     }
 
+    /// Some folders, those that there are, but for times and for what is left out by `except`.
+    #[must_use]
+    pub fn below(host: &Host<'_>, folders: &[&str], except: &[&str]) -> Picture {
+        Picture::seen(host, &format!("$(ls -d {} 2>/dev/null)", folders.join(" ")), except, "")
+    }
+
     fn of(host: &Host<'_>, except: &[&str], times: &str) -> Picture {
+        let picture = Picture::seen(host, "/", except, times);
+        let count = picture.0.len();
+        assert!(count > 1000, "{}: a picture of {count} entries", host.name);
+        picture
+    }
+
+    fn seen(host: &Host<'_>, folders: &str, except: &[&str], times: &str) -> Picture {
         let prune: Vec<String> = except.iter().map(|path| format!("-path '{path}'")).collect();
         let prune = prune.join(" -o ");
         let script = format!(
-            "find / \\( {prune} \\) -prune -o -type f -printf '%p\\t%y %#m %u:%g{times}\\n' -o -printf '%p\\t%y %#m %u:%g %l\\n'
+            "find {folders} \\( {prune} \\) -prune -o -type f -printf '%p\\t%y %#m %u:%g{times}\\n' -o -printf '%p\\t%y %#m %u:%g %l\\n'
              echo
-             find / \\( {prune} \\) -prune -o -type f -print0 | xargs -0 -P 2 -n 500 sha256sum"
+             find {folders} \\( {prune} \\) -prune -o -type f -print0 | xargs -0 -P 2 -n 500 sha256sum"
         );
         let text = host.sh(&script);
         let (entries, sums) = text.split_once("\n\n").unwrap();
@@ -66,7 +79,7 @@ impl Picture {
                 facts.push_str(sum);
             }
         }
-        assert!(all.len() > 1000, "{}: a picture of {} entries", host.name, all.len());
+        assert!(!all.is_empty(), "{}: a picture of nothing", host.name);
         Picture(all)
     }
 

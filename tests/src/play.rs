@@ -151,6 +151,12 @@ impl Running {
         assert!(done.unwrap().success());
     }
 
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Whether it goes on.
     pub fn goes_on(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, field, names, promised};
 use super::file::make_directories;
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign, sha256};
 use crate::param::Bytes;
 use crate::params;
@@ -336,6 +336,7 @@ impl Resource for Unarchive {
     const NAMES: &'static [&'static str] = &["unarchive", "ansible.builtin.unarchive"];
     const EXAMPLE: &'static str = "- name: Installer\n  unarchive:\n    src: /var/cache/okd/openshift-install-linux.tar.gz\n    remote_src: true\n    dest: /usr/local/bin\n    include: [openshift-install]\n";
     const PREDICTS: &'static str = "which files it unpacks; what they hold is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
 

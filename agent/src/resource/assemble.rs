@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing, READ_LIMIT};
 use super::pattern::Pattern;
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::path::{AbsPath, Mode};
@@ -101,6 +101,7 @@ impl Resource for Assemble {
     const NAMES: &'static [&'static str] = &["assemble", "ansible.builtin.assemble"];
     const EXAMPLE: &'static str = "- name: One file of many\n  assemble:\n    src: /etc/haproxy/conf.d\n    dest: /etc/haproxy/haproxy.cfg\n    validate: haproxy -c -f %s\n";
     const PREDICTS: &'static str = "everything";
+    const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
 

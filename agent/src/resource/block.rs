@@ -3,7 +3,7 @@
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
 use super::pattern::Pattern;
-use super::{Resource, ResourceError, veil_text};
+use super::{Resource, ResourceError, veil_text, Touches};
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -131,6 +131,7 @@ impl Resource for BlockInFile {
     const NAMES: &'static [&'static str] = &["blockinfile", "ansible.builtin.blockinfile"];
     const EXAMPLE: &'static str = "- name: Names of the cluster\n  blockinfile:\n    path: /etc/hosts\n    marker: \"# {mark} cluster\"\n    block: |\n      192.0.2.5 api.okd.example.org\n      192.0.2.5 api-int.okd.example.org\n";
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
 

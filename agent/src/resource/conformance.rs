@@ -516,6 +516,8 @@ impl Trial<'_> {
             expect: None,
             env: Vec::new(),
             verify: false,
+            touches: Vec::new(),
+            note: crate::wire::Note::default(),
         };
         match (self.say)(Request::Task(Box::new(task))) {
             Some(Response::Done {

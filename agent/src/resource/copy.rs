@@ -3,7 +3,7 @@
 use super::checksum::Algorithm;
 use super::content::{self, Attributes, Content, Placing, READ_LIMIT, promised};
 use super::file::make_directories;
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign};
 use crate::param::{Bytes, Destination, FileMode};
 use crate::params;
@@ -208,6 +208,7 @@ impl Resource for Copy {
     const NAMES: &'static [&'static str] = &["copy", "ansible.builtin.copy"];
     const EXAMPLE: &'static str = "- name: Resolver\n  copy:\n    dest: /etc/resolv.conf\n    content: |\n      nameserver 192.0.2.53\n    owner: root\n    mode: \"0644\"\n";
     const PREDICTS: &'static str = "everything: the content, as a diff, with mode, owner and group";
+    const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
 

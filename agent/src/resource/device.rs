@@ -305,7 +305,7 @@ pub(crate) fn desire(device: &Device, presence: Presence, now: &State) -> State 
 /// The files of a device as they should be, by what is there now.
 fn wanted_files(device: &Device, now: &State) -> Vec<File> {
     match now.backend {
-        Backend::Networkmanager => networkmanager::files(device),
+        Backend::Networkmanager => networkmanager::files_with(device, &now.files),
         Backend::Networkd => networkd::files(device),
         Backend::Auto | Backend::Ifupdown2 => {
             let main = now.files.iter().find(|file| file.path.as_str() == ifupdown2::MAIN);

@@ -82,6 +82,9 @@ params! {
         filename: Option<String>,
         /// What machines with UEFI on x86-64 load from it.
         filename_uefi: Option<String>,
+        /// What iPXE loads, whatever the machine has: the URL of a script. Network cards of QEMU and Proxmox VE are iPXE by
+        /// themselves; others load it by `filename` and `filename_uefi` first.
+        ipxe: Option<String>,
         /// Whether machines that are not in `hosts` get no address.
         deny_unknown: bool ["deny_unknown_clients"] = "no",
         /// Further options, by their names in dhcp-options(5), with values as dhcpd.conf has them.

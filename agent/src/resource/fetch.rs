@@ -3,7 +3,7 @@
 use super::checksum::Algorithm;
 use super::content::{Attributes, described, field, names, need_parent, resolve};
 use super::http::{self, OPTIONS, Request};
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign};
 use crate::param::Destination;
 use crate::params;
@@ -274,6 +274,7 @@ impl Resource for GetUrl {
     const NAMES: &'static [&'static str] = &["get_url", "ansible.builtin.get_url"];
     const EXAMPLE: &'static str = "- name: Installer\n  get_url:\n    url: https://mirror.example.org/okd/openshift-install-linux.tar.gz\n    dest: /var/cache/okd/openshift-install-linux.tar.gz\n    checksum: sha256:https://mirror.example.org/okd/sha256sum.txt\n    mode: \"0644\"\n";
     const PREDICTS: &'static str = "whether it downloads; the content is known by its checksum only";
+    const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
 

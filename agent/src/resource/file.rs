@@ -2,7 +2,7 @@
 
 use super::content::{promised, resolve};
 use super::brought::{self, Folder};
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::{Change, Sign};
 use crate::path::{AbsPath, Mode};
 use crate::system::{Alter, FileKind, FileWrite, Make, Meta, Removal, System, SystemError};
@@ -397,6 +397,7 @@ impl Resource for File {
     const NAMES: &'static [&'static str] = &["file", "ansible.builtin.file"];
     const EXAMPLE: &'static str = "- name: Zone folder\n  file:\n    path: /var/named/zones\n    state: directory\n    owner: root\n    group: named\n    mode: \"0750\"\n";
     const PREDICTS: &'static str = "everything; a file or folder that a package still to be installed may bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = State;
 

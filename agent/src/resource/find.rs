@@ -2,7 +2,7 @@
 
 use super::checksum::Algorithm;
 use super::pattern::Pattern;
-use super::{Resource, ResourceError, View, content, stat, wildcard};
+use super::{Resource, ResourceError, View, content, stat, wildcard, Touches};
 use crate::diff::Change;
 use crate::path::AbsPath;
 use crate::system::{FileKind, Meta, System, local};
@@ -196,6 +196,7 @@ impl Resource for Find {
     const NAMES: &'static [&'static str] = &["find", "ansible.builtin.find"];
     const EXAMPLE: &'static str = "- name: Old logs\n  find:\n    paths: /var/log\n    patterns: \"*.log\"\n    age: 4w\n    recurse: true\n  register: old\n";
     const PREDICTS: &'static str = "everything that is known when the plan is made";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::line::Presence;
-use super::{Resource, ResourceError, veil_text};
+use super::{Resource, ResourceError, veil_text, Touches};
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -209,6 +209,7 @@ impl Resource for IniFile {
     const NAMES: &'static [&'static str] = &["ini_file", "community.general.ini_file"];
     const EXAMPLE: &'static str = "- name: Fewer kernels\n  ini_file:\n    path: /etc/dnf/dnf.conf\n    section: main\n    option: installonly_limit\n    value: \"2\"\n    no_extra_spaces: true\n";
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
 

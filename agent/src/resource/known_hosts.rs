@@ -2,7 +2,7 @@
 
 use super::content::{Attributes, Content, Placing};
 use super::line::Presence;
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::path::{AbsPath, Mode};
@@ -87,6 +87,7 @@ impl Resource for KnownHosts {
     const NAMES: &'static [&'static str] = &["known_hosts", "ansible.builtin.known_hosts"];
     const EXAMPLE: &'static str = "- name: The services host is known before it is met\n  known_hosts:\n    path: /root/.ssh/known_hosts\n    name: services.okd.example.org\n    key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==\n";
     const PREDICTS: &'static str = "everything";
+    const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = State;
 

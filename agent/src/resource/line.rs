@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
-use super::{Resource, ResourceError, veil_text};
+use super::{Resource, ResourceError, veil_text, Touches};
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
 use crate::value::{Map, map};
@@ -169,6 +169,7 @@ impl Resource for LineInFile {
     const NAMES: &'static [&'static str] = &["lineinfile", "ansible.builtin.lineinfile"];
     const EXAMPLE: &'static str = "- name: No root logins by password\n  lineinfile:\n    path: /etc/ssh/sshd_config\n    regexp: '^#?PermitRootLogin'\n    line: PermitRootLogin prohibit-password\n    validate: sshd -t -f %s\n";
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
 

@@ -35,6 +35,8 @@ pub trait Resource: Params + Pack + Debug + Clone + Send + Sync {
     const EXAMPLE: &'static str;
     /// What a plan knows of it, in a sentence.
     const PREDICTS: &'static str;
+    /// What its steps may change on a machine.
+    const TOUCHES: Touches = Touches::Anything;
     /// What it acts in: a machine, or an HTTP interface.
     type World: ?Sized;
     /// What can be seen of it.
@@ -403,6 +405,19 @@ pub struct KindInfo {
     pub example: &'static str,
     /// What a plan knows of it.
     pub predicts: &'static str,
+    /// What its steps may change.
+    pub touches: Touches,
+}
+
+/// What the steps of a kind may change on a machine: what a plan does not know any more behind one that it cannot foresee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touches {
+    /// Nothing: they only look.
+    Nothing,
+    /// The paths in these parameters, and what is below them.
+    Paths(&'static [&'static str]),
+    /// Whatever there is.
+    Anything,
 }
 
 /// Makes of a list of kinds the enum that goes over the wire, the table for documentation, the decoder and what all kinds
@@ -424,6 +439,7 @@ macro_rules! kinds {
             free_form: <$module::$kind as $crate::resource::Resource>::FREE_FORM,
             example: <$module::$kind as $crate::resource::Resource>::EXAMPLE,
             predicts: <$module::$kind as $crate::resource::Resource>::PREDICTS,
+            touches: <$module::$kind as $crate::resource::Resource>::TOUCHES,
         }),*];
 
         impl serde::Serialize for $name {

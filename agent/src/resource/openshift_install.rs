@@ -9,7 +9,7 @@ pub(crate) mod tests;
 
 use super::acting::ask;
 use super::file::make_directories;
-use super::{Failure, Resource, ResourceError, View, json};
+use super::{Failure, Resource, ResourceError, View, json, Touches};
 use crate::diff::{self, Change};
 use crate::params;
 use crate::path::AbsPath;
@@ -337,6 +337,7 @@ impl Resource for OpenshiftInstall {
     const NAMES: &'static [&'static str] = &["openshift_install", "okd.openshift_install"];
     const EXAMPLE: &'static str = "- name: Ignition files of the cluster\n  openshift_install:\n    installer: /usr/local/bin/openshift-install\n    directory: /root/okd\n    install_config:\n      baseDomain: example.org\n      metadata: {name: okd}\n      compute: [{name: worker, replicas: 0}]\n      controlPlane: {name: master, replicas: 3}\n      networking:\n        networkType: OVNKubernetes\n        machineNetwork: [{cidr: 10.0.0.0/24}]\n        clusterNetwork: [{cidr: 10.128.0.0/14, hostPrefix: 23}]\n        serviceNetwork: [172.30.0.0/16]\n      platform: {none: {}}\n    pull_secret: \"{{ vault_pull_secret }}\"\n    masters_schedulable: false\n    installed: /root/okd/installed\n  register: install\n";
     const PREDICTS: &'static str = "what the files are made from; what they hold is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["directory"]);
     type World = dyn System;
     type State = State;
 

@@ -1,6 +1,6 @@
 //! Whether a machine answers at all.
 
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::path::AbsPath;
@@ -30,6 +30,7 @@ impl Resource for Ping {
     const NAMES: &'static [&'static str] = &["ping", "ansible.builtin.ping"];
     const EXAMPLE: &'static str = "- name: Is it there\n  ping:\n";
     const PREDICTS: &'static str = "everything";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

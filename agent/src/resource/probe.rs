@@ -3,7 +3,7 @@
 //! The host's own programs ask: `dig`, `bash`, `openssl`, `curl`, `ping`, `dhclient`; in another network namespace by `ip netns exec`.
 
 use super::checksum::Algorithm;
-use super::{Failure, Resource, ResourceError, View};
+use super::{Failure, Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::system::{Answer, Probe as Question, Staged, System, SystemError};
@@ -32,7 +32,7 @@ const CONF: &[u8] = b"timeout 15;\nretry 1;\nrequest subnet-mask, broadcast-addr
 
 params! {
     /// Asks a service one question and fails when another answer comes than the one that is wanted. One of `dns`, `dhcp`, `tcp`,
-    /// `tls`, `http` and `ping` says what is asked.
+    /// `tls`, `http`, `ping` and `program` says what is asked.
     pub struct Probe {
         /// A name, or with `type: PTR` an address, to look up.
         dns: Option<String>,
@@ -46,8 +46,13 @@ params! {
         http: Option<String>,
         /// The host to ping.
         ping: Option<String>,
+        /// A program that says something of itself or of the host, such as `oc`. It has to change nothing: a plan runs it too.
+        program: Option<String>,
+        /// With `program`: its arguments, such as `[version, --client]`.
+        args: Vec<String>,
         /// The answer that is wanted: addresses or names (`dns`; an empty list is none), the address (`dhcp`), `open` or `closed`
-        /// (`tcp`), parts of subject or issuer (`tls`), the status (`http`). Without it: any, the port open, status 200.
+        /// (`tcp`), parts of subject or issuer (`tls`), the status (`http`), lines or words (`program`). Without it: any, the port open,
+        /// status 200.
         want: Option<Vec<String>>,
         /// With `dns`: the type of record.
         r#type: String = "A",
@@ -92,13 +97,13 @@ impl View for State {
 }
 
 impl Probe {
-    fn subjects(&self) -> [&Option<String>; 6] {
-        [&self.dns, &self.dhcp, &self.tcp, &self.tls, &self.http, &self.ping]
+    fn subjects(&self) -> [&Option<String>; 7] {
+        [&self.dns, &self.dhcp, &self.tcp, &self.tls, &self.http, &self.ping, &self.program]
     }
 
     /// For people, with where it is asked from.
     fn asked(&self) -> String {
-        let words = ["DNS", "DHCP", "TCP", "TLS", "HTTP", "ping"];
+        let words = ["DNS", "DHCP", "TCP", "TLS", "HTTP", "ping", "program"];
         let named = words.iter().zip(self.subjects()).find_map(|(word, subject)| Some((word, subject.as_ref()?)));
         let mut text = named.map_or_else(String::new, |(word, subject)| format!("{word} {subject}"));
         let mut add = |word: &str, more: Option<String>| {
@@ -107,6 +112,7 @@ impl Probe {
                 text.push_str(&more);
             }
         };
+        add(" ", (!self.args.is_empty()).then(|| self.args.join(" ")));
         add(" ", self.dns.as_ref().map(|_| self.r#type.clone()));
         add(" of ", self.server.clone());
         add("", self.over_tcp.then(|| " by TCP".to_owned()));
@@ -201,7 +207,7 @@ impl Probe {
                 let met = fits && came.contains("does match certificate");
                 Ok((met, if came.is_empty() { "no certificate".to_owned() } else { came.replace('\n', "; ") }))
             }
-            [.., Some(url), _] => {
+            [.., Some(url), _, _] => {
                 let argv = ["curl", "-sk", "-m", &patience, "-w", "\n%{http_code}", url];
                 let answer = self.ask(world, &argv, Vec::new())?;
                 let at = answer.stdout.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
@@ -218,19 +224,34 @@ impl Probe {
                 };
                 Ok((met, came))
             }
-            [.., Some(host)] => {
+            [.., Some(program)] => {
+                let argv: Vec<&str> = std::iter::once(program).chain(&self.args).map(String::as_str).collect();
+                let answer = self.ask(world, &argv, Vec::new())?;
+                if !answer.success() {
+                    return Ok((false, format!("status {}", answer.rc)));
+                }
+                let said = text(&answer);
+                let has = |part: &String| said.lines().any(|line| line.trim() == part) || said.split_whitespace().any(|word| word == part);
+                let first = said.lines().next().unwrap_or_default();
+                Ok((self.want.iter().flatten().all(has), first.to_owned()))
+            }
+            [.., Some(host), _] => {
                 let size = self.size.unwrap_or(56).to_string();
-                let mut argv = vec!["ping", "-nq", "-c", "1", "-W", "3", "-s", &size];
+                let mut argv = vec!["ping", "-n", "-c", "1", "-W", "3", "-s", &size];
                 if self.df {
                     argv.extend(["-M", "do"]);
                 }
                 argv.push(host);
                 let answer = self.ask(world, &argv, Vec::new())?;
+                let told = text(&answer);
+                // What a router says on the way comes as an answer from somebody else.
+                let router = told.lines().find(|line| line.starts_with("From ")).unwrap_or_default();
                 let said = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-                Ok(match (answer.success(), said.is_empty()) {
-                    (true, _) => (true, "an answer".to_owned()),
-                    (false, true) => (false, "no answer".to_owned()),
-                    (false, false) => (false, said),
+                Ok(match (answer.success(), said.as_str(), router) {
+                    (true, ..) => (true, "an answer".to_owned()),
+                    (false, "", "") => (false, "no answer".to_owned()),
+                    (false, "", router) => (false, router.to_owned()),
+                    (false, said, _) => (false, said.to_owned()),
                 })
             }
             _ => Ok((false, String::new())),
@@ -280,13 +301,14 @@ impl Resource for Probe {
     const NAMES: &'static [&'static str] = &["probe"];
     const EXAMPLE: &'static str = "- name: The API's name leads to the load balancer\n  probe:\n    dns: api.okd.example.org\n    server: 10.0.0.1\n    want: 10.0.0.1\n";
     const PREDICTS: &'static str = "what is as wanted already; what is not yet is unknown until applied, and DHCP is not asked in a plan";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 
     fn check(&self) -> Result<(), Vec<String>> {
         match self.subjects().iter().filter(|subject| subject.is_some()).count() {
             1 => Ok(()),
-            _ => Err(vec!["it asks exactly one of `dns`, `dhcp`, `tcp`, `tls`, `http`, `ping`".to_owned()]),
+            _ => Err(vec!["it asks exactly one of `dns`, `dhcp`, `tcp`, `tls`, `http`, `ping`, `program`".to_owned()]),
         }
     }
 
@@ -379,6 +401,11 @@ pub(crate) mod tests {
             (vec![("dhcp", "eth1"), ("want", "10.0.0.2")], "sh", 0, "ip_address=10.0.0.2\n", true),
             (vec![("dhcp", "eth1")], "sh", 0, "", false),
             (vec![("ping", "10.0.0.2"), ("netns", "inner")], "ip", 0, "", true),
+            (vec![("program", "oc"), ("args", "version")], "oc", 0, "", true),
+            (vec![("program", "oc"), ("want", "4.22.1")], "oc", 0, "Client Version: 4.22.1\n", true),
+            (vec![("program", "oc"), ("want", "Client Version: 4.22.1")], "oc", 0, "Client Version: 4.22.1\nx\n", true),
+            (vec![("program", "oc"), ("want", "4.22.1")], "oc", 0, "Client Version: 4.22.10\n", false),
+            (vec![("program", "oc"), ("want", "4.22.1")], "oc", 1, "Client Version: 4.22.1\n", false),
         ] {
             let world = || says(program, rc, stdout);
             let end = asked(&pairs, &world());
@@ -400,6 +427,29 @@ pub(crate) mod tests {
             failure.message,
             "asked DHCP eth1 as 52:54:00:00:10:02: wanted an answer, routers 10.0.0.1, came 10.0.0.2, routers 10.0.0.9"
         );
+    }
+
+    #[test]
+    fn whoever_drops_a_packet_is_quoted() {
+        let router = "PING 10.0.0.2\nFrom 10.0.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)\n";
+        let ping = [("ping", "10.0.0.2"), ("size", "1422"), ("df", "yes")];
+        let said = asked(&ping, &says("ping", 1, router)).unwrap_err();
+        assert!(said.ends_with("came From 10.0.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)"), "{said}");
+        let own = Answer { stderr: "ping: local error: message too long, mtu=1450\n".into(), ..Answer::status(1) };
+        let said = asked(&ping, &Fake::new().command(&["ping"], own)).unwrap_err();
+        assert!(said.ends_with("came ping: local error: message too long, mtu=1450"), "{said}");
+    }
+
+    #[test]
+    fn a_program_is_named_with_its_words_and_has_to_be_there() {
+        let pairs = [("program", "/opt/oc"), ("args", "version,--client"), ("want", "4.22.1")];
+        let said = asked(&pairs, &says("/opt/oc", 0, "Client Version: 4.22.10\nKustomize Version: v5\n")).unwrap_err();
+        assert_eq!(said, "asked program /opt/oc version --client: wanted 4.22.1, came Client Version: 4.22.10");
+        let said = asked(&pairs, &Fake::new()).unwrap_err();
+        assert!(said.contains("the machine needs `/opt/oc`"), "{said}");
+        let plan = Overlay::new(Arc::new(Fake::new()));
+        let end = converge(&given::<Probe>(&pairs), &plan as &(dyn System + 'static), None).unwrap();
+        assert!(matches!(end.status, Status::Unknown(reason) if reason.contains("asks program /opt/oc")));
     }
 
     #[test]

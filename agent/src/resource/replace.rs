@@ -2,7 +2,7 @@
 
 use super::content::{self, Attributes, Content, Placing};
 use super::pattern::{Pattern, expand};
-use super::{Resource, ResourceError, veil_text};
+use super::{Resource, ResourceError, veil_text, Touches};
 use crate::params;
 use crate::path::{AbsPath, Mode};
 use crate::system::System;
@@ -73,6 +73,7 @@ impl Resource for Replace {
     const NAMES: &'static [&'static str] = &["replace", "ansible.builtin.replace"];
     const EXAMPLE: &'static str = "- name: Old name out\n  replace:\n    path: /etc/hosts\n    regexp: '(\\s)old\\.example\\.org(\\s|$)'\n    replace: '\\1new.example.org\\2'\n";
     const PREDICTS: &'static str = "everything; a file that a package still to be installed may bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Paths(&["path"]);
     type World = dyn System;
     type State = Content;
 

@@ -3,7 +3,7 @@
 use super::acting::ask;
 use super::facts::{self, GATHER, Gathered};
 use super::packages::glob;
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::path::AbsPath;
@@ -65,6 +65,7 @@ impl Resource for Setup {
         &["setup", "ansible.builtin.setup", "gather_facts", "ansible.builtin.gather_facts"];
     const EXAMPLE: &'static str = "- name: Facts about the network\n  setup:\n    gather_subset: [network]\n";
     const PREDICTS: &'static str = "it changes nothing; a plan gathers facts as a run does";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

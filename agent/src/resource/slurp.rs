@@ -1,7 +1,7 @@
 //! A file's content brought to the orchestrator, for later steps.
 
 use super::content::{promised, resolve};
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::path::AbsPath;
@@ -49,6 +49,7 @@ impl Resource for Slurp {
     const NAMES: &'static [&'static str] = &["slurp", "ansible.builtin.slurp"];
     const EXAMPLE: &'static str = "- name: Fetch the host key\n  slurp:\n    src: /etc/ssh/ssh_host_ed25519_key.pub\n  register: host_key\n";
     const PREDICTS: &'static str = "everything; a file that an earlier step will bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

@@ -3,7 +3,7 @@
 use super::checksum::Algorithm;
 use super::brought::may_bring;
 use super::content::{promised, resolve};
-use super::{Resource, ResourceError, View};
+use super::{Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::params;
 use crate::path::AbsPath;
@@ -102,6 +102,7 @@ impl Resource for Stat {
     const NAMES: &'static [&'static str] = &["stat", "ansible.builtin.stat"];
     const EXAMPLE: &'static str = "- name: Look for the kubeconfig\n  stat:\n    path: /root/cluster/auth/kubeconfig\n  register: kubeconfig\n";
     const PREDICTS: &'static str = "everything; what a package still to be installed may bring is unknown until applied";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

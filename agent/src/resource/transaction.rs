@@ -14,6 +14,7 @@ pub use watch::{Listener, Served};
 use super::layout::{Family, path};
 use super::{ResourceError, View, systemd};
 use crate::diff::{Change, text};
+use crate::ledger::owed_mark;
 use crate::path::AbsPath;
 use crate::system::{FileKind, System};
 use crate::value::{Map, Value, map};
@@ -219,7 +220,7 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
         }
     }
     files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    let owed = world.stat(&swap::owed_mark(watch.unit))?.is_some();
+    let owed = world.stat(&owed_mark(watch.unit))?.is_some();
     Ok(State {
         family,
         files,

@@ -223,7 +223,7 @@ pub(crate) mod tests {
             ("networkd", "/etc/systemd/network/50-okd-vxlan100.network",
              "Bridge=br0\n\n[BridgeFDB]\nMACAddress=00:00:00:00:00:00\nDestination=10.77.2.22\n\n[BridgeFDB]\nMACAddress=00:00:00:00:00:00\nDestination=10.77.2.23\n"),
             ("ifupdown2", "/etc/network/interfaces.d/okd-vxlan-vxlan100",
-             "auto vxlan100\niface vxlan100\n    vxlan-id 100\n    vxlan-local-tunnelip 10.77.1.21\n    vxlan-remoteip 10.77.2.22\n    vxlan-remoteip 10.77.2.23\n    vxlan-port 4789\n    mtu 1450\n    post-up ip link set dev vxlan100 master br0\n"),
+             "auto vxlan100\niface vxlan100\n    vxlan-id 100\n    vxlan-local-tunnelip 10.77.1.21\n    vxlan-remoteip 10.77.2.22\n    vxlan-remoteip 10.77.2.23\n    vxlan-port 4789\n    mtu 1450\n    pre-up ip link show dev br0 >/dev/null 2>&1 || ip link add name br0 type bridge\n    post-up ip link set dev vxlan100 master br0\n"),
         ] {
             let world = below(program, "eth0", 1500);
             let outcome = converge(&given::<Vxlan>(ARGS), &world as &(dyn System + 'static), None).unwrap();

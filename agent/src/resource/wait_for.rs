@@ -1,7 +1,7 @@
 //! Waits until a port answers or is silent, a path is there or gone, or a file holds some text; changes nothing.
 
 use super::pattern::Pattern;
-use super::{Failure, Resource, ResourceError, View};
+use super::{Failure, Resource, ResourceError, View, Touches};
 use crate::diff::Change;
 use crate::path::AbsPath;
 use crate::system::{Answer, Probe, System, SystemError};
@@ -258,6 +258,7 @@ impl Resource for WaitFor {
     const NAMES: &'static [&'static str] = &["wait_for", "ansible.builtin.wait_for"];
     const EXAMPLE: &'static str = "- name: Until the API listens\n  wait_for:\n    host: 192.0.2.5\n    port: 6443\n    timeout: 1800\n";
     const PREDICTS: &'static str = "nothing is waited for in a plan: what has not come to pass is unknown until applied";
+    const TOUCHES: Touches = Touches::Nothing;
     type World = dyn System;
     type State = State;
 

@@ -31,6 +31,8 @@ pub enum Recorded {
     Act(Vec<String>, Declared),
     /// A command was run of which nobody knows what it does, for this reason.
     Unforeseen(String),
+    /// Nobody knows what is at a path, for this reason: a step that cannot be foreseen may put something there, or take it away.
+    Doubtful(AbsPath, String),
 }
 
 /// A machine as it will be after everything that was done to it here. The machine itself is asked, never touched.
@@ -93,9 +95,17 @@ impl Overlay {
                 Recorded::Remove(path, how) => state.remove(self.under.as_ref(), path, *how)?,
                 Recorded::Act(argv, declared) => state.declare(self.under.as_ref(), argv, declared)?,
                 Recorded::Unforeseen(reason) => state.unforeseen = Some(reason.clone()),
+                Recorded::Doubtful(path, reason) => state.doubt(self.under.as_ref(), path, reason),
             }
         }
         Ok(())
+    }
+
+    /// Says from here on that nobody knows what is at a path and below it, for this reason. A folder that is there stays one.
+    pub fn doubt(&self, path: &AbsPath, reason: &str) {
+        let mut state = self.lock();
+        state.doubt(self.under.as_ref(), path, reason);
+        state.recorded.push(Recorded::Doubtful(path.clone(), reason.to_owned()));
     }
 
     /// What was run here of which nobody knows what it does, as the last such action says it; what seems to be missing
@@ -144,6 +154,7 @@ impl System for Overlay {
         let mut state = self.lock();
         let under = self.under.as_ref();
         let real = state.real(under, dir, true)?;
+        state.tree.is_sure_of_entries(&real)?;
         let below = match state.tree.find(under, &real)? {
             Found::Here(_, Content::Unknown(command)) => return Err(made_by(dir, &command)),
             Found::Below(meta) if matches!(meta.kind, FileKind::Directory | FileKind::Link) => under.list(&real)?,
@@ -248,6 +259,17 @@ impl State {
 
     fn spot(&self, under: &dyn System, path: &AbsPath, last: bool) -> Result<Spot, SystemError> {
         Spot::find(path, last, &mut |at| Ok(self.tree.find(under, at)?.meta()))
+    }
+
+    fn doubt(&mut self, under: &dyn System, path: &AbsPath, reason: &str) {
+        let path = self.real(under, path, true).unwrap_or_else(|_| path.clone());
+        let found = match self.tree.find(under, &path) {
+            Err(SystemError::Unknown(_)) => return,
+            found => found.ok().and_then(Found::meta),
+        };
+        let stays = found.is_some_and(|meta| meta.kind == FileKind::Directory);
+        self.tree.doubt(path, stays, reason.to_owned());
+        self.folders.clear();
     }
 
     /// Whether packages will bring what is missing now.

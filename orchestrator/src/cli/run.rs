@@ -16,6 +16,7 @@ use crate::source::SourceMap;
 use okd_agent::secret::Secret;
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -97,6 +98,9 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
             ssh_common_args: link.ssh_common_args.clone(),
             ssh_extra_args: link.ssh_extra_args.clone(),
         },
+        run: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_micros() as u64),
     })
 }
 

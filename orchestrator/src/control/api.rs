@@ -170,8 +170,19 @@ pub struct Call {
     pub body: Option<Json>,
     /// A file of the control node that goes with it, and its name there.
     pub upload: Option<(PathBuf, String)>,
+    /// What is typed by it: it is sent once for each key, as `key`, with a pause after each.
+    pub typed: Option<(Typed, Duration)>,
     /// What [`Api::get`] will answer for these paths afterwards.
     pub predicts: Vec<(String, Prediction)>,
+}
+
+/// What is typed on a keyboard.
+#[derive(Debug, Clone)]
+pub enum Typed {
+    /// Keys by their names.
+    Keys(Vec<String>),
+    /// Text.
+    Text(String),
 }
 
 /// What a path will answer.
@@ -195,6 +206,7 @@ impl Call {
             params: Vec::new(),
             body: None,
             upload: None,
+            typed: None,
             predicts: Vec::new(),
         }
     }

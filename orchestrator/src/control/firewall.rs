@@ -48,10 +48,10 @@ params! {
         dport: Option<String>,
         /// Ports of the source.
         sport: Option<String>,
-        /// Addresses of the source: one, several with commas, a network, an alias or `+set`.
-        source: Option<String>,
-        /// Addresses of the destination.
-        dest: Option<String>,
+        /// Addresses of the source: addresses, networks, aliases, `+set`. More than one rule holds become several rules.
+        source: Vec<String>,
+        /// Addresses of the destination, likewise.
+        dest: Vec<String>,
         /// The interface: a node's own, or `net0`, … of a machine.
         iface: Option<String>,
         /// A macro such as `SSH` in the place of `proto` and `dport`.
@@ -200,8 +200,36 @@ fn shown(row: &Json) -> Row {
     rule
 }
 
+/// As many addresses, with commas, as one rule of Proxmox VE holds.
+const LONGEST: usize = 512;
+
+/// Addresses in as few lists as hold them; one of none where there are none.
+fn lists(addresses: &[String]) -> Vec<String> {
+    let mut lists = vec![String::new()];
+    for address in addresses {
+        match lists.last_mut() {
+            Some(list) if list.is_empty() => list.push_str(address),
+            Some(list) if list.len() + 1 + address.len() <= LONGEST => {
+                list.push(',');
+                list.push_str(address);
+            }
+            _ => lists.push(address.clone()),
+        }
+    }
+    lists
+}
+
 impl Rule {
-    fn row(&self, mark: &str) -> Row {
+    /// The rule, or the rules that hold all of its addresses.
+    fn rows(&self, mark: &str) -> Vec<Row> {
+        let (sources, dests) = (lists(&self.source), lists(&self.dest));
+        let pairs = sources
+            .iter()
+            .flat_map(|source| dests.iter().map(move |dest| (source, dest)));
+        pairs.map(|(source, dest)| self.row(mark, source, dest)).collect()
+    }
+
+    fn row(&self, mark: &str, source: &str, dest: &str) -> Row {
         let mut row = Row::new();
         let mut set = |name: &str, value: Option<String>| {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -213,8 +241,8 @@ impl Rule {
         set("proto", self.proto.clone());
         set("dport", self.dport.clone());
         set("sport", self.sport.clone());
-        set("source", self.source.clone());
-        set("dest", self.dest.clone());
+        set("source", Some(source.to_owned()));
+        set("dest", Some(dest.to_owned()));
         set("iface", self.iface.clone());
         set("macro", self.r#macro.clone());
         set("icmp-type", self.icmp_type.clone());
@@ -249,7 +277,7 @@ impl ProxmoxFirewall {
                 Ok((
                     format!("/nodes/{node}/firewall"),
                     format!("the firewall of {node}"),
-                    Vec::new(),
+                    switched_off(world).into_iter().collect(),
                 ))
             }
             Level::Guest => {
@@ -265,7 +293,8 @@ impl ProxmoxFirewall {
                     )));
                 };
                 let base = format!("/nodes/{node}/qemu/{vmid}");
-                let notes = open_cards(&world.get(&format!("{base}/config"))?, &label);
+                let mut notes = open_cards(&world.get(&format!("{base}/config"))?, &label);
+                notes.extend(switched_off(world));
                 Ok((format!("{base}/firewall"), format!("the firewall of {label}"), notes))
             }
         }
@@ -348,6 +377,19 @@ fn positioned(list: impl Iterator<Item = Json>) -> Json {
         Json::Object(row)
     });
     Json::Array(rows.collect())
+}
+
+/// The cluster's switch, without which no rule of a node or machine counts; who may not look at it learns nothing.
+fn switched_off(world: &dyn Api) -> Option<String> {
+    let options = world.get("/cluster/firewall/options").ok()?;
+    let on = options
+        .get("data")
+        .and_then(|options| text(options, "enable"))
+        .is_some_and(|enable| enable != "0");
+    (!on).then(|| {
+        "the cluster's firewall is off, so the rules do not count yet: `enable: 1` of level `cluster` turns it on"
+            .to_owned()
+    })
 }
 
 /// Cards that the firewall does not count for.
@@ -445,7 +487,7 @@ impl Resource for ProxmoxFirewall {
             options: options.collect(),
             rules: rules.map_or_else(
                 || now.rules.clone(),
-                |rules| rules.iter().map(|rule| rule.row(&self.mark)).collect(),
+                |rules| rules.iter().flat_map(|rule| rule.rows(&self.mark)).collect(),
             ),
             ..now.clone()
         })
@@ -490,6 +532,7 @@ impl Resource for ProxmoxFirewall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use okd_agent::param::Params;
 
     fn rule(port: &str) -> Row {
         shown(
@@ -505,6 +548,32 @@ mod tests {
         let want = [two, one.clone()];
         assert_eq!(left(&now, &want).collect::<Vec<_>>(), [&one]);
         assert_eq!(left(&want, &now).count(), 0);
+    }
+
+    #[test]
+    fn addresses_that_are_too_many_for_one_rule_become_several() {
+        let addresses = |count: usize| {
+            (0..count)
+                .map(|number| format!("10.0.{}.{}", number / 200, number % 200))
+                .collect::<Vec<_>>()
+        };
+        let rows = |sources| {
+            let args = map([("source", addresses(sources).into()), ("dest", addresses(2).into())]);
+            Rule::decode(&args).unwrap().rows("okd-play")
+        };
+        assert_eq!(rows(0).len(), 1);
+        assert_eq!(rows(0)[0].get("source"), None);
+        assert_eq!(rows(2).len(), 1);
+        let many = rows(200);
+        assert!(
+            many.iter()
+                .all(|row| row["source"].len() <= LONGEST && row["dest"] == "10.0.0.0,10.0.0.1")
+        );
+        let all = many
+            .iter()
+            .flat_map(|row| row["source"].split(',').map(str::to_owned))
+            .collect::<Vec<_>>();
+        assert_eq!(all, addresses(200));
     }
 
     #[test]

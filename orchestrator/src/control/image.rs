@@ -6,7 +6,7 @@ use super::bridge::{Presence, under_way};
 use super::property::size;
 use super::pve::encoded;
 use super::rights::Need;
-use super::{proxmox_params, rights};
+use super::{proxmox_params, rights, vm};
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -45,7 +45,7 @@ proxmox_params! {
         /// A file of the control node that is uploaded, looked for as `src` of `copy`; one of another size there is replaced. It
         /// may be made by an earlier step: a plan then promises the upload.
         src: Option<String>,
-        /// Whether it should be there.
+        /// Whether it should be there. One that a machine has in a drive is not removed.
         state: Presence = "present",
     }
 }
@@ -144,6 +144,33 @@ impl ProxmoxImage {
             .find(|row| text(row, "volid").as_deref() == Some(&volume)))
     }
 
+    /// A file that a machine has in a drive is not removed: the machine would not start any more.
+    fn unused(&self, world: &dyn Api) -> Result<(), ResourceError> {
+        let volume = self.volume();
+        for guest in vm::everyone(world)?
+            .iter()
+            .filter(|row| text(row, "type").as_deref() == Some("qemu"))
+        {
+            let (Some(node), Some(vmid)) = (text(guest, "node"), number(guest, "vmid")) else {
+                continue;
+            };
+            let config = match world.get(&format!("/nodes/{node}/qemu/{vmid}/config")) {
+                Err(error) if error.is_missing() => continue,
+                config => config?,
+            };
+            let options = config.get("data").and_then(Json::as_object).into_iter().flatten();
+            let mut drives =
+                options.filter(|(_, value)| value.as_str().and_then(|text| text.split(',').next()) == Some(&volume));
+            if let Some((drive, _)) = drives.next() {
+                let name = text(guest, "name").unwrap_or_else(|| vmid.to_string());
+                return Err(ResourceError::message(format!(
+                    "{volume} is in the drive {drive} of {name}: take it out first, such as by `{drive}: none,media=cdrom`"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The storage has to be there, to be up and to take such files; gives what room it has.
     fn room(&self, world: &dyn Api) -> Result<Option<u64>, ResourceError> {
         let storages = rows(&world.get(&format!("/nodes/{}/storage", self.node))?);
@@ -227,6 +254,9 @@ impl Resource for ProxmoxImage {
             Some(src) => ProxmoxImage::local(src)?,
             None => None,
         };
+        if !wanted && row.is_some() {
+            self.unused(world)?;
+        }
         let promised = self.src.is_some() && wanted && upload.is_none();
         if promised && !world.predicted() {
             return Err(ResourceError::message(format!(
@@ -329,7 +359,14 @@ impl ProxmoxImage {
         let seen = ["Datastore.Audit", "Datastore.AllocateSpace"];
         let mut all = vec![Need::any(&storage, &seen, "to see its files")];
         match (self.state, &self.url) {
-            (Presence::Absent, _) => all.push(Need::one(&storage, "Datastore.Allocate", "to remove a file")),
+            (Presence::Absent, _) => {
+                all.push(Need::one(&storage, "Datastore.Allocate", "to remove a file"));
+                all.push(Need::one(
+                    "/vms",
+                    "VM.Audit",
+                    "to see whether a machine has it in a drive",
+                ));
+            }
             (Presence::Present, url) => {
                 all.push(Need::one(&storage, "Datastore.AllocateTemplate", "to put a file there"));
                 if url.is_some() {

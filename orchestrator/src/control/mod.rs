@@ -10,6 +10,7 @@ pub mod firewall;
 mod http;
 pub mod image;
 mod judge;
+pub mod keyboard;
 pub mod kube;
 mod kubeconfig;
 pub mod okd_csr;
@@ -20,6 +21,7 @@ pub mod property;
 pub mod pve;
 pub mod rights;
 pub mod sdn;
+pub mod sendkey;
 mod tls;
 pub mod veil;
 pub mod vm;
@@ -184,6 +186,7 @@ registry! {
     firewall::ProxmoxFirewall,
     image::ProxmoxImage,
     sdn::ProxmoxSdn,
+    sendkey::ProxmoxSendkey,
     okd_csr::OkdCsr,
     okd_object::OkdObject,
     okd_wait::OkdWait,

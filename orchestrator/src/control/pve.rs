@@ -1,9 +1,10 @@
 //! Proxmox VE's REST API with an API token: one request a connection, tasks awaited to their end, and its own words in every
 //! error, with what to do about it.
 
-use super::api::{Api, ApiError, Call, Json, rows, text};
+use super::api::{Api, ApiError, Call, Json, Typed, rows, text};
 pub use super::http::encoded;
 use super::http::{Answer, Cause, Request, Source, Trouble, Wire, place};
+use super::keyboard;
 use super::tls::{Belief, Trust};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -255,6 +256,27 @@ impl Client {
         })
     }
 
+    /// Sends a request for each key. What the keys are is in no error: they may be a secret's.
+    fn typed(&self, call: &Call, typed: &Typed, pause: Duration) -> Result<(), ApiError> {
+        let keys: Option<Vec<String>> = match typed {
+            Typed::Keys(keys) => Some(keys.clone()),
+            Typed::Text(text) => text.chars().map(keyboard::key).collect(),
+        };
+        let keys = keys.ok_or_else(|| ApiError::Refused {
+            request: format!("{} {}", call.method.word(), call.path),
+            status: 400,
+            message: "a character of the text is not on a US keyboard; nothing of it was typed".to_owned(),
+            errors: Vec::new(),
+            help: None,
+        })?;
+        for key in keys {
+            let form = Source::form(format!("key={}", encoded(&key)));
+            self.ask(call.method.word(), &call.path, &form)?;
+            std::thread::sleep(pause);
+        }
+        Ok(())
+    }
+
     /// Asks for a task's state until it has ended.
     fn ended(&self, upid: &str) -> Result<Json, ApiError> {
         let began = Instant::now();
@@ -334,6 +356,9 @@ impl Api for Client {
 
     fn send(&self, call: &Call) -> Result<Json, ApiError> {
         let request = format!("{} {}", call.method.word(), call.path);
+        if let Some((typed, pause)) = &call.typed {
+            return self.typed(call, typed, *pause).map(|()| Json::Null);
+        }
         let form: Vec<String> = call
             .params
             .iter()

@@ -1,6 +1,6 @@
 //! Secrets on the way to an interface and back: their bytes go in as the last step before the client, and come out first.
 
-use super::api::{Api, ApiError, Call, Json};
+use super::api::{Api, ApiError, Call, Json, Typed};
 use crate::template::SecretStore;
 use crate::vault::Keeper;
 use std::sync::Arc;
@@ -104,6 +104,10 @@ impl Api for Veil {
             path: self.bare(&call.path),
             params: params.map(|(name, value)| (name.clone(), self.bare(value))).collect(),
             body: call.body.clone().map(|body| self.unveiled(body)),
+            typed: call.typed.clone().map(|(typed, pause)| match typed {
+                Typed::Text(text) => (Typed::Text(self.bare(&text)), pause),
+                keys => (keys, pause),
+            }),
             ..call.clone()
         };
         let answer = self.under.send(&bare).map_err(|error| self.told(error))?;
@@ -163,5 +167,37 @@ mod tests {
         let seen = veil.get("/x").unwrap().to_string();
         assert!(seen.contains(&placeholder) && !seen.contains("p0is0n"), "{seen}");
         assert!(!format!("{error:?}").contains("p0is0n"), "{error:?}");
+    }
+
+    /// Refuses to type, and keeps what it should have typed.
+    #[derive(Default)]
+    struct Keyboard(Mutex<String>);
+
+    impl Api for Keyboard {
+        fn get(&self, _: &str) -> Result<Json, ApiError> {
+            Ok(Json::Null)
+        }
+
+        fn send(&self, call: &Call) -> Result<Json, ApiError> {
+            if let Some((Typed::Text(text), _)) = &call.typed {
+                self.0.lock().unwrap().clone_from(text);
+            }
+            Ok(Json::Null)
+        }
+
+        fn settle(&self, _: &str) -> Result<(), ApiError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_secret_is_typed_as_it_is() {
+        let keeper = Arc::new(Keeper::random().unwrap());
+        let placeholder = keeper.keep("word", Secret::new("s3cr3t-p0is0n-9f1c"));
+        let keyboard = Arc::new(Keyboard::default());
+        let mut call = Call::new(Method::Put, "/x/sendkey");
+        call.typed = Some((Typed::Text(format!("login {placeholder}")), std::time::Duration::ZERO));
+        Veil::new(keyboard.clone(), keeper).send(&call).unwrap();
+        assert_eq!(*keyboard.0.lock().unwrap(), "login s3cr3t-p0is0n-9f1c");
     }
 }

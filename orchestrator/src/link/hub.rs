@@ -10,6 +10,7 @@ use crate::media::MediaKind;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
 use okd_agent::Stop;
+use okd_agent::ledger::Debt;
 use okd_agent::resource::Failure;
 use okd_agent::serve::Session;
 use okd_agent::system::System;
@@ -44,8 +45,11 @@ struct Shared {
     connections: Mutex<HashMap<String, Connecting>>,
     stop: Stop,
     waits: Mutex<BTreeMap<Address, u64>>,
-    predictions: Mutex<HashMap<String, Vec<(Address, Recorded)>>>,
+    predictions: Mutex<HashMap<String, Vec<Said>>>,
 }
+
+/// What a session predicted of its host; without a session, what the run itself says of it.
+type Said = (Option<Address>, Recorded);
 
 /// What a session is handed.
 enum Job {
@@ -133,7 +137,7 @@ impl Hub {
                 .get(open.told..)
                 .unwrap_or_default()
                 .iter()
-                .filter(|(from, _)| *from != address);
+                .filter(|(from, _)| from.as_ref() != Some(&address));
             let news: Vec<Recorded> = news.map(|(_, change)| change.clone()).collect();
             open.told = all.len();
             if !news.is_empty() {
@@ -210,6 +214,20 @@ impl Links for Hub {
         self.desk.call(&reach.address(), errand);
     }
 
+    fn doubt(&mut self, host: &str, doubts: Vec<Recorded>) {
+        let changes = doubts.into_iter().map(|doubt| (None, doubt));
+        lock(&self.shared.predictions)
+            .entry(host.to_owned())
+            .or_default()
+            .extend(changes);
+    }
+
+    fn say(&mut self, address: &Address, request: Request) {
+        if let Some(open) = self.sessions.get(address) {
+            let _ = open.requests.send(Job::Say(request));
+        }
+    }
+
     fn recall(&mut self, host: &str) {
         lock(&self.shared.predictions).remove(host);
         for (_, open) in self.sessions.iter_mut().filter(|(address, _)| address.host == host) {
@@ -250,6 +268,17 @@ impl Shared {
         });
     }
 
+    /// What the ledger of a session's machine says as the session begins.
+    fn owed(&self, address: &Address, debts: Vec<Debt>, complaints: Vec<String>) {
+        complaints
+            .into_iter()
+            .for_each(|text| self.state(&address.host, text, true));
+        if !debts.is_empty() {
+            let address = address.clone();
+            let _ = self.events.send(LinkEvent::Owed { address, debts });
+        }
+    }
+
     /// What a session answers goes to the runner; what it predicted is kept for the host's other sessions.
     fn answer(&self, address: &Address, response: Response) {
         if let Response::Done {
@@ -260,7 +289,7 @@ impl Shared {
         {
             self.keeper.hide(&mut reply);
             if !recorded.is_empty() {
-                let changes = recorded.into_iter().map(|change| (address.clone(), change));
+                let changes = recorded.into_iter().map(|change| (Some(address.clone()), change));
                 lock(&self.predictions)
                     .entry(address.host.clone())
                     .or_default()
@@ -481,7 +510,7 @@ async fn by_agent(
                         "the agent there is build {build}, not {BUILD}"
                     )));
                 }
-                Response::Hello { .. } => {}
+                Response::Hello { debts, complaints, .. } => shared.owed(&address, debts, complaints),
                 Response::Waits => shared.state(
                     &reach.host,
                     "waits: a step of another run is still being done there",
@@ -547,9 +576,12 @@ async fn in_thread(
     connection: Option<Connection>,
     mut requests: UnboundedReceiver<Job>,
 ) {
-    let (shared, own) = (Arc::clone(shared), address.clone());
+    let (own, told) = (address.clone(), Arc::clone(shared));
     let worker = tokio::task::spawn_blocking(move || {
+        let shared = told;
         let mut session = Session::new(machine, shared.stop.clone());
+        let (debts, complaints) = session.owed();
+        shared.owed(&own, debts, complaints);
         while let Some(request) = requests.blocking_recv() {
             let response = match request {
                 Job::Say(request) => session.answer(request),
@@ -582,5 +614,11 @@ async fn in_thread(
             }
         }
     });
-    let _ = worker.await;
+    if let Err(panic) = worker.await {
+        let _ = shared.events.send(LinkEvent::Down {
+            address: address.clone(),
+            reason: format!("a defect of okd-play's: {panic}"),
+            unreachable: true,
+        });
+    }
 }

@@ -3,10 +3,12 @@
 use super::target::Target;
 use crate::control::desk::Errand;
 use crate::media::MediaKind;
+use okd_agent::ledger::Debt;
 use okd_agent::secret::Secret;
 #[cfg(doc)]
 use okd_agent::system::blank::Blank;
-use okd_agent::wire::{Reply, Task};
+use okd_agent::system::overlay::Recorded;
+use okd_agent::wire::{Reply, Request, Task};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +93,13 @@ pub enum LinkEvent {
         /// How long at most.
         limit: Duration,
     },
+    /// A session has begun, and this is owed by the ledger of its machine.
+    Owed {
+        /// Which.
+        address: Address,
+        /// The debts.
+        debts: Vec<Debt>,
+    },
     /// A host cannot be reached yet and is taken for a blank one.
     Assumed {
         /// The host.
@@ -134,6 +143,12 @@ pub trait Links: Send {
 
     /// Hands a step of the other world to the thread that works on the host's. The reply comes as a [`LinkEvent`].
     fn call(&mut self, reach: &Arc<Reach>, errand: Errand);
+
+    /// Tells a host's sessions, before the next step of a plan, what nobody knows any more of the machine.
+    fn doubt(&mut self, host: &str, doubts: Vec<Recorded>);
+
+    /// Says something to a session that gives no answer; nothing where there is no such session any more.
+    fn say(&mut self, address: &Address, request: Request);
 
     /// Tells a host's sessions that the plan is at its end; see [`okd_agent::wire::Request::Recall`].
     fn recall(&mut self, host: &str);

@@ -10,7 +10,7 @@ use okd_agent::diff::{self, Change, Sign};
 use okd_agent::params;
 use okd_agent::path::{AbsPath, Mode};
 use okd_agent::resource::content::{field, need_parent};
-use okd_agent::resource::{Resource, ResourceError, View, acting};
+use okd_agent::resource::{Resource, ResourceError, Touches, View, acting};
 use okd_agent::secret::Secrets;
 use okd_agent::system::{Action, Answer, Declared, Effect, FileKind, Probe, Removal, System, SystemError};
 use okd_agent::value::{Map, Value, map};
@@ -281,6 +281,7 @@ impl Resource for CoreosIso {
     const NAMES: &'static [&'static str] = &["coreos_iso", "okd.coreos_iso"];
     const EXAMPLE: &'static str = "- name: The masters' boot medium\n  coreos_iso:\n    src: /root/okd/scos-10.0.20250701-live.iso\n    dest: /root/okd/master-1.iso\n    dest_device: /dev/sda\n    ignition_url: http://10.0.0.1:8080/okd4/master.ign\n    ignition_hash: \"sha512-{{ install.ignition.master.sha512 }}\"\n";
     const PREDICTS: &'static str = "everything, unless the live ISO is still to be fetched";
+    const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
 

@@ -5,7 +5,7 @@ use okd_agent::diff::{self, Change};
 use okd_agent::params;
 use okd_agent::path::{AbsPath, Mode};
 use okd_agent::resource::content::{READ_LIMIT, field, need_parent};
-use okd_agent::resource::{Resource, ResourceError, View, json};
+use okd_agent::resource::{Resource, ResourceError, Touches, View, json};
 use okd_agent::secret::{Secret, Secrets};
 use okd_agent::system::{FileWrite, System};
 use okd_agent::value::{Map, Value, map};
@@ -139,6 +139,7 @@ impl Resource for NocloudIso {
     const NAMES: &'static [&'static str] = &["nocloud_iso", "okd.nocloud_iso"];
     const EXAMPLE: &'static str = "- name: Who the services host is\n  nocloud_iso:\n    dest: /root/okd/services-cidata.iso\n    hostname: services.okd.example.org\n    host_key: /root/okd/services_host_key\n    user_data:\n      users:\n        - name: ops\n          ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==]\n";
     const PREDICTS: &'static str = "everything, unless the host key is still to be made";
+    const TOUCHES: Touches = Touches::Paths(&["dest"]);
     type World = dyn System;
     type State = State;
 

@@ -1,7 +1,7 @@
 //! Reads playbooks: files to plays, `import_playbook` followed. Everything that can be found wrong is found in one go.
 
 use super::keywords::{self, Keywords, boolean, names, text, vars};
-use super::{Batch, Place, Play, Playbook, Prompt, Vars, role, task};
+use super::{Batch, Need, Place, Play, Playbook, Prompt, Vars, role, task};
 use crate::error::{Diagnostic, Diagnostics};
 use crate::source::yaml::{Node, NodeKind};
 use crate::source::{SourceMap, Span, folder_of};
@@ -197,6 +197,9 @@ impl Loader {
                 errors.push(found);
             }
         }
+        if let Some(needs) = play.needs.as_mut().filter(|needs| needs.is_empty()) {
+            needs.clone_from(&outer.needs);
+        }
         play.keywords = play.keywords.within(&outer.keywords);
         play.vars
             .extend(outer.vars.iter().map(|(name, value)| (name.clone(), Arc::clone(value))));
@@ -209,17 +212,21 @@ impl Loader {
 struct Imported {
     vars: Vars,
     keywords: Keywords,
+    /// What plays that wait for nothing wait for here.
+    needs: Vec<Need>,
 }
 
 fn imported(node: &Node, outer: &Imported) -> Result<Imported, Diagnostic> {
     let mut inner = Imported {
         vars: outer.vars.clone(),
         keywords: Keywords::default(),
+        needs: outer.needs.clone(),
     };
     for (key, value) in node.entries() {
         match text(key, "a keyword")?.as_str() {
             "import_playbook" | "ansible.builtin.import_playbook" | "name" => {}
             "vars" => inner.vars.extend(vars(value)?),
+            "needs" => inner.needs = task::needs(value)?,
             name @ ("tags" | "when") => {
                 inner.keywords.take(key, name, value)?;
             }
@@ -227,7 +234,7 @@ fn imported(node: &Node, outer: &Imported) -> Result<Imported, Diagnostic> {
                 return Err(
                     Diagnostic::new("unknown-key", format!("`{name}` is not a keyword of `import_playbook`"))
                         .at(key.span, "")
-                        .did_you_mean(name, ["name", "vars", "tags", "when"]),
+                        .did_you_mean(name, ["name", "vars", "needs", "tags", "when"]),
                 );
             }
         }

@@ -23,6 +23,7 @@ pub(crate) fn result(result: &StepResult, diff: bool, sources: &SourceMap) -> St
         "diff": if diff && result.show_diff { result.diff.iter().map(change).collect() } else { Vec::new() },
         "msg": result.msg,
         "result": json::value(&result.result),
+        "notes": result.notes,
     });
     if let (Some(failure), Some(object)) = (&result.failure, line.as_object_mut()) {
         object.insert("failure".to_owned(), self::failure(failure));

@@ -2,6 +2,7 @@
 
 use super::deed::Deed;
 use crate::actions;
+use crate::control::API_KINDS;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::playbook::{Task, short};
 use crate::site::Step;
@@ -9,7 +10,8 @@ use crate::source::Span;
 use crate::source::yaml::{Node, NodeKind};
 use crate::vault::Keeper;
 use okd_agent::param::{Param, ParamError, Problem, Spec};
-use okd_agent::resource::KindInfo;
+use okd_agent::path::AbsPath;
+use okd_agent::resource::{KindInfo, Touches};
 use okd_agent::secret::{Secret, Secrets};
 use okd_agent::value::{Map, Value};
 
@@ -44,6 +46,36 @@ pub fn named(module: &str, mut args: Map) -> Map {
         }
         None => args,
     }
+}
+
+/// What a module's steps may change on their machine.
+#[must_use]
+pub fn touches(module: &str) -> Touches {
+    match (short(module), kind_info(module)) {
+        ("template", _) => Touches::Paths(&["dest"]),
+        ("script", _) => Touches::Anything,
+        (_, Some(kind)) if API_KINDS.iter().any(|own| own.names == kind.names) => Touches::Nothing,
+        (_, Some(kind)) => kind.touches,
+        (_, None) => Touches::Nothing,
+    }
+}
+
+/// The paths that a step may change, by its arguments as far as they are known; `None` where they do not tell.
+#[must_use]
+pub fn touched(module: &str, given: &Map) -> Option<Vec<AbsPath>> {
+    let names = match touches(module) {
+        Touches::Nothing => return Some(Vec::new()),
+        Touches::Paths(names) => names,
+        Touches::Anything => return None,
+    };
+    let spec = spec_of(module)?;
+    let path = |name: &&'static str| {
+        let param = spec.params.iter().find(|param| param.name == *name)?;
+        let mut all = std::iter::once(&param.name).chain(param.aliases);
+        let text = all.find_map(|name| given.get(*name))?;
+        AbsPath::new(text.as_str()?).ok()
+    };
+    names.iter().map(path).collect()
 }
 
 /// Parameters that are secret whatever they hold, by the kind's first name.

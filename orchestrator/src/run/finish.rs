@@ -323,6 +323,7 @@ impl Runner<'_, '_> {
         let result = registered(&live, &ends);
         self.give(&live, &ends, &result);
         let notifies = self.notify(&live, worst);
+        self.withdraw(&live, worst);
         self.remember(&live);
         self.count(&node, worst, live.looped && live.items.is_empty());
         self.tell(id, &live, &notifies);
@@ -424,22 +425,19 @@ impl Runner<'_, '_> {
         };
         let changed = any(StepStatus::Changed);
         let maybe = any(StepStatus::Unknown);
-        if !(changed || maybe) || matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
+        if matches!(worst, StepStatus::Failed | StepStatus::Unreachable) {
+            return Vec::new();
+        }
+        if changed || maybe || any(StepStatus::Ok) {
+            self.fire_owed(live);
+        }
+        if !(changed || maybe) {
             return Vec::new();
         }
         let node = &live.context.node;
-        let scope = live.context.scoped().shared();
-        let mut names = Vec::new();
-        for topic in &node.step.notify {
-            match live.context.world.engine().render(topic, &scope) {
-                Ok(Value::List(list)) => names.extend(list.iter().map(Value::to_string)),
-                Ok(value) => names.push(value.to_string()),
-                Err(_) => names.push(topic.to_value().to_string()),
-            }
-        }
+        let (names, handlers) = self.means(live);
         let key = (node.play.index, node.host.as_str().to_owned());
-        let handlers = self.world.handlers(&node.play);
-        for handler in names.iter().flat_map(|name| meant(live, &handlers, name)) {
+        for handler in handlers {
             let fired = self
                 .notified
                 .entry(key.clone())
@@ -544,6 +542,7 @@ impl Runner<'_, '_> {
             told.show_diff = diff && !hidden;
             told.msg.clone_from(&end.msg);
             told.notes.clone_from(&end.notes);
+            told.notes.extend(self.notes.get(&id).into_iter().flatten().cloned());
             told.result = end.result.clone();
             told.diff.clone_from(&end.diff);
             told.failure.clone_from(&end.failure);
@@ -678,7 +677,7 @@ pub fn answers(handler: &Step, name: &str) -> bool {
 
 /// The handlers that a notification means: of those with that name one, and all that listen to it. As in Ansible, the
 /// section read last wins, and in it the handler that is listed first.
-fn meant<'h>(live: &Live, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
+pub(super) fn meant<'h>(live: &Live, handlers: &'h [Arc<Step>], topic: &str) -> Vec<&'h Arc<Step>> {
     let section = |handler: &Step| {
         let (outer, _) = handler.path.rsplit_once("/handlers/").unwrap_or((&handler.path, ""));
         outer.to_owned()

@@ -71,12 +71,12 @@ impl Foreseen {
         };
         for item in prepared.items {
             match item.work {
-                ItemWork::Send(deed, _) => {
+                ItemWork::Send(deed, ..) => {
                     if let Deed::Api(kind) = *deed {
                         self.kinds.push(kind);
                     }
                 }
-                ItemWork::Unknown(why) => self.unknown = Some(why),
+                ItemWork::Unknown(why, _) => self.unknown = Some(why),
                 ItemWork::Fail(failure) => self.unknown = Some(failure.message),
                 ItemWork::Skip(_) | ItemWork::Local(_) => {}
             }

@@ -197,6 +197,7 @@ impl Runner<'_, '_> {
         let key = (node.play.index, node.host.as_str().to_owned());
         let handlers = self.world.handlers(&node.play);
         let cursor = self.cursors.get(&id).copied().unwrap_or(0);
+        self.fire_left_over(&node);
         let notified = self.notified.entry(key.clone()).or_default();
         let waiting = handlers.iter().enumerate();
         let waiting = waiting.filter(|(_, step)| notified.contains_key(&step.path));
@@ -225,7 +226,9 @@ impl Runner<'_, '_> {
                 self.maybe.insert(*added, reason.clone());
             }
             self.fired_by.insert(*added, why.by.clone());
+            self.notes.insert(*added, why.owed.clone());
         }
+        self.begin_paying(id, &node, &steps[0], &new);
         let _ = self.channels.events.send(Event::More {
             host: key.1,
             steps: steps.len(),
@@ -244,6 +247,7 @@ impl Runner<'_, '_> {
                 .get(&step)
                 .is_some_and(|live| live.context.node.step.task.short_module() == "meta");
         let key = (node.play.index, node.host.as_str().to_owned());
+        self.paid(step, end == End::Done);
         if flush && end == End::Done && self.notified.get(&key).is_some_and(|fired| !fired.is_empty()) {
             return self.flush(step);
         }

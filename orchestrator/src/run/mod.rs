@@ -8,6 +8,7 @@ pub mod foresee;
 mod grow;
 mod local;
 pub mod origin;
+pub mod owed;
 mod prepare;
 pub mod reach;
 pub mod record;
@@ -22,17 +23,21 @@ use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
 use crate::link::reach::{Address, LinkEvent, Links, Reach};
 use crate::report::{Event, Pass, StepStatus};
-use crate::site::scope::run_facts;
-use crate::site::{Site, SitePlay, Step, World};
+use crate::site::scope::{HostVars, run_facts};
+use crate::site::{Site, SitePlay, Slot, Step, World};
 use deed::Deed;
 use indexmap::IndexMap;
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
 use okd_agent::diff::Change;
+use okd_agent::ledger::Debt;
+use okd_agent::path::AbsPath;
 use okd_agent::resource::{Failure, Kind};
+use okd_agent::system::overlay::Recorded;
 use okd_agent::value::Map;
 use okd_agent::wire;
 use origin::Origin;
+use owed::Owed;
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -54,6 +59,8 @@ pub struct Options {
     pub diff: bool,
     /// What the command line says of connections.
     pub defaults: reach::Defaults,
+    /// When the run began, in microseconds since 1970: its name in the ledgers of hosts.
+    pub run: u64,
 }
 
 /// What a person asked for by Ctrl-C.
@@ -102,11 +109,15 @@ pub async fn pass(
         live: HashMap::new(),
         requests: HashMap::new(),
         next_request: if pass == Pass::Plan { 1 } else { 1 << 40 },
+        promises: HashMap::new(),
         parked: BTreeSet::new(),
         waiting_for_fork: BTreeSet::new(),
         notified: HashMap::new(),
         maybe: HashMap::new(),
         fired_by: HashMap::new(),
+        owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
+        pays: HashMap::new(),
+        notes: HashMap::new(),
         expansions: HashMap::new(),
         cursors: HashMap::new(),
         timers: BTreeMap::new(),
@@ -121,7 +132,10 @@ pub async fn pass(
         excluded: prior.map(Outcome::excluded).unwrap_or_default(),
         unsure: prior.map(Outcome::unsure).unwrap_or_default(),
         recalled: HashSet::new(),
-        outcome: Outcome::default(),
+        outcome: Outcome {
+            owed: prior.map(|prior| prior.owed.clone()).unwrap_or_default(),
+            ..Outcome::default()
+        },
     };
     Ok(runner.run().await)
 }
@@ -176,6 +190,8 @@ struct Live {
     timeout: Option<Duration>,
     /// Between the items of a loop.
     pause: Duration,
+    /// What it owes once it changes something.
+    owes: Vec<Debt>,
 }
 
 struct LiveItem {
@@ -183,6 +199,10 @@ struct LiveItem {
     locals: Map,
     deed: Option<Box<Deed>>,
     env: Vec<(String, String)>,
+    /// Paths that it may change.
+    touches: Vec<AbsPath>,
+    /// What nobody knows any more on its machine, where it is not known itself.
+    doubts: Vec<Recorded>,
     sent: Option<u64>,
     /// Whether it has been asked for.
     begun: bool,
@@ -247,11 +267,40 @@ impl ItemEnd {
     }
 }
 
+/// What a step will give once it has ended.
+#[derive(Default)]
+struct Promise {
+    /// A variable of a host, and what it was before.
+    variable: Option<(Arc<HostVars>, String, Option<Slot>)>,
+    /// Hosts whose facts it gathers.
+    facts: Vec<Arc<HostVars>>,
+}
+
+/// A step that was handed in and never begun gives nothing: who asks finds what was there before.
+fn take_back(id: NodeId, promise: Promise) {
+    let own = u64::from(id.0);
+    if let Some((host, name, before)) = promise.variable {
+        let mut state = host.state_mut();
+        if matches!(state.set.get(&name), Some(Slot::Pending(step)) if *step == own) {
+            match before {
+                Some(known @ Slot::Known(_)) => drop(state.set.insert(name, known)),
+                _ => drop(state.set.remove(&name)),
+            }
+        }
+    }
+    for host in promise.facts {
+        let mut state = host.state_mut();
+        state.facts_pending = state.facts_pending.filter(|step| *step != own);
+    }
+}
+
 /// Why a handler runs.
 #[derive(Debug, Clone, Default)]
 struct Fired {
     /// Steps that changed.
     by: Vec<String>,
+    /// Why an earlier run owes it.
+    owed: Vec<String>,
     /// Only a step whose change is unknown notified it; why.
     maybe: Option<String>,
 }
@@ -277,6 +326,8 @@ struct Runner<'a, 'c> {
     live: HashMap<NodeId, Live>,
     requests: HashMap<u64, (NodeId, usize)>,
     next_request: u64,
+    /// What steps that are under way will give.
+    promises: HashMap<NodeId, Promise>,
     /// Steps that ended without being sent while something before them is still open.
     parked: BTreeSet<NodeId>,
     waiting_for_fork: BTreeSet<NodeId>,
@@ -284,6 +335,12 @@ struct Runner<'a, 'c> {
     /// Handlers that only may run, with the reason.
     maybe: HashMap<NodeId, String>,
     fired_by: HashMap<NodeId, Vec<String>>,
+    /// Handlers that are owed on hosts.
+    owed: Vec<Owed>,
+    /// The debts that a handler pays, or the handler that a flush runs.
+    pays: HashMap<NodeId, Vec<Owed>>,
+    /// Why a handler runs though nothing has notified it in this run.
+    notes: HashMap<NodeId, Vec<String>>,
     expansions: HashMap<NodeId, NodeId>,
     /// Where in the list of handlers a flush stands.
     cursors: HashMap<NodeId, usize>,
@@ -486,7 +543,10 @@ impl Runner<'_, '_> {
                 let failure = Box::new(context.failure(&found));
                 self.launch(id, firm, context, single(ItemWork::Fail(failure)));
             }
-            Err(Stop::Unknown(reason)) => self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
+            Err(Stop::Unknown(reason)) => {
+                let work = context.unknown(reason, &context.scoped().shared());
+                self.launch(id, firm, context, single(work));
+            }
             Ok(prepared) => self.launch(id, firm, context, prepared),
         }
     }
@@ -549,7 +609,9 @@ impl Runner<'_, '_> {
             Ok((reach, delegated)) => (Some(reach), delegated),
             Err(_) if !sends => (None, None),
             Err(Stop::Pending(other)) => return self.graph.ready.wait(id, NodeId(other as u32)),
-            Err(Stop::Unknown(reason)) => return self.launch(id, firm, context, single(ItemWork::Unknown(reason))),
+            Err(Stop::Unknown(reason)) => {
+                return self.launch(id, firm, context, single(ItemWork::Unknown(reason, Vec::new())));
+            }
             Err(Stop::Failed(found)) => {
                 let failure = Box::new(context.failure(&found));
                 return self.launch(id, firm, context, single(ItemWork::Fail(failure)));
@@ -595,6 +657,7 @@ impl Runner<'_, '_> {
             waiting,
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
+            owes: Vec::new(),
             items: Vec::new(),
             context,
         };
@@ -625,19 +688,25 @@ impl Runner<'_, '_> {
             locals: item.locals,
             deed: None,
             env: Vec::new(),
+            touches: Vec::new(),
+            doubts: Vec::new(),
             sent: None,
             begun: false,
             end: None,
             reach: None,
         };
         match item.work {
-            ItemWork::Send(deed, env) => {
+            ItemWork::Send(deed, env, touches) => {
                 live.sent = Some(hash(&deed, &env));
                 live.deed = Some(deed);
                 live.env = env;
+                live.touches = touches;
             }
             ItemWork::Skip(condition) => live.end = Some(finish::skipped(&condition)),
-            ItemWork::Unknown(reason) => live.end = Some(finish::unknown(context, &reason)),
+            ItemWork::Unknown(reason, doubts) => {
+                live.end = Some(finish::unknown(context, &reason));
+                live.doubts = doubts;
+            }
             ItemWork::Fail(failure) => live.end = Some(finish::failed(*failure, false)),
             ItemWork::Local(end) => {
                 let LocalEnd {
@@ -743,6 +812,7 @@ impl Runner<'_, '_> {
                     });
                 }
             }
+            LinkEvent::Owed { address, debts } => self.told_debts(&address, debts),
             LinkEvent::Waits { id, text, limit } => self.waits(id, text, limit),
             LinkEvent::Reply { id, reply } => {
                 if let Some((node, index)) = self.requests.remove(&id) {
@@ -883,6 +953,9 @@ impl Runner<'_, '_> {
     /// What settling brings with it: blocked steps are told, parked ones end, includes end.
     fn after(&mut self, settled: Vec<(NodeId, End)>) {
         for (id, end) in settled {
+            if let (Some(promise), End::Blocked(_)) = (self.promises.remove(&id), end) {
+                take_back(id, promise);
+            }
             if let (End::Blocked(by), Some(node)) = (end, self.node(id)) {
                 self.live.remove(&id);
                 self.parked.remove(&id);

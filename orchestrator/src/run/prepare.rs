@@ -12,7 +12,9 @@ use crate::site::scope::HostVars;
 use crate::site::{Scoped, World, check};
 use crate::source::yaml::{Node, NodeKind};
 use crate::template::{RenderError, Scope, Truth};
+use okd_agent::path::AbsPath;
 use okd_agent::resource::Failure;
+use okd_agent::system::overlay::Recorded;
 use okd_agent::value::{Map, Value, map};
 use std::sync::Arc;
 
@@ -79,14 +81,14 @@ pub struct Item {
 pub enum ItemWork {
     /// Its condition does not hold; says which.
     Skip(String),
-    /// Not known until applied; says why.
-    Unknown(String),
+    /// Not known until applied; says why, and what nobody knows any more on its machine.
+    Unknown(String, Vec<Recorded>),
     /// Wrong: nothing is run.
     Fail(Box<Failure>),
     /// Run here, and ended.
     Local(Box<LocalEnd>),
-    /// To be sent to the host, or through an interface.
-    Send(Box<Deed>, Vec<(String, String)>),
+    /// To be sent to the host, or through an interface: with its environment, and the paths that it may change.
+    Send(Box<Deed>, Vec<(String, String)>, Vec<AbsPath>),
 }
 
 impl Context {
@@ -208,7 +210,18 @@ impl Context {
         let over = match self.over(repeat, &scoped, &scope) {
             Ok(over) => over,
             Err(Stop::Failed(found)) => match self.conditions(&scope) {
-                Ok(Some(skip)) => vec![Value::Str(skip)],
+                Ok(Some(skip)) => {
+                    let skipped = Item {
+                        label: None,
+                        locals: Map::new(),
+                        work: ItemWork::Skip(skip),
+                    };
+                    return Ok(Prepared {
+                        name,
+                        items: vec![skipped],
+                        looped: false,
+                    });
+                }
                 _ => return Err(Stop::Failed(found)),
             },
             Err(other) => return Err(other),
@@ -339,10 +352,30 @@ impl Context {
             Err(other) => Err(other),
         };
         match work {
-            Err(Stop::Unknown(reason)) => Ok(ItemWork::Unknown(reason)),
+            Err(Stop::Unknown(reason)) => Ok(self.unknown(reason, &scope)),
             Err(Stop::Failed(found)) => Ok(ItemWork::Fail(Box::new(self.failure(&found)))),
             other => other,
         }
+    }
+
+    /// A task that is not known until applied. A later step of the plan finds nothing where this one may put something.
+    #[must_use]
+    pub fn unknown(&self, reason: String, scope: &Arc<dyn Scope>) -> ItemWork {
+        let task = &self.node.step.task;
+        let given = match self.world.engine().render(&task.args, scope) {
+            Ok(Value::Map(rendered)) => args::named(&task.module, rendered),
+            _ => Map::new(),
+        };
+        let doubts = match args::touched(&task.module, &given) {
+            Some(paths) => paths
+                .into_iter()
+                .map(|path| Recorded::Doubtful(path, reason.clone()))
+                .collect(),
+            None => vec![Recorded::Unforeseen(format!(
+                "hangs on a step that is unknown itself: {reason}"
+            ))],
+        };
+        ItemWork::Unknown(reason, doubts)
     }
 
     /// A mistake that shows only when the task is reached.
@@ -371,7 +404,7 @@ impl Context {
             return Ok(ItemWork::Local(Box::new(end)));
         }
         if let Some(reason) = Value::Map(given.clone()).unknown() {
-            return Ok(ItemWork::Unknown(reason.to_owned()));
+            return Err(Stop::Unknown(reason.to_owned()));
         }
         args::guard(task, &mut given, self.world.loading.loader.vault.keeper());
         let kind = local::resource(self, &given, scoped, scope)?;
@@ -380,7 +413,8 @@ impl Context {
             let found = Diagnostic::new("contradiction", text).at(task.module_span, "");
             return Err(origin::told_by_words(self, scope, found).into());
         }
-        Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?))
+        let touched = args::touched(&task.module, &given).unwrap_or_default();
+        Ok(ItemWork::Send(Box::new(kind), self.environment(scope)?, touched))
     }
 
     /// `module_defaults` for this module.

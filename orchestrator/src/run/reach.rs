@@ -120,7 +120,7 @@ pub fn reach(
 /// As [`reach`].
 pub(super) fn of(context: &Context, defaults: &Defaults, items: &[Item]) -> Result<(Arc<Reach>, Option<String>), Stop> {
     let sent = items.iter().filter_map(|item| match &item.work {
-        ItemWork::Send(deed, _) => Some((item, deed.as_ref())),
+        ItemWork::Send(deed, ..) => Some((item, deed.as_ref())),
         _ => None,
     });
     let (first, _) = sent.clone().next().ok_or_else(|| Stop::Unknown(String::new()))?;

@@ -1,5 +1,6 @@
 //! What a pass found of each step, so that the next one need not ask again, and the counts of the recap.
 
+use super::owed::Owed;
 use crate::report::StepStatus;
 use indexmap::IndexMap;
 use okd_agent::Value;
@@ -99,6 +100,8 @@ pub struct Outcome {
     pub quiet: u32,
     /// Hosts whose failures `meta: clear_host_errors` has cleared, and that have not failed since.
     pub cleared: HashSet<String>,
+    /// Handlers that earlier runs owe, as the ledgers of the hosts told it.
+    pub owed: Vec<Owed>,
 }
 
 impl Outcome {

@@ -1,15 +1,16 @@
 //! Hands steps in: what of them the plan knows already, what they wait for at the far end, and in which world they are done.
 
 use super::deed::Deed;
-use super::finish;
 use super::local::Effect;
-use super::{ItemEnd, Live, Runner, Timer, limit, waiting};
+use super::{ItemEnd, Live, Promise, Runner, Timer, args, finish, limit, reach, waiting};
 use crate::control::desk::Errand;
 use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
+use crate::media::MEDIA_KINDS;
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
-use okd_agent::wire::{self, Task};
+use okd_agent::wire::{self, Note, Task};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Runner<'_, '_> {
@@ -42,7 +43,15 @@ impl Runner<'_, '_> {
     ) {
         let host = live.context.node.host.as_str().to_owned();
         let mut ids = Vec::new();
+        live.owes = self.owes(&live);
         for index in 0..live.items.len() {
+            let doubts = std::mem::take(&mut live.items[index].doubts);
+            if self.pass == Pass::Plan
+                && !doubts.is_empty()
+                && let Some(machine) = self.machine(&live, index)
+            {
+                self.channels.links.doubt(&machine, doubts);
+            }
             if self.known_from_plan(&mut live, index)
                 || live.items[index].end.is_some()
                 || (live.in_turn() && !ids.is_empty())
@@ -91,17 +100,38 @@ impl Runner<'_, '_> {
         }
     }
 
+    /// The machine that a step would act on, though it is not known what it does.
+    fn machine(&self, live: &Live, index: usize) -> Option<String> {
+        let (context, locals) = (&live.context, &live.items[index].locals);
+        let module = &context.node.step.task.module;
+        if args::kind_info(module).is_some_and(|kind| MEDIA_KINDS.iter().any(|own| own.names == kind.names)) {
+            return Some(reach::here(context, &self.options.defaults, locals).host.clone());
+        }
+        let scope = context.scoped().with(locals.clone()).shared();
+        let delegate = context.delegate(&scope).ok()?;
+        Some(delegate.unwrap_or_else(|| context.host.name.as_str().to_owned()))
+    }
+
     /// What this step will give to variables: until it has ended, whoever asks for it has to wait.
-    pub(super) fn promise(&self, id: NodeId, live: &Live) {
+    pub(super) fn promise(&mut self, id: NodeId, live: &Live) {
         let task = &live.context.node.step.task;
+        let mut promise = Promise::default();
         if let Some(name) = &task.register {
-            let mut state = live.context.host.state_mut();
-            state.set.insert(name.clone(), Slot::Pending(u64::from(id.0)));
+            let host = Arc::clone(&live.context.host);
+            let before = host
+                .state_mut()
+                .set
+                .insert(name.clone(), Slot::Pending(u64::from(id.0)));
+            promise.variable = Some((host, name.clone(), before));
         }
         if finish::gathers(&live.context.node.step) {
-            let hosts = (0..live.items.len()).flat_map(|index| self.receivers(live, index));
-            hosts.for_each(|host| host.state_mut().facts_pending = Some(u64::from(id.0)));
+            promise.facts = (0..live.items.len())
+                .flat_map(|index| self.receivers(live, index))
+                .collect();
+            let facts = promise.facts.iter();
+            facts.for_each(|host| host.state_mut().facts_pending = Some(u64::from(id.0)));
         }
+        self.promises.insert(id, promise);
     }
 
     /// A step that the plan found unchanged, on a host where nothing unforeseen has run, need not be asked again; a
@@ -161,8 +191,12 @@ impl Runner<'_, '_> {
             .filter(|_| !self.dirty.contains(host) && live.waiting.is_none())
             .and_then(|record| record.fingerprint);
         let item = &live.items[index];
-        let (Some(deed), Some(reach)) = (&item.deed, live.reach_of(index)) else {
+        let (Some(deed), Some(reach)) = (item.deed.as_deref().cloned(), live.reach_of(index)) else {
             return number;
+        };
+        let note = match deed {
+            Deed::Api(_) => Note::default(),
+            Deed::Machine(_) | Deed::Media(_) => self.note(id, live, &reach.address()),
         };
         let (pass, verify) = (self.far_pass(live), self.options.verify);
         let machine = reach.address().host;
@@ -183,7 +217,7 @@ impl Runner<'_, '_> {
             }
             None => {
                 self.requests.insert(number, (id, index));
-                match Deed::clone(deed) {
+                match deed {
                     Deed::Machine(kind) => {
                         let env = item.env.clone();
                         self.channels.links.send(
@@ -196,6 +230,8 @@ impl Runner<'_, '_> {
                                 expect,
                                 env,
                                 verify,
+                                touches: item.touches.clone(),
+                                note,
                             },
                         );
                     }
@@ -209,6 +245,8 @@ impl Runner<'_, '_> {
                             expect,
                             env: item.env.clone(),
                             verify,
+                            touches: item.touches.clone(),
+                            note,
                         },
                     ),
                     Deed::Api(kind) => self.channels.links.call(

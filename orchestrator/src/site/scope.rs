@@ -470,7 +470,7 @@ impl Scoped {
     }
 
     fn fact(&self, name: &str) -> Option<Found> {
-        let bare = name.strip_prefix("ansible_")?;
+        let bare = name.strip_prefix("ansible_").filter(|bare| !leads_there(bare))?;
         let state = self.host.state();
         match (state.facts.get(bare), state.facts_pending) {
             (Some(value), _) => Some(Found::Known(value.clone())),
@@ -488,6 +488,16 @@ impl Scoped {
             .next()
             .map(raw)
     }
+}
+
+/// Whether a variable, without its `ansible_`, says how a host is reached. A host cannot say that of itself, such as by an
+/// interface that is called `port`; as in Ansible.
+fn leads_there(bare: &str) -> bool {
+    let way = ["connection", "host", "port", "user", "password", "private_key_file"];
+    let ssh = bare
+        .strip_prefix("ssh_")
+        .is_some_and(|rest| !rest.starts_with("host_key"));
+    way.contains(&bare) || ssh || bare == "become" || bare.starts_with("become_")
 }
 
 fn raw(node: &Arc<Node>) -> Found {

@@ -41,6 +41,7 @@ use scope::Root;
 
 pub use file::{Rendered, TemplateFile};
 pub(crate) use filters::json::dumped;
+pub use filters::time::moment;
 pub use scan::is_template;
 pub use scope::{Found, Scope, Search, With};
 pub use secret::SecretStore;

@@ -22,6 +22,8 @@ pub struct Guest {
     pub running: bool,
     /// The process of a machine that really runs.
     pub pid: Option<u64>,
+    /// The keys that were pressed on its console.
+    pub typed: Vec<String>,
 }
 
 const OPTIONS: &Table = &[
@@ -86,11 +88,10 @@ const OPTIONS: &Table = &[
     ("background_delay", Rule::Int(1, 30)),
 ];
 
-/// Names of keys that are longer than a letter.
-const KEYS: [&str; 15] = [
-    "ret", "esc", "tab", "spc", "minus", "dot", "slash", "equal", "comma", "shift", "ctrl", "alt", "delete", "up",
-    "down",
-];
+/// QEMU's names of keys that are longer than a letter.
+const KEYS: &str = "ret esc tab spc backspace delete insert home end pgup pgdn up down left right f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 \
+    f11 f12 minus equal bracket_left bracket_right semicolon apostrophe grave_accent backslash comma dot slash asterisk less \
+    shift shift_r ctrl ctrl_r alt alt_r altgr meta_l meta_r menu caps_lock num_lock scroll_lock sysrq print pause";
 /// Not options but words of the request.
 const WORDS: [&str; 9] = [
     "vmid",
@@ -209,6 +210,7 @@ impl Guest {
             pending: serde_json::from_value(read("pending")).ok()?,
             running: read("running") == Json::Bool(true),
             pid: read("pid").as_u64(),
+            typed: Vec::new(),
         })
     }
 
@@ -320,12 +322,22 @@ pub(super) fn answer(world: &mut World, asked: &Asked, rest: &[&str]) -> Result<
         }
         ("PUT", ["sendkey"]) => {
             need(world, "VM.Console")?;
-            there(world)?;
-            let key = asked.get("key").unwrap_or_default();
-            match key.split('-').all(|part| part.len() == 1 || KEYS.contains(&part)) {
-                true => Ok(Reply::ok(Json::Null)),
-                false => Err(Reply::empty(400, "Bad Request")),
+            rules::check(asked, &[("key", Rule::Any), ("skiplock", Rule::Bool)], &["key"])?;
+            if !there(world)?.running {
+                return Err(Reply::die(&format!("VM {vmid} not running")));
             }
+            let key = asked.get("key").unwrap_or_default();
+            let single = |part: &str| {
+                let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+                matches!(part.as_bytes(), [byte] if letter(byte)) || KEYS.split_whitespace().any(|name| name == part)
+            };
+            if !key.split('-').all(single) {
+                return Err(Reply::empty(400, "Bad Request"));
+            }
+            if let Some(guest) = world.guests.get_mut(&number) {
+                guest.typed.push(key.to_owned());
+            }
+            Ok(Reply::ok(Json::Null))
         }
         (_, ["agent", _]) => {
             need(world, "VM.Audit")?;

@@ -8,6 +8,7 @@ const PROBERS: &str = "all:
     probers:
       hosts:
         visitor: {ansible_host: 10.77.1.31, side: outside}
+        beside: {ansible_host: 10.0.0.40, side: inside, mac: '52:54:00:00:10:05'}
 ";
 
 fn of<'lab>(lab: &'lab Lab, playbook: &str) -> Play<'lab> {
@@ -24,6 +25,9 @@ fn a_services_host_answers_and_what_does_not_is_named() {
     lab.host("visitor", "10.77.1.31", Flavour::Client);
     lab.site("inner", "-");
     services.nic("eth1", "inner", "10.0.0.1/24");
+    lab.verb(&["bridge", "inner", "-", "10.0.0.254/24"]);
+    let beside = ["host", "beside", "inner", "10.0.0.40/24", "client"];
+    lab.verb(&beside);
     of(&lab, "playbooks/services.yaml").apply(&["--limit", "services-el"]);
     let verify = of(&lab, "playbooks/verify.yaml");
     verify.put("probers.yaml", PROBERS);
@@ -32,13 +36,15 @@ fn a_services_host_answers_and_what_does_not_is_named() {
         "probers.yaml",
         "--yes",
         "--limit",
-        "services-el,visitor,localhost",
+        "services-el,visitor,beside,localhost",
     ];
     let good = verify.run(&words).ended(0);
     for part in [
         "DNS anything.at.all.apps.okd.example.org A of 10.0.0.1",
         "HTTP http://10.0.0.1:8080/auth/kubeconfig",
         "TCP 10.77.1.21:22623",
+        "ping 10.0.0.1 with 1422 bytes unfragmented",
+        "DHCP eth0 as 52:54:00:00:10:05",
     ] {
         assert!(good.out.contains(part), "{part} was not asked\n{good}");
     }

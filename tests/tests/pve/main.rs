@@ -14,6 +14,8 @@ mod networks;
 mod proxmoxer;
 mod recorded;
 mod refused;
+mod sendkey;
+mod tables;
 
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};
@@ -72,6 +74,12 @@ fn image(args: serde_json::Value) -> Wish {
 
 impl Wish {
     fn at(&self, server: &StandIn, more: &[(&str, &str)]) -> ApiKind {
+        let kind = self.unchecked(server, more);
+        kind.check().unwrap();
+        kind
+    }
+
+    fn unchecked(&self, server: &StandIn, more: &[(&str, &str)]) -> ApiKind {
         let (user, id, secret) = TOKEN;
         let mut args = map([
             ("node", "pve".into()),
@@ -87,9 +95,7 @@ impl Wish {
             args.insert((*name).to_owned(), (*value).into());
         }
         args.retain(|_, value| value.as_str() != Some("-"));
-        let kind = ApiKind::decode(self.name, &args).unwrap().unwrap();
-        kind.check().unwrap();
-        kind
+        ApiKind::decode(self.name, &args).unwrap().unwrap()
     }
 
     fn apply(&self, server: &StandIn) -> End {
@@ -579,6 +585,38 @@ fn images_keep_the_laws() {
         r#"{"name": "x", "scsi": {"scsi0": "local:0,import-from=local:import/disk.raw,size=1G"}}"#,
     ));
     changed(laws(&disk, made(&import)));
+}
+
+#[test]
+fn an_image_in_a_drive_is_not_removed() {
+    let server = StandIn::start();
+    let file = tempfile::Builder::new().suffix(".iso").tempfile().unwrap();
+    let src = file.path().display().to_string();
+    image(serde_json::json!({ "src": src, "filename": "live-1.iso" }))
+        .apply(&server)
+        .unwrap();
+    let gone = image(serde_json::json!({ "filename": "live-1.iso", "state": "absent" }));
+    let drive =
+        |volume: &str| vm(serde_json::json!({ "name": "boot1", "ide": { "ide2": format!("{volume},media=cdrom") } }));
+    drive("local:iso/live-1.iso").apply(&server).unwrap();
+    for end in [gone.plan(&server), gone.apply(&server)] {
+        let told = end.unwrap_err().message;
+        assert!(
+            told.contains("local:iso/live-1.iso is in the drive ide2 of boot1: take it out first"),
+            "{told}"
+        );
+    }
+    assert!(server.storage().join("template/iso/live-1.iso").exists());
+    // A plan that takes it out goes on to remove it.
+    let plan = Overlay::new(gone.at(&server, &[]).endpoint().client().unwrap());
+    drive("none").at(&server, &[]).converge(&plan, None).unwrap();
+    assert_eq!(
+        gone.at(&server, &[]).converge(&plan, None).unwrap().status,
+        Status::Changed
+    );
+    drive("none").apply(&server).unwrap();
+    assert_eq!(gone.apply(&server).unwrap().status, Status::Changed);
+    assert!(!server.storage().join("template/iso/live-1.iso").exists());
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -4,6 +4,7 @@
 use super::{Device, File, Shape, kernel};
 use crate::resource::layout::path;
 use crate::resource::transaction::{MARK, header};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const CONNECTIONS: &str = "/etc/NetworkManager/system-connections";
@@ -64,6 +65,46 @@ pub(super) fn files(device: &Device) -> Vec<File> {
     files
 }
 
+/// The files by what is there now. NetworkManager writes a whole keyfile anew when one thing in it is changed, such as the zone
+/// that a firewall wants, with its number and the time: one that still says the same is left as it is, and a zone stays.
+pub(super) fn files_with(device: &Device, now: &[File]) -> Vec<File> {
+    let kept = |mut file: File| {
+        let old = now
+            .iter()
+            .find(|old| old.path == file.path && file.path.as_str().ends_with(".nmconnection"));
+        let Some(old) = old.map(|old| String::from_utf8_lossy(&old.bytes)) else {
+            return file;
+        };
+        let new = String::from_utf8_lossy(&file.bytes).into_owned();
+        if settings(&old) == settings(&new) {
+            file.bytes = old.into_owned().into_bytes();
+        } else if let Some(zone) = old.lines().find(|line| line.starts_with("zone=")) {
+            file.bytes = new
+                .replacen("[connection]\n", &format!("[connection]\n{zone}\n"), 1)
+                .into_bytes();
+        }
+        file
+    };
+    files(device).into_iter().map(kept).collect()
+}
+
+/// What a keyfile says of a device, by section and key; without what is another's or NetworkManager's own.
+fn settings(keyfile: &str) -> BTreeMap<(&str, &str), &str> {
+    let mut section = "";
+    let mut settings = BTreeMap::new();
+    for line in keyfile.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, value)) = line.split_once('=')
+            && !line.starts_with('#')
+            && (section != "connection" || !["uuid", "timestamp", "zone"].contains(&key))
+        {
+            settings.insert((section, key), value);
+        }
+    }
+    settings
+}
+
 fn addresses(out: &mut String, family: &str, device: &Device, v6: bool) {
     let mine: Vec<&String> = device
         .addresses
@@ -107,4 +148,40 @@ pub(super) fn up(device: &Device, anew: bool) -> String {
 
 pub(super) fn down(device: &Device) -> String {
     format!("nmcli -w 20 connection down id {} >/dev/null 2>&1 || :\n", device.name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// As NetworkManager has written it, with the zone of a firewall.
+    const WRITTEN: &str = "[connection]\nid=br0\nuuid=684c055a\ntype=bridge\ninterface-name=br0\ntimestamp=1796024474\nzone=internal\n\n\
+        [ethernet]\nmtu=1450\n\n[bridge]\nstp=false\n\n[ipv4]\naddress1=10.0.0.1/24\nmethod=manual\n\n[ipv6]\nmethod=disabled\n\n[proxy]\n";
+
+    fn bridge(mtu: u16) -> Device {
+        Device {
+            name: "br0".to_owned(),
+            mtu: Some(mtu),
+            addresses: vec!["10.0.0.1/24".to_owned()],
+            gateway: None,
+            bridge: None,
+            shape: Shape::Bridge {
+                stp: false,
+                ports: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_keyfile_that_says_the_same_stays_and_so_does_its_zone() {
+        let now = [File::new(path(&keyfile("br0")), 0o600, WRITTEN.to_owned())];
+        let text = |mtu| String::from_utf8(files_with(&bridge(mtu), &now)[0].bytes.clone()).unwrap();
+        assert_eq!(text(1450), WRITTEN);
+        let other = text(1400);
+        assert!(
+            other.contains("[connection]\nzone=internal\nid=br0\n") && other.contains("mtu=1400"),
+            "{other}"
+        );
+    }
 }

@@ -53,16 +53,7 @@ fn subnet_block(subnet: &Subnet) -> String {
         option(name, vec![value.clone()]);
     }
     lines.extend(subnet.next_server.iter().map(|server| format!("next-server {server};")));
-    match (&subnet.filename, &subnet.filename_uefi) {
-        (bios, Some(uefi)) => {
-            lines.push(format!("if option architecture-type = 00:07 {{\n        filename \"{uefi}\";\n    }}"));
-            if let (Some(last), Some(bios)) = (lines.last_mut(), bios) {
-                let _ = write!(last, " else {{\n        filename \"{bios}\";\n    }}");
-            }
-        }
-        (Some(bios), None) => lines.push(format!("filename \"{bios}\";")),
-        (None, None) => {}
-    }
+    lines.extend(boot_file(subnet));
     let ranges = subnet.ranges.iter().filter_map(|text| range(text).ok());
     let ranges: String = ranges.map(|(first, last)| format!("        range {first} {last};\n")).collect();
     if !ranges.is_empty() {
@@ -71,6 +62,26 @@ fn subnet_block(subnet: &Subnet) -> String {
     }
     let body: String = lines.iter().map(|line| format!("    {line}\n")).collect();
     format!("\nsubnet {} netmask {mask} {{\n{body}}}\n", network.address)
+}
+
+/// What is loaded: by iPXE, which says what it is (option 77), by UEFI on x86-64 (option 93, RFC 4578), by anything else.
+fn boot_file(subnet: &Subnet) -> Option<String> {
+    let special = [
+        ("exists user-class and option user-class = \"iPXE\"", &subnet.ipxe),
+        ("option architecture-type = 00:07", &subnet.filename_uefi),
+    ];
+    let special = special.into_iter().filter_map(|(test, file)| Some((test, file.as_ref()?)));
+    let mut out = special.fold(String::new(), |mut out, (test, file)| {
+        let word = if out.is_empty() { "if" } else { " elsif" };
+        let _ = write!(out, "{word} {test} {{\n        filename \"{file}\";\n    }}");
+        out
+    });
+    match &subnet.filename {
+        Some(file) if out.is_empty() => out = format!("filename \"{file}\";"),
+        Some(file) => _ = write!(out, " else {{\n        filename \"{file}\";\n    }}"),
+        None => {}
+    }
+    (!out.is_empty()).then_some(out)
 }
 
 fn host_block(host: &Reservation, name: &str) -> String {

@@ -68,7 +68,7 @@ pub(super) fn render(dhcpd: &Dhcpd) -> String {
         ("max-valid-lifetime", seconds(dhcpd.max_lease_time)),
         ("ddns-send-updates", false.into()),
         ("option-data", Value::List(further(&dhcpd.options))),
-        ("client-classes", Value::List(dhcpd.subnets.iter().filter_map(uefi).collect())),
+        ("client-classes", Value::List(dhcpd.subnets.iter().flat_map(classes).collect())),
         ("subnet4", Value::List(dhcpd.subnets.iter().filter_map(|net| subnet(net, dhcpd)).collect())),
         ("loggers", Value::List(vec![object(logger)])),
     ];
@@ -119,18 +119,26 @@ fn id(network: Network) -> Option<i64> {
     }
 }
 
-/// The class of machines that boot by UEFI on x86-64 (RFC 4578, option 93) in a subnet that has a file for them.
-fn uefi(subnet: &Subnet) -> Option<Value> {
-    Some(object([
-        ("name", uefi_name(subnet).into()),
-        ("test", "option[93].hex == 0x0007".into()),
-        ("only-if-required", true.into()),
-        ("boot-file-name", subnet.filename_uefi.as_ref()?.as_str().into()),
-    ]))
+/// Machines that load another file than the rest, with what tells them and that file, the first that fits first: iPXE (option
+/// 77), and UEFI on x86-64 (option 93, RFC 4578).
+fn special(subnet: &Subnet) -> impl Iterator<Item = (String, &'static str, &String)> {
+    let all = [
+        ("ipxe", "substring(option[77].hex, 0, 4) == 'iPXE'", &subnet.ipxe),
+        ("uefi", "option[93].hex == 0x0007", &subnet.filename_uefi),
+    ];
+    all.into_iter().filter_map(|(name, test, file)| Some((format!("{name}-{}", subnet.network), test, file.as_ref()?)))
 }
 
-fn uefi_name(subnet: &Subnet) -> String {
-    format!("uefi-{}", subnet.network)
+/// The classes of those machines.
+fn classes(subnet: &Subnet) -> impl Iterator<Item = Value> {
+    special(subnet).map(|(name, test, file)| {
+        object([
+            ("name", name.into()),
+            ("test", test.into()),
+            ("only-if-required", true.into()),
+            ("boot-file-name", file.as_str().into()),
+        ])
+    })
 }
 
 fn subnet(subnet: &Subnet, dhcpd: &Dhcpd) -> Option<Value> {
@@ -153,9 +161,8 @@ fn subnet(subnet: &Subnet, dhcpd: &Dhcpd) -> Option<Value> {
     options.extend(further(&subnet.options));
     put(&mut out, "option-data", options);
     boots(&mut out, subnet.next_server.as_ref(), subnet.filename.as_ref());
-    if subnet.filename_uefi.is_some() {
-        out.insert("require-client-classes".to_owned(), vec![uefi_name(subnet)].into());
-    }
+    let required = special(subnet).map(|(name, ..)| name.into()).collect();
+    put(&mut out, "require-client-classes", required);
     let ranges = subnet.ranges.iter().filter_map(|text| range(text).ok());
     let pools = ranges.map(|(first, last)| {
         let mut pool = map([("pool", format!("{first} - {last}").into())]);

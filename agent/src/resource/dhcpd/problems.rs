@@ -91,7 +91,7 @@ fn subnet_problems(subnet: &Subnet) -> Vec<String> {
     if subnet.mtu.is_some_and(|mtu| mtu < 576) {
         problems.push("`mtu` is below 576, which every IPv4 machine has to take".to_owned());
     }
-    let texts = [&subnet.domain_name, &subnet.filename, &subnet.filename_uefi];
+    let texts = [&subnet.domain_name, &subnet.filename, &subnet.filename_uefi, &subnet.ipxe];
     let texts = texts.into_iter().flatten().chain(&subnet.domain_search).filter(|text| text.contains(['"', '\n']));
     problems.extend(texts.map(|text| format!("`{text}` has a quote or a line break in it")));
     problems.into_iter().map(of).collect()

@@ -28,6 +28,7 @@ fn args() -> Map {
         ("next_server", "10.0.0.1".into()),
         ("filename", "pxelinux.0".into()),
         ("filename_uefi", "shimx64.efi".into()),
+        ("ipxe", "http://10.0.0.1:8080/boot/boot.ipxe".into()),
         ("deny_unknown", true.into()),
     ]);
     let hosts = vec![host("master1", "52-54-00-00-10-0A", "10.0.0.2"), host("worker1", "52:54:00:00:10:05", "10.0.0.5")];
@@ -54,7 +55,9 @@ subnet 10.0.0.0 netmask 255.255.255.0 {
     option ntp-servers 10.0.0.1;
     option interface-mtu 1450;
     next-server 10.0.0.1;
-    if option architecture-type = 00:07 {
+    if exists user-class and option user-class = \"iPXE\" {
+        filename \"http://10.0.0.1:8080/boot/boot.ipxe\";
+    } elsif option architecture-type = 00:07 {
         filename \"shimx64.efi\";
     } else {
         filename \"pxelinux.0\";
@@ -107,6 +110,12 @@ const KEA: &str = r#"// managed by okd-play; changes made here are lost
         "ddns-send-updates": false,
         "client-classes": [
             {
+                "name": "ipxe-10.0.0.0/24",
+                "test": "substring(option[77].hex, 0, 4) == 'iPXE'",
+                "only-if-required": true,
+                "boot-file-name": "http://10.0.0.1:8080/boot/boot.ipxe"
+            },
+            {
                 "name": "uefi-10.0.0.0/24",
                 "test": "option[93].hex == 0x0007",
                 "only-if-required": true,
@@ -128,7 +137,7 @@ const KEA: &str = r#"// managed by okd-play; changes made here are lost
                 ],
                 "next-server": "10.0.0.1",
                 "boot-file-name": "pxelinux.0",
-                "require-client-classes": ["uefi-10.0.0.0/24"],
+                "require-client-classes": ["ipxe-10.0.0.0/24", "uefi-10.0.0.0/24"],
                 "pools": [
                     {"pool": "10.0.0.15 - 10.0.0.30", "client-class": "KNOWN"}
                 ],
@@ -144,6 +153,36 @@ const KEA: &str = r#"// managed by okd-play; changes made here are lost
     }
 }
 "#;
+
+#[test]
+fn each_boot_file_can_stand_alone() {
+    let mut dhcpd = Dhcpd::decode(&args()).unwrap();
+    let mut shows = |filename: Option<&str>, uefi: Option<&str>, ipxe: Option<&str>| {
+        let subnet = &mut dhcpd.subnets[0];
+        [&mut subnet.filename, &mut subnet.filename_uefi, &mut subnet.ipxe]
+            .into_iter()
+            .zip([filename, uefi, ipxe])
+            .for_each(|(field, value)| *field = value.map(str::to_owned));
+        let text = config::render(&dhcpd);
+        let tail = text.split_once("next-server 10.0.0.1;\n").unwrap().1;
+        let own = tail.split_once("    pool {").unwrap().0;
+        (own.split_whitespace().collect::<Vec<_>>().join(" "), text.contains("code 93"))
+    };
+    assert_eq!(shows(None, None, None), (String::new(), false));
+    assert_eq!(shows(Some("a"), None, None), ("filename \"a\";".to_owned(), false));
+    assert_eq!(
+        shows(None, None, Some("http://s/b")),
+        ("if exists user-class and option user-class = \"iPXE\" { filename \"http://s/b\"; }".to_owned(), false)
+    );
+    assert_eq!(
+        shows(Some("a"), None, Some("http://s/b")).0,
+        "if exists user-class and option user-class = \"iPXE\" { filename \"http://s/b\"; } else { filename \"a\"; }"
+    );
+    assert_eq!(
+        shows(None, Some("u"), None),
+        ("if option architecture-type = 00:07 { filename \"u\"; }".to_owned(), true)
+    );
+}
 
 #[test]
 fn kea_gets_the_same_in_its_own_words() {

@@ -4,18 +4,14 @@ use super::checker::check;
 use super::unit::Unit;
 use super::watch::{listens, serves};
 use super::{Content, FileSet, LIVE, State, Tell, live};
+use crate::ledger::owed_mark;
 use crate::path::AbsPath;
 use crate::resource::file::make_directories;
-use crate::resource::layout::{has_selinux, path};
+use crate::resource::layout::has_selinux;
 use crate::resource::systemd::Manager;
 use crate::resource::{Failure, ResourceError};
 use crate::system::{Action, Alter, Answer, Effect, FileWrite, Probe, Removal, System, SystemError};
 use crate::value::Map;
-
-/// A file that stands between the swap and the service's being told: a run that was cut there is taken up by the next.
-pub(super) fn owed_mark(unit: &str) -> AbsPath {
-    path("/var/lib/okd-play/owed").join(unit)
-}
 
 /// Brings a service from one state to another; where that fails, back.
 ///
@@ -49,10 +45,11 @@ pub fn apply(set: &FileSet, now: &State, want: &State, world: &dyn System) -> Re
     Ok(Map::new())
 }
 
+/// Between the swap and the service's being told stands a mark: a run that was cut there is taken up by the next.
 fn owe(unit: &str, world: &dyn System) -> Result<(), ResourceError> {
     let mark = owed_mark(unit);
     if let Some(folder) = mark.parent() {
-        make_directories(&folder, 0o755, world)?;
+        make_directories(&folder, 0o700, world)?;
     }
     Ok(world.write(&FileWrite::new(mark, Vec::new()))?)
 }

@@ -319,7 +319,7 @@ fn a_set_is_written_the_service_started_then_enabled_and_nothing_is_left_to_do()
     assert!(rig.text("/etc/toy.conf").unwrap().ends_with("one\n"));
     assert_eq!(rig.text("/etc/toy/gone.part"), None);
     assert_eq!(rig.text("/etc/toy/theirs.part").unwrap(), "theirs\n");
-    assert_eq!(rig.text("/var/lib/okd-play/owed/toy.service"), None);
+    assert_eq!(rig.text("/var/lib/okd-play/ledger/owed-toy.service"), None);
     assert_eq!(run(&toy, &rig).unwrap().status, Status::Same);
     let diff = run(&Toy::new("two", &["a"]), &rig).unwrap().diff;
     assert_eq!(diff.len(), 2);
@@ -358,7 +358,7 @@ fn a_failing_reload_puts_the_old_set_back() {
     assert_eq!(failure.journal, ["first words", "last words"]);
     assert_eq!(rig.text("/etc/toy.conf").unwrap(), "good\n");
     assert_eq!(rig.text("/etc/toy/new.part"), None);
-    assert_eq!(rig.text("/var/lib/okd-play/owed/toy.service"), None);
+    assert_eq!(rig.text("/var/lib/okd-play/ledger/owed-toy.service"), None);
     assert_eq!(rig.acts(), ["reload toy.service", "reload-or-restart toy.service"]);
 }
 
@@ -403,7 +403,7 @@ fn a_run_that_was_cut_before_the_reload_is_taken_up() {
     let rig = Rig::new(Family::El, true);
     let toy = Toy::new("one", &[]);
     run(&toy, &rig).unwrap();
-    rig.file("/var/lib/okd-play/owed/toy.service", "");
+    rig.file("/var/lib/okd-play/ledger/owed-toy.service", "");
     let diff = run(&toy, &rig).unwrap().diff;
     assert_eq!(diff, [Change::Act("reload toy".to_owned())]);
     assert_eq!(run(&toy, &rig).unwrap().status, Status::Same);

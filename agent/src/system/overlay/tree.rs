@@ -42,22 +42,62 @@ struct Node {
     content: Content,
 }
 
+/// Why nobody knows what is at a path.
+struct Doubt {
+    /// A folder is there, and only what is in it is not known.
+    folder: bool,
+    reason: String,
+}
+
 /// Names that differ from the machine below. A folder among them shows nothing of what is below it there.
 #[derive(Default)]
 pub(super) struct Tree {
     names: BTreeMap<AbsPath, Option<u64>>,
     nodes: HashMap<u64, Node>,
     altered: HashMap<(u64, u64), Meta>,
+    doubts: BTreeMap<AbsPath, Doubt>,
     made: u64,
 }
 
 impl Tree {
     pub(super) fn is_untouched(&self) -> bool {
-        self.names.is_empty() && self.altered.is_empty()
+        self.names.is_empty() && self.altered.is_empty() && self.doubts.is_empty()
+    }
+
+    /// Says that nobody knows what is at a path, or in the folder that is there.
+    pub(super) fn doubt(&mut self, path: AbsPath, folder: bool, reason: String) {
+        self.doubts.insert(path, Doubt { folder, reason });
+    }
+
+    fn is_sure(&self, path: &AbsPath) -> Result<(), SystemError> {
+        if self.doubts.is_empty() {
+            return Ok(());
+        }
+        let mut at = Some(path.clone());
+        while let Some(here) = at {
+            match self.doubts.get(&here) {
+                Some(doubt) if !doubt.folder || here != *path => return Err(doubtful(path, &doubt.reason)),
+                _ => at = here.parent(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything that is in a folder is known.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub(super) fn is_sure_of_entries(&self, folder: &AbsPath) -> Result<(), SystemError> {
+        let inside = self.doubts.iter().find(|(path, doubt)| match doubt.folder {
+            true => *path == folder,
+            false => path.parent().as_ref() == Some(folder),
+        });
+        inside.map_or(Ok(()), |(path, doubt)| Err(doubtful(path, &doubt.reason)))
     }
 
     /// What stands at a path whose links have been followed.
     pub(super) fn find(&self, under: &dyn System, path: &AbsPath) -> Result<Found, SystemError> {
+        self.is_sure(path)?;
         if let Some(name) = self.names.get(path) {
             let node = name.and_then(|number| self.nodes.get(&number));
             return Ok(node.map_or(Found::Nothing, |node| {
@@ -138,6 +178,7 @@ impl Tree {
     /// Takes a path away with all that is below it.
     pub(super) fn hide(&mut self, path: &AbsPath) {
         self.names.retain(|name, _| !name.is_within(path));
+        self.doubts.retain(|name, _| !name.is_within(path));
         self.names.insert(path.clone(), None);
     }
 
@@ -170,4 +211,8 @@ impl Tree {
         }
         entries.into_iter().map(|(name, kind)| Entry { name, kind }).collect()
     }
+}
+
+fn doubtful(path: &AbsPath, reason: &str) -> SystemError {
+    SystemError::Unknown(format!("{path} hangs on a step that is unknown itself: {reason}"))
 }

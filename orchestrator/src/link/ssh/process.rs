@@ -128,7 +128,7 @@ impl Process {
             stdin: Stdin {
                 writer,
                 end: Some(end_of_input),
-                useless,
+                useless: Some(useless),
             },
             stdout: Output::new(stdout),
             stderr: Output::new(stderr),
@@ -141,8 +141,21 @@ impl Process {
 pub struct Stdin {
     writer: Pin<Box<dyn AsyncWrite + Send>>,
     end: Option<oneshot::Sender<()>>,
-    /// Ready when the command is gone: the window would never open again.
-    useless: oneshot::Receiver<()>,
+    /// Ready when the command is gone: the window would never open again. `None` once it was.
+    useless: Option<oneshot::Receiver<()>>,
+}
+
+impl Stdin {
+    fn useless(&mut self, cx: &mut Context<'_>) -> bool {
+        let gone = match &mut self.useless {
+            Some(useless) => Pin::new(useless).poll(cx).is_ready(),
+            None => true,
+        };
+        if gone {
+            self.useless = None;
+        }
+        gone
+    }
 }
 
 impl AsyncWrite for Stdin {
@@ -150,7 +163,7 @@ impl AsyncWrite for Stdin {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if self.end.is_none() || Pin::new(&mut self.useless).poll(cx).is_ready() {
+        if self.end.is_none() || self.useless(cx) {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         self.writer.as_mut().poll_write(cx, buf)

@@ -107,6 +107,7 @@ fn places(topology: &Topology, all: &mut Map) {
                 ("vtep", shown(stand.vtep)),
                 ("peers", ips(&stand.peers)),
                 ("underlay_mtu", Value::Int(stand.underlay_mtu.into())),
+                ("api_host", shown(stand.api_host.clone())),
             ]))
         })
         .collect();
@@ -151,7 +152,12 @@ fn places(topology: &Topology, all: &mut Map) {
 fn machines(topology: &Topology, all: &mut Map) {
     let of = |roles: &[Role]| {
         let machines = topology.machines.iter().filter(|machine| roles.contains(&machine.role));
-        Value::List(machines.map(|one| Value::Map(machine(topology, one))).collect())
+        let completed = machines.map(|one| {
+            let mut own = machine(topology, one);
+            own.insert("boot".to_owned(), topology.boot(one).to_string().into());
+            Value::Map(own)
+        });
+        Value::List(completed.collect())
     };
     let ingress = if topology.compact() { Role::Master } else { Role::Worker };
     all.insert(

@@ -12,7 +12,7 @@ mod table;
 
 pub use complete::complete;
 pub use picture::picture;
-pub use scalar::{NetworkType, Release};
+pub use scalar::{Boot, NetworkType, Release};
 pub use table::table;
 
 use crate::error::{Diagnostic, Diagnostics};
@@ -87,6 +87,8 @@ pub struct Topology {
     pub outer_mac: Option<At<String>>,
     /// The bridge to the outside.
     pub outer_bridge: Option<At<String>>,
+    /// How machines boot first, where they do not say.
+    pub boot: Option<At<Boot>>,
     /// The machines, in the order written.
     pub machines: Vec<Machine>,
 }
@@ -194,6 +196,8 @@ pub struct Hardware {
     pub site: Option<At<String>>,
     /// The bridge.
     pub bridge: Option<At<String>>,
+    /// How it boots first.
+    pub boot: Option<At<Boot>>,
 }
 
 /// What a machine is for.
@@ -392,6 +396,16 @@ impl Topology {
         given.or(self.services_ip()).map(|at| at.value)
     }
 
+    /// How a machine boots first: given, for its role or for all, or [`Boot::Iso`].
+    #[must_use]
+    pub fn boot(&self, machine: &Machine) -> Boot {
+        machine
+            .hardware
+            .boot
+            .or(self.boot)
+            .map_or(Boot::default(), |at| at.value)
+    }
+
     /// A machine's hardware address: given, or chosen.
     #[must_use]
     pub fn mac(&self, machine: &Machine) -> Option<String> {
@@ -466,6 +480,7 @@ impl Hardware {
             node: place(self.node, &defaults.node),
             site: place(self.site, &defaults.site),
             bridge: self.bridge.or_else(|| defaults.bridge.clone()),
+            boot: self.boot.or(defaults.boot),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Stand {
     pub peers: Vec<IpAddr>,
     /// Bytes of a packet to the other nodes.
     pub underlay_mtu: u16,
+    /// Where its site's API is, where that is said.
+    pub api_host: Option<String>,
 }
 
 impl Topology {
@@ -115,6 +117,7 @@ impl Topology {
                     None => Vec::new(),
                 },
                 underlay_mtu: mtu.map_or(ETHERNET, |at| at.value),
+                api_host: site.api_host.as_ref().map(|at| at.value.clone()),
             }
         };
         self.nodes().map(stand).collect()

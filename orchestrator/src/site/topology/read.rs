@@ -1,8 +1,8 @@
 //! From YAML to a [`Topology`]: each part by name and type; what is wrong is said at its place, what hangs on facts is left out.
 
 use super::scalar::{
-    address, any_address, boolean, domain, hardware_address, interface, label, memory, mtu, network, network_type,
-    number, pod_mtu, release, variable, word,
+    address, any_address, boolean, boot, domain, hardware_address, interface, label, memory, mtu, network,
+    network_type, number, pod_mtu, release, variable, word,
 };
 use super::{At, Hardware, INNER, Inner, Location, Machine, Node as PveNode, Role, Topology, Vips, Vxlan};
 use crate::error::{Diagnostic, Diagnostics};
@@ -32,6 +32,7 @@ const KEYS: &[&str] = &[
     "web_port",
     "pull_secret",
     "ssh_key",
+    "boot",
     "defaults",
     "machines",
     "sites",
@@ -47,9 +48,10 @@ const ROLES: [(&str, Role); 3] = [
     ("masters", Role::Master),
     ("workers", Role::Worker),
 ];
-const HARDWARE_KEYS: [&str; 6] = ["cores", "memory", "disk", "node", "site", "bridge"];
+const HARDWARE_KEYS: &[&str] = &["cores", "memory", "disk", "node", "site", "bridge"];
+const ROLE_KEYS: &[&str] = &["cores", "memory", "disk", "node", "site", "bridge", "boot"];
 const MACHINE_KEYS: &[&str] = &[
-    "name", "mac", "ip", "vmid", "cores", "memory", "disk", "node", "site", "bridge",
+    "name", "mac", "ip", "vmid", "cores", "memory", "disk", "node", "site", "bridge", "boot",
 ];
 const SERVICES_KEYS: &[&str] = &[
     "ip",
@@ -135,6 +137,7 @@ impl Reader<'_> {
             pull_secret: self.optional(&mut fields, "pull_secret", variable),
             ssh_key: self.optional(&mut fields, "ssh_key", variable),
             dnssec_validation: self.optional(&mut fields, "dnssec_validation", word),
+            boot: self.optional(&mut fields, "boot", boot),
             ..Topology::default()
         };
         for (key, default) in INNER {
@@ -219,7 +222,12 @@ impl Reader<'_> {
                 continue;
             };
             *hardware = self.hardware(&mut fields);
-            self.errors.absorb(fields.finish(&HARDWARE_KEYS));
+            let mut known = HARDWARE_KEYS;
+            if role.is_some() {
+                hardware.boot = self.optional(&mut fields, "boot", boot);
+                known = ROLE_KEYS;
+            }
+            self.errors.absorb(fields.finish(known));
         }
         defaults
     }
@@ -232,6 +240,7 @@ impl Reader<'_> {
             node: self.optional(fields, "node", label),
             site: self.optional(fields, "site", label),
             bridge: self.optional(fields, "bridge", interface),
+            boot: None,
         }
     }
 
@@ -391,12 +400,16 @@ impl Reader<'_> {
         (self.known)(node)?;
         let node = self.settled(node)?;
         let mut fields = self.fields(&node, "a machine")?;
+        let own = Hardware {
+            boot: self.optional(&mut fields, "boot", boot),
+            ..self.hardware(&mut fields)
+        };
         let machine = Machine {
             name: self.required(&mut fields, "name", label),
             mac: self.optional(&mut fields, "mac", hardware_address),
             ip: self.required(&mut fields, "ip", address),
             vmid: self.optional(&mut fields, "vmid", number("a number", 100, 999_999_999)),
-            hardware: self.hardware(&mut fields).or(defaults),
+            hardware: own.or(defaults),
             ..Machine::new(role, node.span)
         };
         self.errors.absorb(fields.finish(MACHINE_KEYS));

@@ -63,6 +63,33 @@ pub(super) fn network_type(text: &str) -> Result<NetworkType, String> {
     }
 }
 
+/// How a machine's first boot comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Boot {
+    /// By a medium of its role in its drive.
+    #[default]
+    Iso,
+    /// By the network, from the services host.
+    Pxe,
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Boot::Iso => "iso",
+            Boot::Pxe => "pxe",
+        })
+    }
+}
+
+pub(super) fn boot(text: &str) -> Result<Boot, String> {
+    match text {
+        "iso" => Ok(Boot::Iso),
+        "pxe" => Ok(Boot::Pxe),
+        _ => Err(format!("`{text}` is neither `iso` nor `pxe`")),
+    }
+}
+
 pub(super) fn address(text: &str) -> Result<Ipv4Addr, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not an address such as 10.0.0.2"))

@@ -1,6 +1,6 @@
 //! The description completed, as tables for a terminal.
 
-use super::{Machine, NetworkType, Role, Topology};
+use super::{Boot, Machine, NetworkType, Role, Topology};
 use okd_agent::resource::network::Network;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
@@ -43,12 +43,15 @@ pub(super) fn facts(topology: &Topology) -> Vec<(&'static str, String)> {
         Some(public) => format!("{public}: {}", ports(&outside_ports())),
         None => ports(&outside_ports()),
     };
-    vec![
+    let mut facts = vec![
         (
             "release",
             format!("{}   {}", topology.release().text, topology.network_type()),
         ),
         ("machines", machines),
+    ];
+    facts.extend(netbooted(topology).map(|who| ("netboot", who)));
+    facts.extend([
         ("names", names),
         (
             "inside",
@@ -57,7 +60,24 @@ pub(super) fn facts(topology: &Topology) -> Vec<(&'static str, String)> {
         ("outside", outside),
         ("packets", packets(topology)),
         ("pods", inner(topology)),
-    ]
+    ]);
+    facts
+}
+
+/// The machines that boot first by the network; the others do by their media.
+fn netbooted(topology: &Topology) -> Option<String> {
+    let all = topology.machines.iter();
+    let own: Vec<&Machine> = all.filter(|machine| topology.boot(machine) == Boot::Pxe).collect();
+    match own.len() {
+        0 => None,
+        count if count == topology.machines.len() => Some("all machines boot from the services host".to_owned()),
+        _ => Some(
+            own.iter()
+                .filter_map(|machine| machine.host_name())
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+    }
 }
 
 /// Where every byte of a packet goes.

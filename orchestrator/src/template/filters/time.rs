@@ -25,6 +25,13 @@ pub(super) const ALL: &[Entry] = &[
     }),
 ];
 
+/// A moment for people, to the second, in UTC; `micros` are microseconds since 1970.
+#[must_use]
+pub fn moment(micros: u64) -> String {
+    let seconds = i64::try_from(micros / 1_000_000).unwrap_or_default();
+    format!("{} UTC", DateTime { seconds, micros: 0 })
+}
+
 /// A moment, to the microsecond, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::template) struct DateTime {
