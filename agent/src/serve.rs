@@ -113,7 +113,9 @@ pub struct Session {
 struct Open {
     /// Names it.
     id: u64,
-    /// What its steps have staged.
+    /// How many steps it has had.
+    steps: u32,
+    /// What they have staged.
     overlay: Arc<Overlay>,
     /// Why not all of that is known.
     unsure: Option<String>,
@@ -156,7 +158,12 @@ impl Session {
             Request::Stop => self.stop.set(),
             Request::Task(task) => return Some(self.step(*task)),
             Request::Commit(mut task) => {
-                if let Some(open) = self.bracket.take().filter(|open| Some(open.id) == task.within) {
+                let open = self.bracket.take().filter(|open| Some(open.id) == task.within);
+                if open.as_ref().map_or(0, |open| open.steps) != task.kind.steps {
+                    let lost = "what some of its steps had staged was lost with the connection";
+                    task.kind.unsure.get_or_insert(lost.to_owned());
+                }
+                if let Some(open) = open {
                     task.kind.unsure = task.kind.unsure.or(open.unsure);
                     task.kind.bracket.staged = Some(open.overlay);
                 }
@@ -226,10 +233,12 @@ impl Session {
             Some(open) if open.id == id => open,
             _ => Open {
                 id,
+                steps: 0,
                 overlay: Arc::new(Overlay::new(under)),
                 unsure: None,
             },
         };
+        open.steps += 1;
         let mark = open.overlay.mark();
         let mut reply = self.run(task, work, Some(&open.overlay));
         let unknown = match &reply {

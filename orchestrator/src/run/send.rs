@@ -9,6 +9,7 @@ use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
 use crate::report::{Event, Pass, StepStatus};
 use crate::site::Slot;
+use okd_agent::resource::transaction::block::Commit;
 use okd_agent::wire::{self, Task};
 use std::sync::Arc;
 use std::time::Instant;
@@ -169,7 +170,7 @@ impl Runner<'_, '_> {
         let (pass, verify) = (self.far_pass(live), self.options.verify);
         let (deed, reach) = (deed.clone(), Arc::clone(reach));
         let env = item.env.clone();
-        let within = self.within(id);
+        let (within, steps) = self.within(id);
         let machine = reach.address().host;
         // A check in a run is made on the machine as it is, not on what the plan foresaw.
         let anew = self.unsure.contains(host) || (self.pass == Pass::Apply && pass == wire::Pass::Plan);
@@ -198,7 +199,8 @@ impl Runner<'_, '_> {
                         self.channels.links.make(&reach, task);
                     }
                     Deed::Commit(commit) => {
-                        let task = Task { id: number, after, kind: *commit, pass, expect: None, env, verify, within };
+                        let kind = Commit { steps, ..*commit };
+                        let task = Task { id: number, after, kind, pass, expect: None, env, verify, within };
                         self.channels.links.commit(&reach, task);
                     }
                     Deed::Api(kind) => self.channels.links.call(

@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub(super) struct Body {
     /// Names the transaction at the far end, once a step was sent there.
     number: Option<u64>,
+    /// How many were sent there.
+    asked: u32,
     /// Where its steps act.
     address: Option<Address>,
     /// Why not all of it is known.
@@ -37,18 +39,18 @@ pub(super) struct Body {
 }
 
 impl Runner<'_, '_> {
-    /// Names the transaction that a step belongs to at the far end.
-    pub(super) fn within(&mut self, id: NodeId) -> Option<u64> {
-        let commit = self.graph.commit_of(id);
-        let Some(commit) = commit else {
-            return self.bodies.get(&id).and_then(|body| body.number);
+    /// Names the transaction that a step belongs to, or ends, at the far end; with the number of its steps so far.
+    pub(super) fn within(&mut self, id: NodeId) -> (Option<u64>, u32) {
+        let Some(commit) = self.graph.commit_of(id) else {
+            return self.bodies.get(&id).map_or((None, 0), |body| (body.number, body.asked));
         };
         let body = self.bodies.entry(commit).or_default();
         if body.number.is_none() {
             body.number = Some(self.next_request);
             self.next_request += 1;
         }
-        body.number
+        body.asked += 1;
+        (body.number, body.asked)
     }
 
     /// Whether a step acts elsewhere than those before it in its transaction.
@@ -210,6 +212,7 @@ pub(super) fn work(
         reload: kinds(context, &commit.reload, scoped)?,
         probe: kinds(context, &commit.probe, scoped)?,
         unsure: None,
+        steps: 0,
         bracket: Bracket::default(),
     };
     Ok(ItemWork::Send(Box::new(Deed::Commit(Box::new(deed))), context.environment(scope)?))

@@ -98,6 +98,9 @@ fn web_server(flavour: Flavour, transport: &str) {
     assert_eq!(run.result("apply", "host", "Web")["diff"][0]["text"], "reload nginx", "{run}");
     assert_eq!([says(&host, 8080), says(&host, 8081)], ["one", "one"], "{run}");
     assert_eq!(host.read("/srv/told"), "one True\n");
+    for ((_, path), sum) in run.predicted() {
+        assert_eq!(host.sha256(&path), Some(sum), "{path} is not what the plan said\n{run}");
+    }
     let asked = host.read("/srv/asked");
     play.converged(&["--transport", transport]);
     assert_eq!(host.read("/srv/asked"), asked, "what is converged is staged no more");
@@ -384,6 +387,26 @@ fn what_tasks_may_carry_works_inside_by_the_agent() {
 #[test]
 fn what_tasks_may_carry_works_inside_by_plain_ssh() {
     language("ssh");
+}
+
+#[test]
+fn a_transaction_costs_no_round_trip_of_its_own() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let copy = |name: &str| format!("{{copy: {{dest: /srv/{name}, content: \"{name}\\n\"}}}}");
+    let (before, one, two, behind) = (copy("before"), copy("one"), copy("two"), copy("behind"));
+    let block = format!("block: [{one}, {two}]\n");
+    let plain = format!("    - {before}\n    - {block}    - {behind}\n");
+    let set = plain.replace("block:", "transaction: {reload: {command: \"true\"}}\n      block:");
+    let waits = |text: &str| {
+        let play = Play::tasks(&lab, text);
+        host.sh("rm -f /srv/*");
+        [play.apply(&[]), play.converged(&[])].map(|run| {
+            let link = run.events.iter().find(|event| event["event"] == "link");
+            link.unwrap()["waits"].as_u64().unwrap()
+        })
+    };
+    assert_eq!(waits(&set), waits(&plain));
 }
 
 /// `validate` on a task checks all files that it writes.

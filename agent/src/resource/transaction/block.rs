@@ -33,6 +33,8 @@ pub struct Commit {
     pub probe: Vec<Kind>,
     /// Why the set is not known as a whole.
     pub unsure: Option<String>,
+    /// How many steps were asked for.
+    pub steps: u32,
     /// What the steps have staged.
     #[serde(skip)]
     pub bracket: Bracket,

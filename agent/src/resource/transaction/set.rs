@@ -3,13 +3,11 @@
 use crate::diff::{Change, text};
 use crate::path::AbsPath;
 use crate::resource::ResourceError;
+use crate::resource::content::READ_LIMIT;
 use crate::resource::file::make_directories;
 use crate::resource::layout::has_selinux;
 use crate::system::{Action, Alter, Effect, FileKind, FileWrite, Make, Removal, System, SystemError};
 use serde::Serialize;
-
-/// Above this no file is read.
-const LIMIT: u64 = 64 << 20;
 
 /// What stands at a path of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,7 +50,7 @@ impl Content {
     pub fn look(path: &AbsPath, world: &dyn System) -> Result<Option<Content>, ResourceError> {
         let Some(meta) = world.stat(path)? else { return Ok(None) };
         let bytes = match meta.kind {
-            FileKind::File => match world.read(path, LIMIT)? {
+            FileKind::File => match world.read(path, READ_LIMIT)? {
                 Some(bytes) => bytes,
                 None => return Ok(None),
             },
@@ -271,7 +269,7 @@ pub(super) fn keep(mark: &AbsPath, old: &Files, world: &dyn System) -> Result<()
 
 /// The set that is kept at a path; empty where none is.
 pub(super) fn kept(mark: &AbsPath, world: &dyn System) -> Result<Files, ResourceError> {
-    let bytes = world.read(mark, 4 * LIMIT)?.unwrap_or_default();
+    let bytes = world.read(mark, 2 * READ_LIMIT)?.unwrap_or_default();
     Ok(parsed(&bytes).unwrap_or_default())
 }
 

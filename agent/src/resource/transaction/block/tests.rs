@@ -54,7 +54,8 @@ impl Run {
         self.say(Request::Task(Box::new(task)))
     }
 
-    fn commit(&mut self, commit: Commit, pass: Pass) -> Reply {
+    fn commit(&mut self, mut commit: Commit, pass: Pass) -> Reply {
+        commit.steps = u32::try_from(self.count - self.first).unwrap();
         let task = self.task(commit, pass);
         self.say(Request::Commit(Box::new(task)))
     }
@@ -91,6 +92,7 @@ fn commit() -> Commit {
         reload: vec![kind("service", &[("name", "toy"), ("state", "reloaded")])],
         probe: vec![kind("probe", &[("tcp", "127.0.0.1:80"), ("retries", "0")])],
         unsure: None,
+        steps: 0,
         bracket: Bracket::default(),
     }
 }
@@ -335,7 +337,7 @@ fn what_does_more_than_write_files_fails_before_anything_is_changed() {
         assert!(failed.message.starts_with("it runs `make install`, which cannot be staged"), "{}", failed.message);
         // Where those failures do not matter, what the others have staged is put in place.
         outcome(run.task(copy(CONF, "new\n"), pass).alone(&mut run));
-        let mut task = run.task(commit(), pass);
+        let mut task = run.task(Commit { steps: 3, ..commit() }, pass);
         task.after.clear();
         let done = outcome(run.say(Request::Commit(Box::new(task))));
         assert_eq!(done.result["files"], Value::from(vec![CONF.to_owned()]));
@@ -446,6 +448,24 @@ impl Task {
         self.within = None;
         self.alone(run)
     }
+}
+
+#[test]
+fn what_was_lost_with_a_connection_is_not_taken_for_done() {
+    let rig = Arc::new(host());
+    let mut run = Run::new(&rig);
+    run.first = 1;
+    run.count = 1;
+    outcome(run.step(copy(CONF, "new\n"), Pass::Apply));
+    run.session = Session::new(rig.clone(), Stop::default());
+    outcome(run.step(copy(PART, "new\n"), Pass::Apply));
+    let failed = failure(run.commit(commit(), Pass::Apply));
+    assert_eq!(
+        failed.message,
+        "not all of its files are known: what some of its steps had staged was lost with the connection"
+    );
+    assert_eq!(failed.kept, NOTHING);
+    untouched(&rig);
 }
 
 #[test]
