@@ -1,11 +1,11 @@
-# What demo-site stands on: a lab with a bare hypervisor and a mirror, okd-play on a control node of its own, and what
-# a whole site looks like, to be compared with another. To be sourced first, with the words that the script was given.
+# What demo-site stands on: a lab with a bare hypervisor and a mirror, okd-play on a control node of its own. To be sourced
+# first, with the words that the script was given.
 #
 # Proxmox VE, openshift-install and the cluster's API are stand-ins of the project's; the services host is a lab host, and the
 # machines are emulated ones that boot, install themselves and join by what okd-play made. $OKD_PLAY names the program,
 # $OKD_STAND_INS the folder of the stand-ins.
 cd "$(dirname "$(readlink -f "$0")")/.."
-[ $EUID = 0 ] || exec sudo --preserve-env=OKD_PLAY,OKD_STAND_INS,OKD_LAB_NAME,OKD_LAB_STATE,OKD_LAB_CACHE,OKD_DEMO_KEEP,OKD_DEMO_BOOT,OKD_SITE_STATE,NO_COLOR "$0" "$@"
+[ $EUID = 0 ] || exec sudo --preserve-env=OKD_PLAY,OKD_STAND_INS,OKD_LAB_NAME,OKD_LAB_STATE,OKD_LAB_CACHE,OKD_DEMO_KEEP,OKD_DEMO_BOOT,NO_COLOR "$0" "$@"
 me=$(basename "$0")
 OKD_PLAY=$(readlink -f "${OKD_PLAY:-target/release/okd-play}")
 stand_ins=$(readlink -f "${OKD_STAND_INS:-target/debug}")
@@ -76,62 +76,4 @@ END
   exec_in_lab bash -c 'until ip link show br-vmbr1 >/dev/null 2>&1; do sleep 0.2; done; ip addr replace 10.0.0.254/24 dev br-vmbr1
     exec "$0" --domain okd.example.org --api 10.0.0.254:6443 --mcs 10.0.0.254:22623 --api-after-bootstrap --forever \
       --ignition http://10.0.0.1:8080/okd4/bootstrap.ign' "$stand_ins/cluster-stand-in" >"$work/cluster.log" 2>&1 &
-}
-
-# --- what a whole site looks like, in lines that another one of the same description has too
-site_state() {
-  lab run mirror python3 -c '
-import collections, json, re, sys
-state = json.load(sys.stdin)
-tasks = collections.Counter(":".join(task["upid"].split(":")[5:7]) for task in state["tasks"])
-for task, count in sorted(tasks.items()): print("proxmox task", task, count)
-for vmid, guest in sorted(state["guests"].items()):
-    print("proxmox machine", vmid, "running" if guest["running"] else "stopped", "pending", sorted(guest["pending"]))
-    for name, value in sorted(guest["config"].items()):
-        if name not in ("digest", "meta", "vmgenid", "smbios1"):
-            print("proxmox machine", vmid, name, re.sub(r"-[0-9a-f]{12}[.]iso", "-SUM.iso", str(value)))
-print("proxmox network", json.dumps([state["net"][key] for key in ("active", "staged", "up")], sort_keys=True))
-print("proxmox sdn", json.dumps(state["sdn"], sort_keys=True))
-' <"$work/pve/state.json"
-  find "$work/pve/local" -type f ! -name '*.raw' -printf 'proxmox file %P %s\n' -o -name '*.raw' -printf 'proxmox disk %P\n' |
-    sed -E 's/-[0-9a-f]{12}\.iso/-SUM.iso/' | sort
-  # What is on the services host besides the base that it was made of; what is random, or tells when, is left out.
-  (cd "$(lab disk services)" && find . \( -path ./var/cache -o -path ./var/log -o -path './var/lib/rpm' -o -path ./var/lib/dnf -o -path ./var/lib/systemd \
-    -o -path ./usr/lib/sysimage/rpm -o -path ./run -o -path ./tmp -o -path ./var/tmp -o -path ./root -o -path ./var/lib/private \
-    -o -path ./var/lib/okd-play -o -path ./var/lib/okd/install -o -path ./var/named/data -o -path ./var/named/dynamic -o -path ./var/lib/chrony \
-    -o -path './var/lib/dhcpd' -o -path ./var/lib/haproxy -o -name 'ssh_host_*' -o -path './etc/*shadow*' -o -path './etc/*-' -o -name machine-id -o -name rndc.key -o -name gconv-modules.cache \) -prune -o \
-    \( -type f -o -type l \) -print0) |
-    lab run services sh -c 'cd / && xargs -0 -n 1 sh -c '\''[ -e "$0" ] || [ -h "$0" ] || exit 0; printf "services file %s %s %s\n" "$0" "$(stat -c "%F %a %U:%G" "$0")" "$(if [ -h "$0" ]; then readlink "$0"; else sha256sum <"$0" | cut -d" " -f1; fi)"'\''' | sort
-  lab run services sh -c '
-    find /var/lib/okd/install/current/ -printf "services generation %P %M\n" | sort
-    find /var/www -printf "services web %P %M %U\n" | sort
-    systemctl list-unit-files --no-legend --no-pager | awk "{ print \"services unit\", \$1, \$2 }" | sort
-    for unit in chronyd dhcpd firewalld haproxy named nginx; do echo "services runs $unit $(systemctl is-active $unit)"; done
-    for zone in internal external; do for how in "" --permanent; do firewall-cmd $how --zone=$zone --list-all | sed "s/^/services firewall $how /"; done; done
-    echo "services forwards $(cat /proc/sys/net/ipv4/ip_forward)"
-    echo "services name $(hostname)"'
-  cluster_state
-}
-cluster_state() { # what the cluster itself says, asked with the key that the installation made
-  lab run services python3 -c '
-import base64, collections, json, re, ssl, tempfile, urllib.request
-text = open("/var/lib/okd/install/current/auth/kubeconfig").read()
-def file(name):
-    kept = tempfile.NamedTemporaryFile()
-    kept.write(base64.b64decode(re.search(name + ": *(\\S+)", text)[1])); kept.flush()
-    return kept
-authority, cert, key = map(file, ("certificate-authority-data", "client-certificate-data", "client-key-data"))
-context = ssl.create_default_context(cafile=authority.name); context.check_hostname = False
-context.load_cert_chain(cert.name, key.name)
-def get(path): return json.load(urllib.request.urlopen("https://10.0.0.1:6443" + path, context=context, timeout=10))
-def conditions(item): return {one["type"]: one["status"] for one in item["status"].get("conditions", [])}
-for node in sorted(get("/api/v1/nodes")["items"], key=lambda node: node["metadata"]["name"]):
-    print("cluster node", node["metadata"]["name"], conditions(node).get("Ready"))
-requests = get("/apis/certificates.k8s.io/v1/certificatesigningrequests")["items"]
-told = collections.Counter((item["spec"]["signerName"], item["spec"]["username"], *sorted(conditions(item))) for item in requests)
-for words, count in sorted(told.items()): print("cluster request", *words, count)
-version = get("/apis/config.openshift.io/v1/clusterversions/version")
-print("cluster version", {name: value for name, value in conditions(version).items()})
-print("cluster registry", json.dumps(get("/apis/imageregistry.operator.openshift.io/v1/configs/cluster")["spec"], sort_keys=True))
-'
 }
