@@ -163,7 +163,7 @@ impl Chaos<'_> {
             (!run.goes_on() || run.so_far().lines().count() >= point).then_some(())
         });
         // Between two lines lies the work of a step.
-        std::thread::sleep(std::time::Duration::from_millis(self.chance.below(120) as u64));
+        std::thread::sleep(Duration::from_millis(self.chance.below(120) as u64));
         let late = !run.goes_on();
         match blow {
             Blow::Program => {}
@@ -178,16 +178,18 @@ impl Chaos<'_> {
             Blow::Power => self.tried.verb("kill"),
             Blow::Link => self.tried.verb("cut"),
         }
+        // What was lost is noticed; what waits to confirm a guarded change is let in again.
+        let ends = |run: &mut Running, seconds: u64| {
+            let deadline = Instant::now() + Duration::from_secs(seconds);
+            while run.goes_on() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            !run.goes_on()
+        };
         match blow {
             Blow::Program => run.kill(),
             _ => {
-                let deadline = Instant::now() + Duration::from_secs(180);
-                until("the run ends", 200, || {
-                    let goes_on = run.goes_on();
-                    let so_far = || format!("{blow:?} by {transport}\n{}\n{}", run.so_far(), run.said());
-                    assert!(!goes_on || Instant::now() < deadline, "it waits for ever: {}", so_far());
-                    (!goes_on).then_some(())
-                });
+                ends(&mut run, 60);
             }
         }
         match blow {
@@ -195,6 +197,12 @@ impl Chaos<'_> {
             Blow::Link => self.tried.verb("heal"),
             _ => {}
         }
+        assert!(
+            ends(&mut run, 400),
+            "{blow:?} by {transport}, and it goes on for ever: {}\n{}",
+            run.so_far(),
+            run.said()
+        );
         until("the host is reached", 60, || {
             let door = "exec 3<>/dev/tcp/10.77.1.22/22";
             let mut knock = self.play.lab().command();
@@ -234,7 +242,7 @@ fn serves(host: &Host<'_>, description: usize) -> String {
          unit=$(systemctl list-units --plain --no-legend 'dhcpd.service' 'isc-dhcp-server.service' | cut -d' ' -f1)
          since=$(date -d \"$(systemctl show -p ExecMainStartTimestamp --value $unit)\" +%s)
          if [ $(stat -c %Y /etc/dhcp/dhcpd.conf) -le $since ]; then echo dhcpd runs on its file; else echo dhcpd is older than its file; fi
-         ls -A /var/lib/okd-play/owed 2>/dev/null | sed 's/^/owed /'"
+         {{ ls -A /var/lib/okd-play/owed; ls -A /var/lib/okd-play/ledger | grep ^owed; }} 2>/dev/null | sed 's/^/owed /'"
     ))
 }
 
