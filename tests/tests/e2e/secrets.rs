@@ -73,6 +73,17 @@ while :; do cat /proc/[0-9]*/cmdline; done 2>/dev/null | tr '\0' ' ' | grep -a -
 EOF
 systemd-run --unit=watch sh /run/watch"#;
 
+/// Records what passes by the host's cable.
+const WIRE: &str = r#"cat > /run/wire.py <<'EOF'
+import socket
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.bind(('eth0', 0))
+with open('/run/wire', 'wb', buffering=0) as seen:
+    while True:
+        seen.write(wire.recv(1 << 17))
+EOF
+systemd-run --unit=wire python3 /run/wire.py"#;
+
 pub(crate) fn sealed(play: &Play<'_>, plain: &str) -> String {
     let mut child = Command::new(okd_tests::play::program())
         .args(["vault", "encrypt-string", "--vault-password-file"])
@@ -116,6 +127,8 @@ fn silent(transport: &str) {
     play.put("stored", "p0is0n-stored\n");
     play.put("stored.json", "{\"key\": \"p0is0n-of-key\"}\n");
     host.sh(WATCH);
+    host.sh(WIRE);
+    until("the wire is recorded", 10, || host.has("/run/wire").then_some(()));
     let password = play.folder().join("password").display().to_string();
     let words = ["--vault-password-file", &password, "--transport", transport, "-vvv"];
     let run = play.run(&[&words[..], &["--yes"]].concat()).ended(0);
@@ -125,6 +138,9 @@ fn silent(transport: &str) {
         play.run(&[&words[..], &["--check", "--output", "junit"]].concat()).words(),
         host.sh("systemctl stop watch; cat /run/seen-arguments; journalctl --no-pager; cat /var/log/syslog /var/log/auth.log 2>/dev/null || true"),
     ];
+    let wire =
+        "systemctl stop wire; grep -a -o -m 1 SSH-2.0 /run/wire; grep -a -c -i -e p0is0n -e cDBpczBu /run/wire || true";
+    assert_eq!(host.sh(wire), "SSH-2.0\n0\n", "what stands in plain on the wire");
     for output in &outputs {
         for word in [
             "p0is0n-\"",
