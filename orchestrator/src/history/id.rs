@@ -1,10 +1,10 @@
 //! The name of a run: the moment in which it began and a few letters, so that names sort as runs did.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Letters that nobody takes for one another.
-const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz123456789";
+/// Letters that nobody takes for one another, in the order in which they sort.
+const LETTERS: &[u8; 32] = b"123456789abcdefghjkmnpqrstuvwxyz";
 
 /// A run's id, such as `20261130-063100-k3f9`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,12 +14,19 @@ impl RunId {
     /// The id of a run that begins now.
     #[must_use]
     pub fn new() -> RunId {
-        let mut random = [0; 4];
+        let mut random = [0; 2];
         if getrandom::fill(&mut random).is_err() {
-            random = std::process::id().to_le_bytes();
+            random = (std::process::id() as u16).to_le_bytes();
         }
-        let letters = random.map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]));
-        let moment = moment(seconds(), "%Y%m%d-%H%M%S");
+        RunId::at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), random)
+    }
+
+    /// The first two letters are the 1024ths of a second, the others tell runs of one moment apart.
+    fn at(since: Duration, random: [u8; 2]) -> RunId {
+        let part = usize::try_from(since.subsec_millis()).unwrap_or_default() * 1024 / 1000;
+        let places = [part / 32, part, random[0].into(), random[1].into()];
+        let letters = places.map(|place| char::from(LETTERS[place % LETTERS.len()]));
+        let moment = moment(i64::try_from(since.as_secs()).unwrap_or_default(), "%Y%m%d-%H%M%S");
         RunId(format!("{moment}-{}", letters.iter().collect::<String>()))
     }
 
@@ -89,6 +96,11 @@ mod tests {
         let id = RunId::new();
         assert_eq!(RunId::parse(id.as_str()).unwrap(), id);
         assert!(RunId::parse("20261130-063100-k3f9") > RunId::parse("20261130-063059-zzzz"));
+        let in_order: Vec<RunId> = (0..3000)
+            .map(|at| RunId::at(Duration::from_millis(at), [255 - (at % 256) as u8, 0]))
+            .collect();
+        assert!(in_order.is_sorted());
+        assert!(in_order.windows(2).all(|two| two[0] != two[1]));
         for wrong in ["", "20261130-063100", "../../../etc/passwd.", "20261130-063100-k3f/"] {
             assert_eq!(RunId::parse(wrong), None, "{wrong}");
         }
