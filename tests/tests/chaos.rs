@@ -294,7 +294,7 @@ fn chaos(flavour: Flavour, kills: usize, seed: u64) {
 #[test]
 fn whatever_is_killed_the_next_run_ends_as_an_undisturbed_one() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    let kills: u64 = number("OKD_CHAOS_KILLS").unwrap_or(8);
+    let kills: u64 = number("OKD_CHAOS_KILLS").unwrap_or(6);
     let seed = number("OKD_CHAOS_SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.unwrap().as_nanos() as u64

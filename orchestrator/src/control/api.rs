@@ -23,11 +23,11 @@ pub trait Api: Send + Sync {
     /// As [`Api::get`], and when the task fails or does not end in its time.
     fn send(&self, call: &Call) -> Result<Json, ApiError>;
 
-    /// Waits until a task that is under way has ended, well or badly.
+    /// Waits until a task that is under way has ended, well or badly. `moves` are the paths whose answers it changes.
     ///
     /// # Errors
-    /// When it does not end in its time; in a plan always, as nothing is waited for there.
-    fn settle(&self, task: &str) -> Result<(), ApiError>;
+    /// When it does not end in its time; in a plan always, as nothing is waited for there: what moves is unknown from then on.
+    fn settle(&self, task: &str, moves: &[String]) -> Result<(), ApiError>;
 
     /// Waits until `ask` says that it has come to pass, and says meanwhile what was seen last. In a plan nothing is
     /// waited for: what the wait predicts is taken for true.

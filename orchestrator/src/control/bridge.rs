@@ -430,7 +430,7 @@ fn reload_settled(world: &dyn Api, node: &str) -> Result<(), ApiError> {
     let running = world.get(&format!("/nodes/{node}/tasks?source=active&typefilter=srvreload"))?;
     for task in rows(&running).iter().filter(|task| under_way(task)) {
         if let Some(upid) = text(task, "upid") {
-            world.settle(&upid)?;
+            world.settle(&upid, &[])?;
         }
     }
     Ok(())

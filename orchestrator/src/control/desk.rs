@@ -78,8 +78,8 @@ impl Api for Watched {
         self.under.send(call)
     }
 
-    fn settle(&self, task: &str) -> Result<(), ApiError> {
-        self.under.settle(task)
+    fn settle(&self, task: &str, moves: &[String]) -> Result<(), ApiError> {
+        self.under.settle(task, moves)
     }
 
     fn say(&self, text: &str, limit: Duration) {

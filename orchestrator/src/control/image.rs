@@ -247,7 +247,7 @@ impl Resource for ProxmoxImage {
     }
 
     fn inspect(&self, world: &Self::World) -> Result<Image, ResourceError> {
-        download_settled(world, &self.node, &self.file())?;
+        download_settled(world, &self.node, &self.file(), &self.list())?;
         let row = self.row(world)?;
         let wanted = self.state == Presence::Present;
         let upload = match self.src.as_deref().filter(|_| wanted) {
@@ -397,11 +397,11 @@ impl ProxmoxImage {
 }
 
 /// Waits for a download of this file that is under way, so that it is not begun twice.
-fn download_settled(world: &dyn Api, node: &str, file: &str) -> Result<(), ApiError> {
+fn download_settled(world: &dyn Api, node: &str, file: &str, list: &str) -> Result<(), ApiError> {
     let running = world.get(&format!("/nodes/{node}/tasks?source=active&typefilter=download"))?;
     for task in rows(&running).iter().filter(|task| under_way(task)) {
         if let Some(upid) = text(task, "upid").filter(|_| text(task, "id").as_deref() == Some(file)) {
-            world.settle(&upid)?;
+            world.settle(&upid, &[list.to_owned()])?;
         }
     }
     Ok(())

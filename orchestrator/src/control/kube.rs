@@ -230,7 +230,7 @@ impl Api for Client {
         self.ask(call.method.word(), &call.path, &source).map(readable)
     }
 
-    fn settle(&self, _: &str) -> Result<(), ApiError> {
+    fn settle(&self, _: &str, _: &[String]) -> Result<(), ApiError> {
         Ok(())
     }
 

@@ -42,8 +42,15 @@ impl Api for Overlay {
         Ok(Json::Null)
     }
 
-    fn settle(&self, task: &str) -> Result<(), ApiError> {
-        Err(ApiError::Unknown(format!("a task of Proxmox VE is under way ({task})")))
+    fn settle(&self, task: &str, moves: &[String]) -> Result<(), ApiError> {
+        let reason = format!("a task of Proxmox VE is under way ({task})");
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.extend(
+            moves
+                .iter()
+                .map(|path| (path.clone(), Prediction::Unknown(reason.clone()))),
+        );
+        Err(ApiError::Unknown(reason))
     }
 
     fn wait(&self, wait: &Wait, _: &mut dyn FnMut() -> Result<Seen, ApiError>) -> Result<(), ApiError> {

@@ -379,7 +379,7 @@ impl Api for Client {
         Ok(data)
     }
 
-    fn settle(&self, task: &str) -> Result<(), ApiError> {
+    fn settle(&self, task: &str, _: &[String]) -> Result<(), ApiError> {
         self.ended(task).map(drop)
     }
 }

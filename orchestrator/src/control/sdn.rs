@@ -483,7 +483,7 @@ fn apply_settled(world: &dyn Api, node: &str) -> Result<(), ApiError> {
     ))?;
     for task in rows(&running).iter().filter(|task| under_way(task)) {
         if let Some(upid) = text(task, "upid") {
-            world.settle(&upid)?;
+            world.settle(&upid, &[])?;
         }
     }
     Ok(())

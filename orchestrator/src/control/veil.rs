@@ -114,8 +114,8 @@ impl Api for Veil {
         Ok(self.veiled(answer))
     }
 
-    fn settle(&self, task: &str) -> Result<(), ApiError> {
-        self.under.settle(task)
+    fn settle(&self, task: &str, moves: &[String]) -> Result<(), ApiError> {
+        self.under.settle(task, moves)
     }
 
     fn as_read(&self, sent: &Json) -> Json {
@@ -150,7 +150,7 @@ mod tests {
             })
         }
 
-        fn settle(&self, _: &str) -> Result<(), ApiError> {
+        fn settle(&self, _: &str, _: &[String]) -> Result<(), ApiError> {
             Ok(())
         }
     }
@@ -185,7 +185,7 @@ mod tests {
             Ok(Json::Null)
         }
 
-        fn settle(&self, _: &str) -> Result<(), ApiError> {
+        fn settle(&self, _: &str, _: &[String]) -> Result<(), ApiError> {
             Ok(())
         }
     }

@@ -209,7 +209,7 @@ impl ProxmoxVm {
         for task in rows(&running).iter().filter(|task| under_way(task)) {
             let kind = text(task, "type").unwrap_or_default();
             if let Some(upid) = text(task, "upid").filter(|_| kind.starts_with("qm") || kind == "resize") {
-                world.settle(&upid)?;
+                world.settle(&upid, &[])?;
                 waited = true;
             }
         }

@@ -108,3 +108,39 @@ fn a_run_that_is_killed_is_completed_by_the_next_one() {
         assert_eq!(server.writes(), writes, "a further run changes nothing");
     }
 }
+
+#[test]
+fn what_a_task_that_is_under_way_brings_is_unknown_to_later_steps_of_a_plan() {
+    let place = web(b"a disc");
+    let server = StandIn::start();
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = format!(
+        "    - proxmox_image:\n        node: pve\n        url: {place}/live-1.iso\n    - proxmox_vm:\n        node: pve\n        name: m\n        \
+         ide: {{ ide2: \"local:iso/live-1.iso,media=cdrom\" }}\n"
+    );
+    write(&server, folder.path(), &tasks);
+    server.world().hold = true;
+    let words = ["run", "-i", "localhost,", "play.yaml"];
+    let mut child = Command::new(okd_tests::play::program())
+        .args(words)
+        .arg("--yes")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let download = "POST /nodes/pve/storage/local/download-url";
+    let count = || server.writes().iter().filter(|line| *line == download).count();
+    until("the download is begun", 30, || (count() == 1).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let check = okd_play(folder.path(), &[&words[..], &["--check"]].concat());
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(check.status.success(), "{said}");
+    assert_eq!(said.matches("a task of Proxmox VE is under way").count(), 2, "{said}");
+    server.world().hold = false;
+    let again = okd_play(folder.path(), &[&words[..], &["--yes"]].concat());
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
+    assert_eq!((count(), server.world().guests.len()), (1, 1));
+}
