@@ -658,6 +658,18 @@ pub enum ColourArg {
     Never,
 }
 
+impl ColourArg {
+    /// Whether the output is coloured.
+    #[must_use]
+    pub fn on(self) -> bool {
+        match self {
+            ColourArg::Always => true,
+            ColourArg::Never => false,
+            ColourArg::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
+        }
+    }
+}
+
 /// What `graph` prints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {

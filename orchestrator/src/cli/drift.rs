@@ -1,6 +1,6 @@
 //! `okd-play drift`: what has changed on hosts behind okd-play's back, what has left the playbook, and its removal.
 
-use super::args::{ColourArg, DriftArgs, OutputArg};
+use super::args::{DriftArgs, OutputArg};
 use super::terminal::Terminal;
 use super::{End, load, run};
 use crate::drift::{Asked, Drift, Fate, Left, Word, of_entry, prune};
@@ -357,11 +357,7 @@ fn settings(args: &DriftArgs, quiet: bool) -> Settings {
             OutputArg::Json => Format::Json,
             _ => Format::Text,
         },
-        colour: match args.color {
-            ColourArg::Always => true,
-            ColourArg::Never => false,
-            ColourArg::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
-        },
+        colour: args.color.on(),
         live: std::io::stderr().is_terminal() && args.output == OutputArg::Text,
         diff: !args.no_diff,
         full: args.full || !std::io::stdout().is_terminal(),

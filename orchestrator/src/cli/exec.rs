@@ -8,16 +8,14 @@ use crate::link::limits::Limits;
 use crate::link::reach::LinkEvent;
 use crate::link::ssh::Connector;
 use crate::link::ssh_config::Environment;
-use crate::playbook::Playbook;
 use crate::report::{Event, Pass, StepStatus};
 use crate::run::kept::Consent;
 use crate::run::{Cancel, Channels, pass};
-use crate::site::{Site, Tags, Wanted};
+use crate::site::Site;
 use crate::source::SourceMap;
-use crate::source::yaml;
 use okd_agent::Value;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
@@ -73,18 +71,7 @@ fn site(sources: &SourceMap, args: &ExecArgs) -> Result<Site, crate::error::Diag
         "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - name: command\n      command:\n        argv: !unsafe {words}\n"
     );
     let file = sources.add(Path::new("command line"), text);
-    let loading = load::loading(sources, Tags::default(), &extra, &vault);
-    let plays = loading.loader.parsed(&yaml::parse(sources, file)?, Path::new("."))?;
-    let book = Playbook {
-        path: PathBuf::from("."),
-        plays,
-    };
-    let wanted = Wanted {
-        limit: args.site.limit.clone(),
-        extra,
-        ..Wanted::default()
-    };
-    Site::build(loading, inventory, &book, &wanted)
+    load::made(sources, file, args.site.limit.clone(), &vault, extra, inventory)
 }
 
 fn shown(result: &crate::report::StepResult) -> String {

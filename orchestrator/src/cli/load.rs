@@ -8,8 +8,8 @@ use crate::playbook::load::Loader;
 use crate::playbook::{Playbook, Vars, keywords};
 use crate::run::args as task_args;
 use crate::site::{Loading, Site, Tags, Wanted, check};
-use crate::source::SourceMap;
-use crate::source::yaml::{Node, NodeKind};
+use crate::source::yaml::{self, Node, NodeKind};
+use crate::source::{FileId, SourceMap};
 use crate::template::{Engine, Options, SecretStore};
 use crate::vault::Vault;
 use okd_agent::secret::{Secret, Secrets};
@@ -117,6 +117,34 @@ pub fn built(
     check::check(&site, &mut errors);
     errors.absorb(Graph::check(&site));
     errors.into_result(site)
+}
+
+/// A site of a playbook that the program has made itself.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn made(
+    sources: &SourceMap,
+    playbook: FileId,
+    limit: Option<String>,
+    vault: &Arc<Vault>,
+    extra: Vars,
+    inventory: Inventory,
+) -> Result<Site, Diagnostics> {
+    let loading = loading(sources, Tags::default(), &extra, vault);
+    let plays = loading
+        .loader
+        .parsed(&yaml::parse(sources, playbook)?, Path::new("."))?;
+    let book = Playbook {
+        path: PathBuf::from("."),
+        plays,
+    };
+    let wanted = Wanted {
+        limit,
+        extra,
+        ..Wanted::default()
+    };
+    Site::build(loading, inventory, &book, &wanted)
 }
 
 /// A site of an inventory alone, with no plays.

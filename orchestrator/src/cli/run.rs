@@ -1,6 +1,6 @@
 //! `okd-play run`: plan, show, ask once, apply, report.
 
-use super::args::{ColourArg, LinkArgs, OutputArg, RunArgs};
+use super::args::{LinkArgs, OutputArg, RunArgs};
 use super::kept::{self, Lineage};
 use super::terminal::Terminal;
 use super::{End, load, print, undo};
@@ -226,18 +226,13 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
 }
 
 pub(super) fn settings(args: &RunArgs) -> Settings {
-    let colour = match args.color {
-        ColourArg::Always => true,
-        ColourArg::Never => false,
-        ColourArg::Auto => anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
-    };
     Settings {
         format: match args.output {
             OutputArg::Text => Format::Text,
             OutputArg::Json => Format::Json,
             OutputArg::Junit => Format::Junit,
         },
-        colour,
+        colour: args.color.on(),
         live: std::io::stderr().is_terminal() && args.output == OutputArg::Text,
         diff: !args.no_diff,
         full: args.full || !std::io::stdout().is_terminal(),

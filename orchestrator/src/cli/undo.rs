@@ -7,15 +7,13 @@ use super::{End, load, run};
 use crate::control::API_KINDS;
 use crate::error::{Diagnostic, Exit};
 use crate::history::{self, How, Past, Session};
-use crate::playbook::Playbook;
 use crate::run::Outcome;
-use crate::site::{Site, Tags, Wanted};
-use crate::source::{SourceMap, yaml};
+use crate::source::SourceMap;
 use okd_agent::Value;
 use okd_agent::resource::undo::MOVED;
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     let past = history::find(&given.run)?;
@@ -54,18 +52,7 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
         return Ok(Exit::Ok);
     }
     let file = sources.add(Path::new("undo"), playbook(&past, given.force, &sessions));
-    let loading = load::loading(sources, Tags::default(), &extra, &vault);
-    let plays = loading.loader.parsed(&yaml::parse(sources, file)?, Path::new("."))?;
-    let book = Playbook {
-        path: PathBuf::from("."),
-        plays,
-    };
-    let wanted = Wanted {
-        limit: args.site.limit.clone(),
-        extra,
-        ..Wanted::default()
-    };
-    let site = Site::build(loading, inventory, &book, &wanted)?;
+    let site = load::made(sources, file, args.site.limit.clone(), &vault, extra, inventory)?;
     let lineage = Lineage {
         undoes: Some(past.id().to_owned()),
         ..Lineage::default()

@@ -1,7 +1,8 @@
 //! Lookups: what templates may read from the control node (files, environment, commands), and shapes for loops.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use minijinja::value::{Tuple, Value as Native, ValueKind};
 use minijinja::{Error, ErrorKind};
@@ -201,7 +202,7 @@ pub(super) fn secret_file(lookup: &Lookup, name: &str) -> Result<String, Error> 
 }
 
 /// The folder of the playbook, where commands run.
-pub(super) fn playbook_folder() -> Option<PathBuf> {
+fn playbook_folder() -> Option<PathBuf> {
     let folder = current_root()?.scope.search().files.pop()?;
     folder.is_dir().then_some(folder)
 }
@@ -237,24 +238,31 @@ fn pipe(lookup: &Lookup) -> Answer {
         .collect()
 }
 
-/// Runs a shell command on the control node, in the playbook's folder.
+/// What a shell command prints.
 fn run(command: &str) -> Result<String, Error> {
-    secret::refuse_in_command(command)?;
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", command]).stdin(std::process::Stdio::null());
+    let printed = output("/bin/sh", &["-c", command], command)?;
+    Ok(String::from_utf8_lossy(&printed).into_owned())
+}
+
+/// Runs a command, which people know as `shown`, on the control node in the playbook's folder, and gives what it prints. What it
+/// complains about may be told; what it prints may not.
+pub(super) fn output(program: &str, args: &[impl AsRef<OsStr>], shown: &str) -> Result<Vec<u8>, Error> {
+    secret::refuse_in_command(shown)?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
     if let Some(folder) = playbook_folder() {
-        shell.current_dir(folder);
+        command.current_dir(folder);
     }
-    let output = shell.output().map_err(|err| wrong(format!("/bin/sh: {err}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(wrong(format!(
-            "the command `{command}` failed ({}): {}",
-            output.status,
-            said.trim()
-        )));
+    let output = command.output().map_err(|err| wrong(format!("{program}: {err}")))?;
+    if output.status.success() {
+        return Ok(output.stdout);
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim();
+    Err(wrong(format!(
+        "the command `{shown}` failed ({}): {said}",
+        output.status
+    )))
 }
 
 fn template(lookup: &Lookup) -> Answer {

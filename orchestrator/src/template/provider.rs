@@ -1,15 +1,13 @@
 //! The lookup `secret`: a value from where secrets are kept, which is a file, the environment, or what the program of a
 //! password store prints (`age`, `sops`, `pass`, `vault`). Each place is asked once in a run.
 
-use std::process::{Command, Stdio};
-
 use minijinja::Error;
 use minijinja::value::{Value as Native, ValueKind};
 
-use super::lookups::{Lookup, playbook_folder, secret_file};
+use super::lookups::{Lookup, output, secret_file};
+use super::print;
 use super::registry::{list, wrong};
 use super::touch::current_root;
-use super::{print, secret};
 use crate::error::nearest;
 
 const PLACES: [&str; 3] = ["file", "env", "command"];
@@ -52,8 +50,11 @@ pub(super) fn provided(lookup: &Lookup) -> Result<Vec<Native>, Error> {
                 _ => secret_file(lookup, &whole),
             },
             "env" => std::env::var(&whole).map_err(|_| wrong(format!("the environment has no `{whole}`"))),
-            _ if shell => printed(&["/bin/sh".to_owned(), "-c".to_owned(), whole.clone()], &whole),
-            _ => printed(&words, &whole),
+            _ if shell => text(output("/bin/sh", &["-c", &whole], &whole)?, &whole),
+            _ => match words.as_slice() {
+                [program, args @ ..] => text(output(program, args, &whole)?, &whole),
+                [] => Err(wrong("`secret`: `command` is empty")),
+            },
         }
     };
     let mut failed = None;
@@ -68,25 +69,7 @@ pub(super) fn provided(lookup: &Lookup) -> Result<Vec<Native>, Error> {
     }
 }
 
-/// What a program prints. What it complains about may be told; what it prints may not.
-fn printed(words: &[String], shown: &str) -> Result<String, Error> {
-    secret::refuse_in_command(shown)?;
-    let [program, args @ ..] = words else {
-        return Err(wrong("`secret`: `command` is empty"));
-    };
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null());
-    if let Some(folder) = playbook_folder() {
-        command.current_dir(folder);
-    }
-    let output = command.output().map_err(|err| wrong(format!("{program}: {err}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
-        return Err(wrong(format!(
-            "the command `{shown}` failed ({}): {said}",
-            output.status
-        )));
-    }
-    String::from_utf8(output.stdout).map_err(|_| wrong(format!("the command `{shown}` prints what is not UTF-8")))
+/// What a command printed, which is never told.
+fn text(printed: Vec<u8>, shown: &str) -> Result<String, Error> {
+    String::from_utf8(printed).map_err(|_| wrong(format!("the command `{shown}` prints what is not UTF-8")))
 }
