@@ -104,7 +104,7 @@ apart=( # what is not the same on two services hosts of one description
   'etc/ssh/ssh_host_*' etc/machine-id etc/rndc.key var/lib/cloud root    # made by chance, and who may log in
   'etc/*shadow*' 'etc/*-'                                                # on which day; what was before
   '*/gconv-modules.cache'                                                # in which order packages came
-  var/lib/okd-play                                                       # which build; what is owed is told below
+  var/lib/okd-play                                                       # which build and run; what is owed and managed is told below
   var/lib/okd/install                                                    # keys; names and modes are told below
 )
 site_state() {
@@ -139,7 +139,8 @@ print("proxmox sdn", json.dumps(state["sdn"], sort_keys=True))
       firewall-cmd $how --info-policy=internal-external | sed "s/^/services firewall $how /"
     done
     systemctl list-units --plain --no-legend "okd-play*" | sed "s/^/services watched by /"
-    cat /var/lib/okd-play/ledger/* 2>/dev/null | sed "s/^/services owes /"
+    cat /var/lib/okd-play/ledger/owed-* /var/lib/okd-play/owed/* 2>/dev/null | sed "s/^/services owes /"
+    awk -F "\t" "NF > 6 { print \"services manages\", \$1, \$2, \$5, \$8 }" /var/lib/okd-play/ledger/things | sort
     echo "services forwards $(cat /proc/sys/net/ipv4/ip_forward)"
     echo "services name $(hostname)"'
   cluster_state
