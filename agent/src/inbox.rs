@@ -84,6 +84,11 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().requests.is_empty()
+    }
+
     fn push(&self, request: Request, bytes: usize) {
         let mut waiting = self.lock();
         while waiting.bytes > AHEAD {

@@ -122,11 +122,22 @@ struct Opened {
     /// What is managed, once it was asked for.
     things: Option<Things>,
     /// What was found as it should be and is not in the file like that; it is written when that is asked for.
-    adopted: Vec<Row>,
-    /// What was changed, and is written at the end at the latest.
-    changed: Vec<Row>,
+    adopted: Vec<News>,
+    /// What was changed.
+    changed: Vec<News>,
+    /// So many of these are written.
+    written: usize,
     /// What was found torn.
     torn: Vec<String>,
+}
+
+/// What a step says of a thing that it manages.
+#[derive(Clone)]
+struct News {
+    row: Row,
+    wish: String,
+    found: bool,
+    made: bool,
 }
 
 impl Ledger {
@@ -203,11 +214,12 @@ impl Ledger {
             if known.is_some_and(|known| known.holds(row, &wish)) {
                 continue;
             }
-            let mut new = row.clone().after(known, &wish);
-            if let Some(known) = known {
-                new.stays(known);
-            }
-            self.open().adopted.push(new);
+            self.open().adopted.push(News {
+                row: row.clone(),
+                wish,
+                found: true,
+                made: false,
+            });
         }
     }
 
@@ -217,12 +229,13 @@ impl Ledger {
         for row in managed {
             let things = self.things();
             let wish = things.hash(wish);
-            let mut new = row.clone().after(things.get(row), &wish);
-            if made {
-                new.make();
-            }
-            things.put(new.clone());
-            self.open().changed.push(new);
+            things.put(row.clone().after(things.get(row), &wish));
+            self.open().changed.push(News {
+                row: row.clone(),
+                wish,
+                found: false,
+                made,
+            });
         }
     }
 
@@ -254,10 +267,11 @@ impl Ledger {
     /// Why it cannot be written.
     pub fn keep(&mut self, adopted: bool) -> Result<(), SystemError> {
         let Some(opened) = &mut self.opened else { return Ok(()) };
-        let mut news = std::mem::take(&mut opened.changed);
+        let written = std::mem::replace(&mut opened.written, opened.changed.len());
+        let mut news: Vec<News> = opened.changed.iter().skip(written).cloned().collect();
         if adopted {
             for found in std::mem::take(&mut opened.adopted) {
-                if !news.iter().any(|other| other.names(&found)) {
+                if !opened.changed.iter().any(|other| other.row.names(&found.row)) {
                     news.push(found);
                 }
             }
@@ -265,10 +279,22 @@ impl Ledger {
         if news.is_empty() {
             return Ok(());
         }
-        for row in &mut news {
-            row.see(self.look(row));
+        self.refresh();
+        for News { row, wish, found, made } in news {
+            let left = self.look(&row);
+            let things = self.things();
+            let known = things.get(&row);
+            let mut new = row.after(known, &wish);
+            if let Some(known) = known.filter(|_| found) {
+                new.stays(known);
+            }
+            if made {
+                new.make();
+            }
+            new.see(left);
+            things.put(new);
         }
-        self.rewrite(|things| news.into_iter().for_each(|row| things.put(row)))
+        self.save()
     }
 
     /// Some playbooks do not want these things any more.
@@ -276,7 +302,9 @@ impl Ledger {
     /// # Errors
     /// Why it cannot be written.
     pub fn release(&mut self, released: &[Row], playbooks: &[String]) -> Result<(), SystemError> {
-        self.rewrite(|things| things.release(released, playbooks))
+        self.refresh();
+        self.things().release(released, playbooks);
+        self.save()
     }
 
     /// Everything that is managed.
@@ -284,12 +312,17 @@ impl Ledger {
         self.things().all()
     }
 
-    /// Changes the file as it is by now: another session may have written it.
-    fn rewrite(&mut self, change: impl FnOnce(&mut Things)) -> Result<(), SystemError> {
+    /// Takes the file as it is by now: another session may have written it.
+    fn refresh(&mut self) {
+        if self.open().folder.is_none() {
+            self.open().folder = self.find();
+        }
         if let (Some(now), _) = self.stored() {
             self.open().things = Some(now);
         }
-        change(self.things());
+    }
+
+    fn save(&mut self) -> Result<(), SystemError> {
         let text = self.things().text(BUILD);
         self.write(THINGS, text)
     }
@@ -359,13 +392,16 @@ impl Ledger {
         answer.success().then(|| home.join(".cache/okd-play/ledger"))
     }
 
+    /// Where there is one.
+    fn find(&self) -> Option<AbsPath> {
+        let here = |folder: &AbsPath| self.machine.list(folder).is_ok_and(|entries| !entries.is_empty());
+        let folder = FOLDERS.into_iter().map(folder).find(here);
+        folder.or_else(|| self.home().filter(here))
+    }
+
     fn open(&mut self) -> &mut Opened {
-        let machine = &self.machine;
         if self.opened.is_none() {
-            let here = |folder: &AbsPath| machine.list(folder).is_ok_and(|entries| !entries.is_empty());
-            let folder = FOLDERS.into_iter().map(folder).find(here);
-            let folder = folder.or_else(|| self.home().filter(here));
-            self.opened = Some(self.read(folder));
+            self.opened = Some(self.read(self.find()));
         }
         self.opened.get_or_insert_default()
     }
@@ -491,6 +527,23 @@ mod tests {
         let [row] = Ledger::new(machine.clone()).rows().try_into().unwrap();
         let entry = Entry::from(row);
         assert_eq!(entry.playbooks, ["b"]);
+    }
+
+    #[test]
+    fn what_another_session_has_made_meanwhile_stays_made() {
+        let machine = Arc::new(Fake::new());
+        let (mut one, mut next) = (Ledger::new(machine.clone()), Ledger::new(machine.clone()));
+        assert!(next.rows().is_empty());
+        machine
+            .write(&FileWrite::new(AbsPath::new("/etc/x").unwrap(), b"one".to_vec()))
+            .unwrap();
+        one.left(&managed(1, "a"), b"one", true);
+        one.keep(false).unwrap();
+        next.found(&managed(2, "a"), b"one");
+        next.keep(true).unwrap();
+        let [row] = Ledger::new(machine).rows().try_into().unwrap();
+        let entry = Entry::from(row);
+        assert_eq!((entry.run, entry.created), (1, true));
     }
 
     #[test]

@@ -56,6 +56,13 @@ pub fn serve(
     guard::others_decided(machine.as_ref(), &stop, || tell(guard::OTHERS));
     told?;
     session.turn = turn;
+    let end = work(&mut session, &inbox, writer);
+    session.close();
+    end
+}
+
+/// Until nobody asks any more, or nobody hears.
+fn work(session: &mut Session, inbox: &Inbox, writer: &mut impl Write) -> io::Result<()> {
     while let Some(request) = inbox.take()? {
         let Some(response) = session.answer(request) else {
             continue;
@@ -68,8 +75,8 @@ pub fn serve(
             Err(error) => return Err(error),
         }
         writer.flush()?;
+        session.note(inbox.is_empty());
     }
-    session.close();
     Ok(())
 }
 
@@ -158,6 +165,8 @@ pub struct Session {
     owned: bool,
     /// What the next change has to be told with.
     notes: Vec<String>,
+    /// When the ledger was last written, if there was anything to write.
+    kept: Instant,
 }
 
 /// A transaction that is not committed yet.
@@ -195,6 +204,7 @@ impl Session {
             run: None,
             owned: false,
             notes: Vec::new(),
+            kept: Instant::now(),
         }
     }
 
@@ -205,9 +215,20 @@ impl Session {
         (ledger.debts().to_vec(), ledger.complaints())
     }
 
-    /// The session is at its end: what was changed is written into the machine's ledger.
-    pub fn close(&self) {
-        drop(lock(&self.ledger).keep(false));
+    /// The session is at its end, or has nothing to do: what was changed is written into the machine's ledger, but for what
+    /// a transaction has only staged.
+    pub fn close(&mut self) {
+        if self.bracket.is_none() {
+            drop(lock(&self.ledger).keep(false));
+            self.kept = Instant::now();
+        }
+    }
+
+    /// Between two steps: a session that is killed loses no more of what it has to write than a second's.
+    pub fn note(&mut self, idle: bool) {
+        if idle || self.kept.elapsed() > Duration::from_secs(1) {
+            self.close();
+        }
     }
 
     /// Does what a request says; a step gives an answer.
@@ -724,6 +745,7 @@ impl System for Watchful {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use crate::ledger::{Managed, Thing};
     use crate::resource::Kind;
     use crate::system::FileKind;
     use crate::system::fake::Fake;
@@ -858,6 +880,51 @@ mod tests {
                 assert!(session.answer(Request::Recall).is_none());
             }
         }
+    }
+
+    #[test]
+    fn what_a_step_has_made_is_remembered_also_when_nobody_hears_of_it() {
+        /// Says no more, and stays.
+        struct Hold;
+        impl Read for Hold {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
+        /// Hears the greeting and no more.
+        struct Deaf(bool);
+        impl Write for Deaf {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.0 {
+                    Err(ErrorKind::BrokenPipe.into())
+                } else {
+                    Ok(bytes.len())
+                }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                self.0 = true;
+                Ok(())
+            }
+        }
+        let managed = Managed {
+            run: 1,
+            playbook: "site.yaml".to_owned(),
+            host: String::new(),
+            step: "Config".to_owned(),
+            place: "site.yaml:3".to_owned(),
+        };
+        let mut made = task(1, "copy", &[("dest", "/etc/x"), ("content", "x")], Pass::Apply);
+        if let Request::Task(task) = &mut made {
+            task.note.managed = vec![managed.row(Thing::new(Thing::PATH, "/etc/x"))];
+        }
+        let machine = Arc::new(Fake::new());
+        let frames = io::Cursor::new(wire::encode(&made).unwrap()).chain(Hold);
+        let end = serve(machine.clone(), 0, Turn::default(), frames, &mut Deaf(false));
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let [row] = Ledger::new(machine).rows().try_into().unwrap();
+        assert!(crate::ledger::Entry::from(row).created);
     }
 
     #[test]

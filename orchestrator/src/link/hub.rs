@@ -756,6 +756,7 @@ async fn in_thread(
                 });
                 return;
             }
+            session.note(requests.is_empty());
         }
         session.close();
     });
