@@ -75,7 +75,7 @@ fn work(session: &mut Session, inbox: &Inbox, writer: &mut impl Write) -> io::Re
             Err(error) => return Err(error),
         }
         writer.flush()?;
-        session.note(inbox.is_empty());
+        session.note(Duration::from_secs(u64::from(!inbox.is_empty())));
     }
     Ok(())
 }
@@ -224,9 +224,9 @@ impl Session {
         }
     }
 
-    /// Between two steps: a session that is killed loses no more of what it has to write than a second's.
-    pub fn note(&mut self, idle: bool) {
-        if idle || self.kept.elapsed() > Duration::from_secs(1) {
+    /// Between two steps: a session that is killed loses no more of what it has to write than what is younger than this.
+    pub fn note(&mut self, age: Duration) {
+        if self.kept.elapsed() >= age {
             self.close();
         }
     }

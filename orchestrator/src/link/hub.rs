@@ -28,6 +28,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -708,6 +709,9 @@ async fn by_agent(
     Err(lost(connection, reason))
 }
 
+/// The ledger of a host that has no agent costs several answers of its shell.
+const NOTE: Duration = Duration::from_secs(5);
+
 /// A world that is spoken to by blocking calls has a thread of its own.
 async fn in_thread(
     shared: &Arc<Shared>,
@@ -756,7 +760,7 @@ async fn in_thread(
                 });
                 return;
             }
-            session.note(requests.is_empty());
+            session.note(NOTE);
         }
         session.close();
     });

@@ -158,6 +158,8 @@ impl Shell {
     }
 
     fn spot(&self, path: &AbsPath, last: bool) -> Result<Spot, SystemError> {
+        // One look tells of all folders on the way.
+        drop(self.stat(path));
         Spot::find(path, last, &mut |at| self.stat(at))
     }
 
