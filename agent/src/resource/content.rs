@@ -198,15 +198,14 @@ impl Content {
                 if how.backup && self.bytes.is_some() {
                     result.insert("backup_file".to_owned(), self.back_up(world)?.as_str().into());
                 }
-                let (path, bytes, validate) = (want.path.clone(), bytes.clone(), how.validate.clone());
+                let validate = how.validate.clone();
                 world.write(&FileWrite {
-                    path,
-                    bytes,
                     mode: Some(want.mode),
                     owner,
                     group,
                     validate,
-                    secret: false,
+                    replaces_link: self.bytes.is_none(),
+                    ..FileWrite::new(want.path.clone(), bytes.clone())
                 })?;
             }
             Some(_) => {
@@ -233,13 +232,10 @@ impl Content {
         let name = format!("{}.{}.{stamp}~", self.path, std::process::id());
         let path = AbsPath::new(&name).map_err(ResourceError::message)?;
         world.write(&FileWrite {
-            path: path.clone(),
-            bytes: self.bytes.clone().unwrap_or_default(),
             mode: Some(self.mode),
             owner: Some(self.owner.clone()).filter(|owner| !owner.is_empty()),
             group: Some(self.group.clone()).filter(|group| !group.is_empty()),
-            validate: None,
-            secret: false,
+            ..FileWrite::new(path.clone(), self.bytes.clone().unwrap_or_default())
         })?;
         Ok(path)
     }

@@ -9,7 +9,7 @@ use crate::ledger::Thing;
 use crate::param::{Bytes, Destination, FileMode};
 use crate::params;
 use crate::path::{AbsPath, Mode};
-use crate::system::{Alter, FileKind, Make, Removal, System};
+use crate::system::{Alter, FileKind, System};
 use crate::value::{Map, map};
 use serde::Serialize;
 
@@ -193,18 +193,6 @@ impl Copy {
     }
 }
 
-/// Puts one file in place; a link that is there goes first, and comes back where the new file is refused.
-fn place(now: &Content, want: &Content, placing: &Placing, world: &dyn System) -> Result<Map, ResourceError> {
-    let target = world.stat(&want.path)?.and_then(|meta| meta.target);
-    let Some(target) = target.filter(|_| now.bytes.is_none()) else { return now.place(want, placing, world) };
-    world.remove(&want.path, Removal::File)?;
-    let placed = now.place(want, placing, world);
-    if placed.is_err() {
-        world.make(&want.path, &Make::Link { target })?;
-    }
-    placed
-}
-
 impl Resource for Copy {
     const NAMES: &'static [&'static str] = &["copy", "ansible.builtin.copy"];
     const EXAMPLE: &'static str = "- name: Resolver\n  copy:\n    dest: /etc/resolv.conf\n    content: |\n      nameserver 192.0.2.53\n    owner: root\n    mode: \"0644\"\n";
@@ -284,7 +272,7 @@ impl Resource for Copy {
         let placing = Placing::new(self.backup, self.validate.as_deref())?;
         let mut result = Map::new();
         for (file, wanted) in now.files.iter().zip(&want.files).filter(|(now, want)| !now.changes(want).is_empty()) {
-            result = place(file, wanted, &placing, world)?;
+            result = file.place(wanted, &placing, world)?;
         }
         if want.files.len() == 1 { Ok(result) } else { Ok(Map::new()) }
     }

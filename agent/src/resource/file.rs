@@ -362,9 +362,6 @@ impl File {
         match (want.kind, &want.target) {
             (None, _) => world.remove(path, Removal::Tree)?,
             (Some(FileKind::Link), Some(target)) if now.target != want.target || now.kind != want.kind => {
-                if now.kind.is_some_and(|kind| kind != FileKind::Link) {
-                    world.remove(path, Removal::File)?;
-                }
                 world.make(path, &Make::Link { target: target.clone() })?;
                 if !self.follow && self.asks_attributes() {
                     let (owner, group) = (self.owner.clone(), self.group.clone());

@@ -130,13 +130,8 @@ impl Resource for OpensshKeypair {
             line.extend(self.comment.iter().flat_map(|comment| [" ", comment]));
             super::content::Content::inspect(&public, &super::content::Attributes::default(), world)?;
             world.write(&crate::system::FileWrite {
-                path: public,
-                bytes: format!("{line}\n").into_bytes(),
                 mode: Some(0o644),
-                owner: None,
-                group: None,
-                validate: None,
-                secret: false,
+                ..crate::system::FileWrite::new(public, format!("{line}\n").into_bytes())
             })?;
             return Ok(Map::new());
         }

@@ -6,7 +6,7 @@ use crate::diff::Change;
 use crate::ledger::Thing;
 use crate::params;
 use crate::path::AbsPath;
-use crate::system::{Make, Removal, System};
+use crate::system::{Make, System};
 use crate::value::{Map, map};
 use serde::Serialize;
 
@@ -85,9 +85,6 @@ impl Resource for Timezone {
 
     fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
         if now.zone != want.zone {
-            if now.copied {
-                world.remove(&path(LOCAL)?, Removal::File)?;
-            }
             let target = format!("..{ZONES}/{}", want.zone);
             world.make(&path(LOCAL)?, &Make::Link { target })?;
         }

@@ -158,7 +158,8 @@ impl Image {
 
     /// Whether this can only become the other by being removed first.
     fn gives_way(&self, to: &Image) -> bool {
-        self.kind().is_some() && self.kind() != to.kind()
+        let (here, then) = (self.kind(), to.kind());
+        here.is_some() && here != then && (then.is_none() || [here, then].contains(&Some(FileKind::Directory)))
     }
 }
 
@@ -920,6 +921,7 @@ fn restore(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
                     owner: alter.owner.clone(),
                     group: alter.group.clone(),
                     secret: spot.secret,
+                    replaces_link: true,
                     ..FileWrite::new(path.clone(), bytes.clone())
                 })?;
                 alter.mtime = spot.stamp;

@@ -648,8 +648,9 @@ impl System for Journal {
             group: file.group.clone(),
             ..Left::of(What::File(file.bytes.len() as u64, sha256(&file.bytes), short))
         };
-        self.touch(&file.path, true, true, left, file.secret);
-        self.under.write(file).inspect_err(|_| self.failed(&file.path, true))
+        let last = !file.replaces_link;
+        self.touch(&file.path, last, true, left, file.secret);
+        self.under.write(file).inspect_err(|_| self.failed(&file.path, last))
     }
 
     fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {

@@ -123,14 +123,17 @@ impl Spot {
         Ok(Spot { path, here, parent })
     }
 
-    /// Refuses to put a file where something else stands.
+    /// The file that stands there. Refuses to put one where something else does, but for a link that shall give way.
     ///
     /// # Errors
     /// [`SystemError::WrongKind`].
-    pub fn takes_file(&self) -> Result<(), SystemError> {
+    pub fn takes_file(&self, replaces_link: bool) -> Result<Option<&Meta>, SystemError> {
         match &self.here {
-            Some(meta) if meta.kind != FileKind::File => Err(SystemError::wrong_kind(&self.path, "a file", meta.kind)),
-            _ => Ok(()),
+            Some(meta) if meta.kind == FileKind::File => Ok(Some(meta)),
+            Some(meta) if !(replaces_link && meta.kind == FileKind::Link) => {
+                Err(SystemError::wrong_kind(&self.path, "a file", meta.kind))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -146,13 +149,13 @@ impl Spot {
         }
     }
 
-    /// Refuses to put something new where anything stands; a link may be replaced by a link.
+    /// Refuses to put something new where anything stands; a link replaces all but a folder.
     ///
     /// # Errors
     /// When something stands there.
     pub fn is_free(&self, verb: &str, link: bool) -> Result<(), SystemError> {
         match &self.here {
-            Some(meta) if !(link && meta.kind == FileKind::Link) => Err(SystemError::exists(verb, &self.path)),
+            Some(meta) if !link || meta.kind == FileKind::Directory => Err(SystemError::exists(verb, &self.path)),
             _ => Ok(()),
         }
     }

@@ -278,6 +278,8 @@ pub struct FileWrite {
     pub validate: Option<Vec<String>>,
     /// Whether the content is a secret in itself, or holds one.
     pub secret: bool,
+    /// Whether a link that stands there gives way to the file; otherwise it is followed.
+    pub replaces_link: bool,
 }
 
 impl FileWrite {
@@ -292,6 +294,7 @@ impl FileWrite {
             group: None,
             validate: None,
             secret: false,
+            replaces_link: false,
         }
     }
 }
@@ -304,7 +307,7 @@ pub enum Make {
         /// Permission bits.
         mode: u32,
     },
-    /// A symbolic link; replaces a link that is there.
+    /// A symbolic link; replaces what is there, unless that is a folder.
     Link {
         /// Where it points, as written.
         target: String,

@@ -311,10 +311,10 @@ impl State {
     }
 
     fn write(&mut self, under: &dyn System, file: &FileWrite) -> Result<Recorded, SystemError> {
-        let spot = self.spot(under, &file.path, true)?;
-        spot.takes_file()?;
+        let spot = self.spot(under, &file.path, !file.replaces_link)?;
+        let here = spot.takes_file(file.replaces_link)?;
         let folder = self.folder(under, &spot, "write")?;
-        let mut owners = match &spot.here {
+        let mut owners = match here {
             Some(meta) => Acting::of(meta),
             None => self.newborn(under, folder.as_ref())?,
         };
@@ -327,7 +327,7 @@ impl State {
         if let Some(argv) = &file.validate {
             self.validate(under, argv, &spot.path, &file.bytes)?;
         }
-        let mode = file.mode.or(spot.here.as_ref().map(|meta| meta.mode)).unwrap_or(0o644);
+        let mode = file.mode.or(here.map(|meta| meta.mode)).unwrap_or(0o644);
         let meta = owners.meta(FileKind::File, mode, file.bytes.len() as u64);
         let recorded = FileWrite {
             path: spot.path.clone(),
@@ -337,6 +337,7 @@ impl State {
             group: Some(owners.group),
             validate: None,
             secret: file.secret,
+            replaces_link: file.replaces_link,
         };
         self.tree.put(spot.path, meta, Content::Bytes(file.bytes.clone()));
         Ok(Recorded::Write(recorded))

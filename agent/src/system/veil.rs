@@ -217,6 +217,7 @@ impl System for Veil {
             owner: file.owner.clone(),
             group: file.group.clone(),
             validate: file.validate.clone(),
+            replaces_link: file.replaces_link,
         };
         self.under.write(&revealed).map_err(|error| self.mask_error(error))
     }

@@ -388,13 +388,12 @@ impl System for Shell {
     }
 
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
-        let spot = self.spot(&file.path, true)?;
-        spot.takes_file()?;
+        let spot = self.spot(&file.path, !file.replaces_link)?;
+        let here = spot.takes_file(file.replaces_link)?;
         spot.has_folder("write")?;
         let path = &spot.path;
         let stem = stem(path.name().as_bytes());
         let fresh = self.beside(path, &stem);
-        let here = spot.here.as_ref();
         let mode = file.mode.or(here.map(|meta| meta.mode)).unwrap_or(0o644);
         let owners = owners(file.owner.as_deref(), file.group.as_deref());
         let kept = here

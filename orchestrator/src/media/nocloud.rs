@@ -223,13 +223,9 @@ impl Resource for NocloudIso {
             .map(|image| image.reveal().to_vec())
             .unwrap_or_default();
         world.write(&FileWrite {
-            path: self.dest.clone(),
-            bytes,
             mode: Some(want.mode),
-            owner: None,
-            group: None,
-            validate: None,
             secret: true,
+            ..FileWrite::new(self.dest.clone(), bytes)
         })?;
         Ok(Map::new())
     }

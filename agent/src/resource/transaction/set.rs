@@ -83,7 +83,9 @@ impl Content {
     fn put(&self, path: &AbsPath, here: Option<&Content>, world: &dyn System) -> Result<(), ResourceError> {
         let here = match here {
             Some(here) if here.kind != self.kind => {
-                world.remove(path, Removal::Tree)?;
+                if [here.kind, self.kind].contains(&FileKind::Directory) {
+                    world.remove(path, Removal::Tree)?;
+                }
                 None
             }
             here => here,
@@ -127,6 +129,7 @@ impl Content {
                 mode: Some(self.mode),
                 owner: Some(self.owner.clone()),
                 group: Some(self.group.clone()),
+                replaces_link: true,
                 ..FileWrite::new(path.clone(), self.bytes.clone())
             })?,
         }

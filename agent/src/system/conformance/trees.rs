@@ -3,7 +3,7 @@
 use super::files::{Files, Verb};
 use super::{io, wrong_kind};
 use crate::path::AbsPath;
-use crate::system::{Alter, Entry, FileKind, Make, Removal, SystemError};
+use crate::system::{Alter, Entry, FileKind, FileWrite, Make, Removal, SystemError};
 
 impl Files<'_> {
     pub(super) fn folders(&mut self) -> Verb {
@@ -77,8 +77,29 @@ impl Files<'_> {
             self.text(&self.at("made-through-link"))?,
             Some("3".to_owned()),
         );
-        self.found.refused("a link onto a file", self.link(&file, "x"), io);
+        self.world.write(&FileWrite {
+            replaces_link: true,
+            ..FileWrite::new(link.clone(), b"4".to_vec())
+        })?;
+        let meta = self.meta(&link)?;
+        self.found.equal(
+            "a file in the place of a link",
+            (meta.kind, meta.mode, self.text(&link)?),
+            (FileKind::File, 0o644, Some("4".to_owned())),
+        );
+        self.found.equal(
+            "where that link led",
+            self.text(&self.at("made-through-link"))?,
+            Some("3".to_owned()),
+        );
+        self.link(&link, "file")?;
+        let meta = self.meta(&link)?;
+        self.found
+            .equal("a link in the place of a file", meta.kind, FileKind::Link);
         self.link(&link, "link")?;
+        self.dir(&self.at("folder"))?;
+        self.found
+            .refused("a link onto a folder", self.link(&self.at("folder"), "x"), io);
         self.found
             .refused("a write through a circle", self.put(&link, b"x"), io);
         let (folder, way) = (self.at("real"), self.at("way"));
@@ -105,7 +126,7 @@ impl Files<'_> {
             self.text(&folder.join("kept"))?,
             Some("5".to_owned()),
         );
-        for name in ["file", "link", "made-through-link", "real"] {
+        for name in ["file", "folder", "link", "made-through-link", "real"] {
             self.world.remove(&self.at(name), Removal::Tree)?;
         }
         Ok(())

@@ -166,12 +166,11 @@ impl FakeData {
 
     pub(super) fn write(&mut self, file: &FileWrite) -> Result<(), SystemError> {
         self.injected("write", &file.path)?;
-        let spot = self.spot(&file.path, true)?;
-        spot.takes_file()?;
+        let spot = self.spot(&file.path, !file.replaces_link)?;
+        let here = spot.takes_file(file.replaces_link)?;
         let parent = spot.has_folder("write")?;
-        let mut meta = spot
-            .here
-            .clone()
+        let mut meta = here
+            .cloned()
             .unwrap_or_else(|| self.newborn(parent, FileKind::File, 0o644));
         self.own(&mut meta, file.owner.as_ref(), file.group.as_ref())?;
         meta.mode = file.mode.unwrap_or(meta.mode);

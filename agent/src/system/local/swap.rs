@@ -82,8 +82,8 @@ fn tidy(path: &Path) {
 
 /// See [`crate::system::System::write`].
 pub(super) fn write(local: &Local, file: &FileWrite) -> Result<(), SystemError> {
-    let spot = Spot::find(&file.path, true, &mut |at| local.look(at))?;
-    spot.takes_file()?;
+    let spot = Spot::find(&file.path, !file.replaces_link, &mut |at| local.look(at))?;
+    let here = spot.takes_file(file.replaces_link)?;
     spot.has_folder("write")?;
     let uid = file.owner.as_deref().map(|name| local.uid(name)).transpose()?;
     let gid = file.group.as_deref().map(|name| local.gid(name)).transpose()?;
@@ -93,7 +93,6 @@ pub(super) fn write(local: &Local, file: &FileWrite) -> Result<(), SystemError> 
         path: beside(&path),
         renamed: false,
     };
-    let here = spot.here.as_ref();
     let owners = (uid.or(here.map(|meta| meta.uid)), gid.or(here.map(|meta| meta.gid)));
     let mode = file.mode.or(here.map(|meta| meta.mode)).unwrap_or(0o644);
     fill(&temporary.path, &path, here, &file.bytes, owners, mode).map_err(os("write", &spot.path))?;

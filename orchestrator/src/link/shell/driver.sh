@@ -127,7 +127,7 @@ fill() {
   # Before a restart of the machine, another shell may have had this one's number.
   rm -f -- "$1"
   (umask 077; set -C; cat "$D/in" >"$1") || exit 41
-  if [ -f "$2" ]; then
+  if [ -f "$2" ] && [ ! -h "$2" ]; then
     keep=mode,xattr
     [ -e /sys/fs/selinux/enforce ] && keep=$keep,context
     cp --attributes-only --preserve="$keep" -- "$2" "$1" 2>/dev/null
@@ -140,7 +140,7 @@ fill() {
 # swap TEMPORARY PATH
 swap() {
   new=
-  [ -e "$2" ] || new=1
+  [ -e "$2" ] && [ ! -h "$2" ] || new=1
   mv -fT -- "$1" "$2" || exit 41
   [ -z "$new" ] || label "$2"
   sync -- "${2%/*}/" || exit 41
