@@ -21,7 +21,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
-/// ends, the step that runs is finished and no other is begun; the sessions that come meanwhile wait for it, by `turn`, and
+/// ends, the step that runs is finished if it has changed anything, and no other is begun; the sessions that come meanwhile
+/// wait for it, by `turn`, and
 /// for what [`guard`] may still put back.
 ///
 /// # Errors
@@ -48,8 +49,8 @@ pub fn serve(
     if let Some(claim) = machine.claimed() {
         wire::send(writer, &Response::Taken(claim))?;
     }
-    let own = turn.clone();
-    let inbox = Inbox::fill(reader, stop.clone(), move || own.cut())?;
+    let (own, held) = (turn.clone(), machine.clone());
+    let inbox = Inbox::fill(reader, stop.clone(), move || own.cut(|| held.unclaim()))?;
     let mut told = Ok(());
     let mut tell = |text: &str| told = wire::send(writer, &Response::Waits(text.to_owned()));
     turn.others_end(|| tell("a step of another run is still being done there"));
@@ -290,15 +291,20 @@ impl Session {
         let Some((claim, seconds)) = self.run.as_ref().and_then(|run| Some((&run.claim, run.alone?))) else {
             return Ok(());
         };
-        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut deadline = Instant::now() + Duration::from_secs(seconds);
         while !self.owned {
             match self.machine.claim(claim) {
                 Ok(cannot) => {
                     self.notes.extend(cannot);
                     self.owned = true;
+                    self.turn.if_cut(|| self.machine.unclaim());
                 }
                 Err(SystemError::Busy { .. }) if Instant::now() < deadline && !self.stop.is_set() => {
                     std::thread::sleep(Duration::from_millis(200));
+                }
+                // One that was cut off a moment ago lets go when its step has ended.
+                Err(SystemError::Busy { .. }) if self.turn.others_end(|| ()) => {
+                    deadline = Instant::now() + Duration::from_secs(5);
                 }
                 Err(error) => return Err(error),
             }
@@ -686,7 +692,9 @@ impl Watchful {
         if let Some(path) = &*lock(&self.moved) {
             return Err(SystemError::Moved(path.to_string()));
         }
-        self.turn.take();
+        if !self.turn.take() {
+            return Err(SystemError::Lost("nobody is there any more to hear of it".to_owned()));
+        }
         self.owing.begin();
         self.owing.tried(verb(&self.under))
     }

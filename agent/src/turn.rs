@@ -32,17 +32,24 @@ impl Turn {
     }
 
     /// Waits until no step of a run that was cut off is changing the machine; `waits` is called where that takes time.
-    pub(crate) fn others_end(&self, waits: impl FnOnce()) {
-        if self.lock(FlockOperation::NonBlockingLockExclusive).is_err() {
+    /// Whether it did.
+    pub(crate) fn others_end(&self, waits: impl FnOnce()) -> bool {
+        let ends = self.lock(FlockOperation::NonBlockingLockExclusive).is_err();
+        if ends {
             waits();
             let _ = self.lock(FlockOperation::LockExclusive);
         }
         let _ = self.lock(FlockOperation::Unlock);
+        ends
     }
 
-    /// From now on this agent changes the machine. Others may do so as well.
-    pub(crate) fn take(&self) {
-        self.now(|state| state.changes = true);
+    /// From now on this agent changes the machine. Others may do so as well. False where the run is cut off, and the step
+    /// had changed nothing: it may not begin to.
+    pub(crate) fn take(&self) -> bool {
+        self.now(|state| {
+            state.changes |= !state.cut;
+            state.changes
+        })
     }
 
     /// It does no longer.
@@ -50,20 +57,31 @@ impl Turn {
         self.now(|state| state.changes = false);
     }
 
-    /// The run is cut off; its step is finished.
-    pub(crate) fn cut(&self) {
+    /// The run is cut off. A step that has changed something is finished; else the machine is let go of by `free`.
+    pub(crate) fn cut(&self, free: impl FnOnce()) {
         self.now(|state| state.cut = true);
+        self.if_cut(free);
     }
 
-    fn now(&self, become_so: impl FnOnce(&mut State)) {
+    /// Lets go of a machine that was taken when the run was cut off already.
+    pub(crate) fn if_cut(&self, free: impl FnOnce()) {
+        self.now(|state| {
+            if state.cut && !state.changes {
+                free();
+            }
+        });
+    }
+
+    fn now<T>(&self, become_so: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        become_so(&mut state);
+        let end = become_so(&mut state);
         if state.cut {
             let _ = self.lock(match state.changes {
                 true => FlockOperation::LockShared,
                 false => FlockOperation::Unlock,
             });
         }
+        end
     }
 
     /// Where locks are not to be had, nobody waits.
@@ -87,11 +105,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let agent = || Turn::by(File::open(folder.path()).unwrap());
         let (one, other, late) = (agent(), agent(), agent());
-        one.take();
+        assert!(one.take() && other.take());
         agent().others_end(|| unreachable!("of a run that lives"));
-        one.cut();
-        other.cut();
-        other.take();
+        one.cut(|| unreachable!("it changes the machine"));
+        other.cut(|| unreachable!("so does this one"));
+        assert!(one.take(), "a step that has begun is finished");
         let (tell, told) = channel();
         let waiting = std::thread::spawn(move || {
             late.others_end(|| tell.send("waits").unwrap());
@@ -103,6 +121,10 @@ mod tests {
         other.give();
         assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok("begins"));
         waiting.join().unwrap();
+        agent().others_end(|| unreachable!());
+        let (idle, mut free) = (agent(), false);
+        idle.cut(|| free = true);
+        assert!(free && !idle.take(), "nothing is begun for nobody");
         agent().others_end(|| unreachable!());
         Turn::default().others_end(|| unreachable!());
     }

@@ -107,6 +107,9 @@ pub trait System: Send + Sync {
         Ok(false)
     }
 
+    /// Lets the machine go again.
+    fn unclaim(&self) {}
+
     /// The run that has the machine, as far as that can be seen at once.
     fn claimed(&self) -> Option<Claim> {
         None

@@ -62,6 +62,26 @@ fn ctrl_c_twice_drops_everything() {
 }
 
 #[test]
+fn a_run_that_was_killed_while_it_only_waited_does_not_hold_its_host() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - name: Waits\n      wait_for: {path: /srv/go, timeout: 300}\n    - copy: {dest: /srv/never, content: never}\n";
+    let play = Play::tasks(&lab, tasks);
+    let run = play.start(&["--yes", "--transport", "agent", "-vvv"]);
+    until("the step waits", 30, || {
+        run.said().contains("begins \"Waits\" (apply)").then_some(())
+    });
+    drop(run);
+    Play::tasks(&lab, "    - copy: {dest: /srv/after, content: after}\n").apply(&[]);
+    assert!(host.has("/srv/after"));
+    host.sh("touch /srv/go");
+    until("the agent ends", 30, || {
+        (!host.holds("pgrep -f okd-play/[a]gent-")).then_some(())
+    });
+    assert!(!host.has("/srv/never"), "a new step began");
+}
+
+#[test]
 fn a_run_after_one_that_was_killed_waits_for_the_step_that_goes_on() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
