@@ -9,7 +9,7 @@ use crate::diff::Change;
 use crate::ledger::Thing;
 use crate::params;
 use crate::path::{AbsPath, Mode};
-use crate::system::local::seconds_now;
+use crate::system::local::nanos_now;
 use crate::system::{Action, Effect, System};
 use crate::value::{Map, map};
 use serde::Serialize;
@@ -146,10 +146,13 @@ impl Resource for Unit {
     }
 }
 
+/// No tick of the kernel's is longer, in nanoseconds.
+const TICK: u64 = 20_000_000;
+
 /// Lets the second pass in which a unit was started: systemd and files tell times in seconds, and what is written now has
-/// to be newer than what runs.
+/// to be newer than what runs. The time of a file may lag behind the clock by one of the kernel's ticks.
 fn later_than(unit: &Seen, world: &dyn System) {
-    let is_now = || seconds_now().is_some_and(|now| now == unit.entered);
+    let is_now = || nanos_now().saturating_sub(TICK) / 1_000_000_000 == unit.entered.cast_unsigned();
     while unit.runs() && !world.predicted() && is_now() {
         sleep(Duration::from_millis(20));
     }
