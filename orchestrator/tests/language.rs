@@ -92,6 +92,25 @@ fn a_second_run_changes_nothing_and_a_plan_tells_what_a_run_does() {
     );
 }
 
+#[test]
+fn what_is_done_on_the_control_node_alone_needs_no_inventory() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("play");
+    std::fs::create_dir(&folder).unwrap();
+    for (hosts, end) in [("localhost", Some(0)), ("all", Some(2)), ("localhost,web1", Some(2))] {
+        let text = format!("- hosts: \"{hosts}\"\n  gather_facts: false\n  tasks:\n    - debug: {{msg: hello}}\n");
+        std::fs::write(folder.join("site.yaml"), text).unwrap();
+        let run = okd_play(&folder, &["run".to_owned(), "site.yaml".to_owned(), "--yes".to_owned()]);
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), end, "{hosts}: {said}");
+        assert_eq!(
+            said.contains("there is no inventory"),
+            end != Some(0),
+            "{hosts}: {said}"
+        );
+    }
+}
+
 /// A step that was handed in behind one that fails gives nothing, and nobody waits for it for ever.
 #[test]
 fn what_a_step_that_never_began_would_have_given_is_not_waited_for() {

@@ -64,7 +64,8 @@ pub(super) fn exec(sources: &SourceMap, args: &ExecArgs) -> End {
 fn site(sources: &SourceMap, args: &ExecArgs) -> Result<Site, crate::error::Diagnostics> {
     let vault = super::unlock::vault(&args.site.vault)?;
     let extra = load::extra_vars(sources, &args.site.extra_vars, &vault)?;
-    let inventory = load::inventory(sources, &args.site.inventory, None, &vault)?;
+    let here = crate::inventory::LOCALHOST.contains(&args.pattern.as_str());
+    let inventory = load::inventory(sources, &args.site.inventory, None, here, &vault)?;
     let words = serde_json::to_string(&args.command).unwrap_or_default();
     let hosts = serde_json::to_string(&args.pattern).unwrap_or_default();
     let text = format!(

@@ -3,7 +3,7 @@
 use super::args::SiteArgs;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::Graph;
-use crate::inventory::{Inventory, InventorySource};
+use crate::inventory::{Inventory, InventorySource, LOCALHOST};
 use crate::playbook::load::Loader;
 use crate::playbook::{Playbook, Vars, keywords};
 use crate::run::args as task_args;
@@ -62,13 +62,17 @@ pub fn built(
         loader: Loader::new(sources.clone(), roles, Arc::clone(&vault)),
         ..loading(sources, tags, &extra, &vault)
     };
+    let from = inventory_of(sources, &args.inventory, playbook.parent());
     let (book, inventory) = rayon::join(
         || loading.loader.playbook(playbook),
-        || inventory(sources, &args.inventory, playbook.parent(), &vault),
+        || Inventory::load_with(sources, from.as_deref().unwrap_or_default(), Arc::clone(&vault)),
     );
     let mut errors = Diagnostics::default();
     let (book, inventory) = (errors.absorb(book), errors.absorb(inventory));
-    let (Some(book), Some(inventory)) = (book, inventory) else {
+    if !book.as_ref().is_some_and(stays_here) {
+        errors.absorb(from);
+    }
+    let (Some(book), Some(inventory), true) = (book, inventory, errors.is_empty()) else {
         return Err(errors);
     };
     let mut answers = Vars::new();
@@ -155,7 +159,7 @@ pub fn bare(sources: &SourceMap, args: &SiteArgs) -> Result<Site, Diagnostics> {
     let vault = super::unlock::vault(&args.vault)?;
     let extra = extra_vars(sources, &args.extra_vars, &vault)?;
     let loading = loading(sources, Tags::default(), &extra, &vault);
-    let inventory = inventory(sources, &args.inventory, None, &vault)?;
+    let inventory = inventory(sources, &args.inventory, None, false, &vault)?;
     let book = Playbook {
         path: inventory.dirs().first().cloned().unwrap_or_default().join("-"),
         plays: Vec::new(),
@@ -220,7 +224,8 @@ pub fn named(given: &[String]) -> Vec<String> {
     }
 }
 
-/// The inventory: `-i`, else `$OKD_PLAY_INVENTORY`, else `inventory/` beside the playbook or its parent.
+/// The inventory: `-i`, else `$OKD_PLAY_INVENTORY`, else `inventory/` beside the playbook or its parent; none is needed
+/// where all that is meant is `here`, on the control node.
 ///
 /// # Errors
 /// Where there is none, or it holds mistakes.
@@ -228,12 +233,28 @@ pub fn inventory(
     sources: &SourceMap,
     given: &[String],
     beside: Option<&Path>,
+    here: bool,
     vault: &Arc<Vault>,
 ) -> Result<Inventory, Diagnostics> {
+    let from = inventory_of(sources, given, beside).or_else(|none| if here { Ok(Vec::new()) } else { Err(none) })?;
+    Inventory::load_with(sources, &from, Arc::clone(vault))
+}
+
+/// Whether a playbook acts on the control node alone, which needs no inventory.
+fn stays_here(book: &Playbook) -> bool {
+    let mut hosts = book.plays.iter().map(|play| play.hosts.as_str());
+    hosts.all(|hosts| hosts.is_some_and(|hosts| LOCALHOST.contains(&hosts)))
+}
+
+/// Where the inventory is read from.
+fn inventory_of(
+    sources: &SourceMap,
+    given: &[String],
+    beside: Option<&Path>,
+) -> Result<Vec<InventorySource>, Diagnostic> {
     let named = named(given);
     if !named.is_empty() {
-        let from: Vec<InventorySource> = named.iter().map(|name| InventorySource::parse(name)).collect();
-        return Inventory::load_with(sources, &from, Arc::clone(vault));
+        return Ok(named.iter().map(|name| InventorySource::parse(name)).collect());
     }
     let beside = beside
         .filter(|path| !path.as_os_str().is_empty())
@@ -247,10 +268,7 @@ pub fn inventory(
     ];
     let found = candidates.iter().flatten().find(|path| sources.disk().exists(path));
     match found {
-        Some(path) => {
-            let from = [InventorySource::parse(&path.display().to_string())];
-            Inventory::load_with(sources, &from, Arc::clone(vault))
-        }
+        Some(path) => Ok(vec![InventorySource::parse(&path.display().to_string())]),
         None => {
             let places: Vec<String> = candidates
                 .iter()
@@ -259,8 +277,7 @@ pub fn inventory(
                 .collect();
             Err(Diagnostic::new("no-inventory", "there is no inventory")
                 .note(format!("looked for {}", places.join(" and ")))
-                .help("name one by `-i PATH`, or hosts by `-i host1,host2,`")
-                .into())
+                .help("name one by `-i PATH`, or hosts by `-i host1,host2,`"))
         }
     }
 }

@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 pub(super) fn inventory(sources: &SourceMap, args: &InventoryArgs) -> End {
     let vault = super::unlock::vault(&args.site.vault)?;
-    let inventory = load::inventory(sources, &args.site.inventory, None, &vault)?;
+    let inventory = load::inventory(sources, &args.site.inventory, None, false, &vault)?;
     for warning in inventory.warnings() {
         crate::report::warn(&warning.render(sources, false));
     }
@@ -81,7 +81,7 @@ fn tree(inventory: &Inventory, name: &str, depth: usize, text: &mut String) {
 
 pub(super) fn vars(sources: &SourceMap, args: &VarsArgs) -> End {
     let vault = super::unlock::vault(&args.site.vault)?;
-    let inventory = load::inventory(sources, &args.site.inventory, None, &vault)?;
+    let inventory = load::inventory(sources, &args.site.inventory, None, false, &vault)?;
     known(&inventory, &args.host)?;
     let Some(name) = &args.why else {
         let mut text = String::new();

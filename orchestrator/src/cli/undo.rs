@@ -29,10 +29,10 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     run::may_ask(&args)?;
     let vault = super::unlock::vault(&args.site.vault)?;
     let extra = load::extra_vars(sources, &args.site.extra_vars, &vault)?;
-    let inventory = load::inventory(sources, &args.site.inventory, args.playbook.parent(), &vault)?;
-    let known = |session: &Session| {
-        crate::inventory::LOCALHOST.contains(&session.host.as_str()) || inventory.host(&session.host).is_some()
-    };
+    let local = |session: &Session| crate::inventory::LOCALHOST.contains(&session.host.as_str());
+    let here = past.sessions().iter().all(local);
+    let inventory = load::inventory(sources, &args.site.inventory, args.playbook.parent(), here, &vault)?;
+    let known = |session: &Session| local(session) || inventory.host(&session.host).is_some();
     let (sessions, gone): (Vec<Session>, Vec<Session>) = past.sessions().into_iter().partition(known);
     for host in gone
         .iter()
