@@ -125,14 +125,13 @@ struct Opened {
     adopted: Vec<News>,
     /// What was changed.
     changed: Vec<News>,
-    /// So many of these are written.
-    written: usize,
+    /// What this session has written.
+    written: Vec<News>,
     /// What was found torn.
     torn: Vec<String>,
 }
 
 /// What a step says of a thing that it manages.
-#[derive(Clone)]
 struct News {
     row: Row,
     wish: String,
@@ -267,11 +266,14 @@ impl Ledger {
     /// Why it cannot be written.
     pub fn keep(&mut self, adopted: bool) -> Result<(), SystemError> {
         let Some(opened) = &mut self.opened else { return Ok(()) };
-        let written = std::mem::replace(&mut opened.written, opened.changed.len());
-        let mut news: Vec<News> = opened.changed.iter().skip(written).cloned().collect();
+        let mut news = std::mem::take(&mut opened.changed);
         if adopted {
             for found in std::mem::take(&mut opened.adopted) {
-                if !opened.changed.iter().any(|other| other.row.names(&found.row)) {
+                if !news
+                    .iter()
+                    .chain(&opened.written)
+                    .any(|other| other.row.names(&found.row))
+                {
                     news.push(found);
                 }
             }
@@ -280,20 +282,21 @@ impl Ledger {
             return Ok(());
         }
         self.refresh();
-        for News { row, wish, found, made } in news {
-            let left = self.look(&row);
+        for News { row, wish, found, made } in &news {
+            let left = self.look(row);
             let things = self.things();
-            let known = things.get(&row);
-            let mut new = row.after(known, &wish);
-            if let Some(known) = known.filter(|_| found) {
+            let known = things.get(row);
+            let mut new = row.clone().after(known, wish);
+            if let Some(known) = known.filter(|_| *found) {
                 new.stays(known);
             }
-            if made {
+            if *made {
                 new.make();
             }
             new.see(left);
             things.put(new);
         }
+        self.open().written.extend(news);
         self.save()
     }
 

@@ -100,6 +100,9 @@ struct Source {
     zip: bool,
 }
 
+/// What tar is asked for; it needs no folder for that.
+const LIST: &str = "--list";
+
 impl Unarchive {
     fn attributes(&self) -> Attributes {
         Attributes::new(self.mode.as_ref(), self.owner.as_ref(), self.group.as_ref())
@@ -128,10 +131,10 @@ impl Unarchive {
     }
 
     fn tar(&self, verb: &str, archive: &str) -> Vec<String> {
-        let mut argv: Vec<String> =
-            ["tar", verb, "--quoting-style=literal", "--file", archive, "--directory", self.dest.as_str()]
-                .map(str::to_owned)
-                .to_vec();
+        let mut argv = ["tar", verb, "--quoting-style=literal", "--file", archive].map(str::to_owned).to_vec();
+        if verb != LIST {
+            argv.extend(["--directory", self.dest.as_str()].map(str::to_owned));
+        }
         argv.extend(self.exclude.iter().map(|name| format!("--exclude={name}")));
         argv.extend(self.extra_opts.iter().cloned());
         if !self.include.is_empty() {
@@ -165,7 +168,7 @@ impl Unarchive {
         let argv = match source.zip {
             true => self.unzip(&["-Z1"], &source.path),
             false => {
-                let mut argv = self.tar("--list", &source.path);
+                let mut argv = self.tar(LIST, &source.path);
                 argv.insert(2, "--show-transformed-names".to_owned());
                 argv
             }
@@ -196,6 +199,10 @@ impl Unarchive {
         }
         let argv = self.tar("--diff", &source.path);
         let answer = self.ask(source.key.clone(), argv.clone(), source, world)?;
+        // A folder that the plan will have made is not there yet.
+        if answer.error_text().contains(": Cannot open: ") {
+            return self.names(source, world);
+        }
         let mut names: Vec<String> = Vec::new();
         for line in answer.text().lines().chain(answer.error_text().lines()) {
             let name = differs(line, self.mode.is_some()).map(|name| name.trim_start_matches("./").to_owned());
@@ -444,8 +451,11 @@ pub(crate) mod tests {
     use crate::resource::laws::laws;
     use crate::resource::{Outcome, Status, converge};
     use crate::system::fake::Fake;
+    use crate::system::Make;
     use crate::system::local::Local;
+    use crate::system::overlay::Overlay;
     use std::process::Command;
+    use std::sync::Arc;
 
     #[test]
     fn what_the_programs_say_is_read() {
@@ -490,6 +500,13 @@ pub(crate) mod tests {
         let mut unpack: Unarchive = given(&[("src", &tgz), ("remote_src", "yes"), ("dest", &out), ("mode", "u=rwX,g=,o=")]);
         let first = apply(&unpack);
         assert_eq!(first.status, Status::Changed);
+        // Into a folder that a plan will have made.
+        let new = AbsPath::new(&format!("{at}/new")).unwrap();
+        let plan = Overlay::new(Arc::new(Local::new()));
+        plan.make(&new, &Make::Directory { mode: 0o755 }).unwrap();
+        let later: Unarchive = given(&[("src", &tgz), ("remote_src", "yes"), ("dest", new.as_str())]);
+        let planned = converge(&later, &plan as &(dyn System + 'static), None).unwrap();
+        assert_eq!((planned.status, planned.diff.len()), (Status::Changed, first.diff.len()), "{:?}", planned.diff);
         assert_eq!(std::fs::read_to_string(format!("{out}/a/d/l")).unwrap(), "y\n");
         assert_eq!(apply(&unpack).status, Status::Same);
         std::fs::write(format!("{out}/a/f x"), "changed\n").unwrap();
