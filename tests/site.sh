@@ -140,7 +140,7 @@ print("proxmox sdn", json.dumps(state["sdn"], sort_keys=True))
     done
     systemctl list-units --plain --no-legend "okd-play*" | sed "s/^/services watched by /"
     cat /var/lib/okd-play/ledger/owed-* /var/lib/okd-play/owed/* 2>/dev/null | sed "s/^/services owes /"
-    awk -F "\t" "NF > 6 { print \"services manages\", \$1, \$2, \$5, \$8 }" /var/lib/okd-play/ledger/things | sort
+    awk -F "\t" "NF > 6 { print \"services manages\", \$1, \$2, \$5 }" /var/lib/okd-play/ledger/things | sort
     echo "services forwards $(cat /proc/sys/net/ipv4/ip_forward)"
     echo "services name $(hostname)"'
   cluster_state
