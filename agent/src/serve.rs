@@ -22,8 +22,7 @@ use std::time::{Duration, Instant};
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished if it has changed anything, and no other is begun; the sessions that come meanwhile
-/// wait for it, by `turn`, and
-/// for what [`guard`] may still put back.
+/// wait for it, by `turn`, and for what [`guard`] may still put back.
 ///
 /// # Errors
 /// A frame that cannot be one, and those of `reader` and `writer`.
@@ -216,18 +215,16 @@ impl Session {
         (ledger.debts().to_vec(), ledger.complaints())
     }
 
-    /// The session is at its end, or has nothing to do: what was changed is written into the machine's ledger, but for what
-    /// a transaction has only staged.
+    /// The session is at its end: what was changed is written into the machine's ledger.
     pub fn close(&mut self) {
-        if self.bracket.is_none() {
-            drop(lock(&self.ledger).keep(false));
-            self.kept = Instant::now();
-        }
+        drop(lock(&self.ledger).keep(false));
+        self.kept = Instant::now();
     }
 
     /// Between two steps: a session that is killed loses no more of what it has to write than what is younger than this.
+    /// What a transaction has only staged waits for its end.
     pub fn note(&mut self, age: Duration) {
-        if self.kept.elapsed() >= age {
+        if self.bracket.is_none() && self.kept.elapsed() >= age {
             self.close();
         }
     }

@@ -200,7 +200,7 @@ impl Unarchive {
         let argv = self.tar("--diff", &source.path);
         let answer = self.ask(source.key.clone(), argv.clone(), source, world)?;
         // A folder that the plan will have made is not there yet.
-        if answer.error_text().contains(": Cannot open: ") {
+        if answer.error_text().contains(&[self.dest.as_str(), ": Cannot open: "].concat()) {
             return self.names(source, world);
         }
         let mut names: Vec<String> = Vec::new();

@@ -64,6 +64,21 @@ fn write(server: &StandIn, folder: &Path, task: &str) {
     std::fs::write(folder.join("play.yaml"), text).unwrap();
 }
 
+/// Runs okd-play there, and kills it once something has begun.
+fn killed(folder: &Path, words: &[&str], what: &str, begun: impl Fn() -> bool) {
+    let mut child = Command::new(okd_tests::play::program())
+        .args(words)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until(what, 30, || begun().then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_run_that_is_killed_is_completed_by_the_next_one() {
     let place = web(b"a disc");
@@ -76,18 +91,8 @@ fn a_run_that_is_killed_is_completed_by_the_next_one() {
         write(&server, folder.path(), &case.task);
         server.world().hold = true;
         let words = ["run", "-i", "localhost,", "play.yaml", "--yes"];
-        let mut child = Command::new(okd_tests::play::program())
-            .args(words)
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
         let count = || server.writes().iter().filter(|line| *line == case.request).count();
-        until(case.request, 30, || (count() == 1).then_some(()));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        killed(folder.path(), &words, case.request, || count() == 1);
         assert!(
             !(case.done)(&server) || case.request.ends_with("/qemu"),
             "{} was not held",
@@ -121,26 +126,16 @@ fn what_a_task_that_is_under_way_brings_is_unknown_to_later_steps_of_a_plan() {
     write(&server, folder.path(), &tasks);
     server.world().hold = true;
     let words = ["run", "-i", "localhost,", "play.yaml"];
-    let mut child = Command::new(okd_tests::play::program())
-        .args(words)
-        .arg("--yes")
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
     let download = "POST /nodes/pve/storage/local/download-url";
     let count = || server.writes().iter().filter(|line| *line == download).count();
-    until("the download is begun", 30, || (count() == 1).then_some(()));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let run = [&words[..], &["--yes"]].concat();
+    killed(folder.path(), &run, "the download is begun", || count() == 1);
     let check = okd_play(folder.path(), &[&words[..], &["--check"]].concat());
     let said = String::from_utf8_lossy(&check.stdout);
     assert!(check.status.success(), "{said}");
     assert_eq!(said.matches("a task of Proxmox VE is under way").count(), 2, "{said}");
     server.world().hold = false;
-    let again = okd_play(folder.path(), &[&words[..], &["--yes"]].concat());
+    let again = okd_play(folder.path(), &run);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
     assert_eq!((count(), server.world().guests.len()), (1, 1));
 }
