@@ -4,6 +4,7 @@
 pub mod diff;
 mod inbox;
 pub mod ledger;
+pub mod order;
 pub mod pack;
 pub mod param;
 pub mod path;

@@ -1,6 +1,7 @@
 //! Secrets travel as placeholders inside ordinary text. Only the last step before a machine puts the bytes in, and the
 //! first step after it takes them out again; so no diff, plan, event or message can hold one.
 
+use crate::order::sort_by;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -167,7 +168,8 @@ impl Secrets {
             !bytes.is_empty() && (expected(entry) || bytes.len() >= LONG && !bytes.contains(&b'\n'))
         };
         let mut entries: Vec<&(String, Secret)> = self.entries.iter().filter(counts).collect();
-        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.1.0.len()), !expected(entry)));
+        let rank = |entry: &&(String, Secret)| (std::cmp::Reverse(entry.1.0.len()), !expected(entry));
+        sort_by(&mut entries, |one, other| rank(one).cmp(&rank(other)));
         hide(bytes, entries)
     }
 }

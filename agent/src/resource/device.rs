@@ -15,6 +15,7 @@ use super::systemd::{Manager, show};
 use super::{Failure, ResourceError, View};
 use crate::choice;
 use crate::diff::{Change, text};
+use crate::order::{sort, sort_by};
 use crate::path::AbsPath;
 use crate::system::{Action, Answer, Effect, FileWrite, Probe, Removal, System};
 use crate::value::{Map, Value, map};
@@ -110,7 +111,7 @@ impl View for State {
     fn changes(&self, want: &Self) -> Vec<Change> {
         let file = |files: &[File], path: &AbsPath| files.iter().find(|file| file.path == *path).cloned();
         let mut paths: Vec<&AbsPath> = self.files.iter().chain(&want.files).map(|file| &file.path).collect();
-        paths.sort_unstable();
+        sort(&mut paths);
         paths.dedup();
         let mut changes = Vec::new();
         for path in paths {
@@ -258,7 +259,7 @@ pub(crate) fn inspect(device: &Device, asked: Backend, world: &dyn System) -> Re
         });
         paths.extend(ours.map(|name| path(folder).join(&name)));
     }
-    paths.sort_unstable();
+    sort(&mut paths);
     paths.dedup();
     let mut seen = Vec::new();
     for path in paths {
@@ -293,7 +294,7 @@ pub(crate) fn desire(device: &Device, presence: Presence, now: &State) -> State 
                 .cloned(),
         );
     }
-    files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    sort_by(&mut files, |one, other| one.path.cmp(&other.path));
     let kernel = present.then(|| Kernel::wanted(device));
     State {
         files,

@@ -4,6 +4,7 @@
 
 use super::checksum::Algorithm;
 use super::{Failure, Resource, ResourceError, View, Touches};
+use crate::order::sort;
 use crate::diff::Change;
 use crate::params;
 use crate::system::{Answer, Probe as Question, Staged, System, SystemError};
@@ -293,7 +294,7 @@ impl Probe {
 
 fn sorted<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut all: Vec<String> = lines.map(|line| line.trim().trim_end_matches('.').to_owned()).filter(|line| !line.is_empty()).collect();
-    all.sort_unstable();
+    sort(&mut all);
     all
 }
 

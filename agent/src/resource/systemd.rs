@@ -2,6 +2,7 @@
 
 use super::acting::{ask, failed};
 use super::{Failure, ResourceError};
+use crate::order::sort;
 use crate::path::AbsPath;
 use crate::system::local::seconds_now;
 use crate::system::{Action, Answer, Effect, FileKind, Probe, System};
@@ -384,7 +385,7 @@ fn lines(text: &str) -> Vec<&str> {
         .map(str::trim_end)
         .filter(|line| !line.is_empty() && !line.starts_with("# /lib/"))
         .collect();
-    lines.sort_unstable();
+    sort(&mut lines);
     lines
 }
 

@@ -22,6 +22,7 @@ use super::content::resolve;
 use super::layout::{Family, path};
 use super::{ResourceError, View, systemd};
 use crate::diff::Change;
+use crate::order::sort_pairs;
 use crate::path::AbsPath;
 use crate::system::{FileKind, System};
 use crate::value::{Map, Value, map};
@@ -184,7 +185,7 @@ pub fn inspect(watch: &Watch, family: Family, world: &dyn System) -> Result<Stat
             }
         }
     }
-    files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    sort_pairs(&mut files);
     let owed = world.stat(&swap::owed_mark(watch.unit))?.is_some();
     let behind = told::behind(&unit, &files, world)?;
     Ok(State {
@@ -238,7 +239,7 @@ pub fn desire(set: &FileSet, now: &State) -> State {
         let content = Content::file(file.bytes.clone(), file.mode, file.owner, file.group);
         (file.path.clone(), Some(content))
     }));
-    files.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    sort_pairs(&mut files);
     let unit = now.unit.wanted(set.power, set.enabled, set.tell);
     State {
         files,

@@ -5,6 +5,7 @@ use super::file::make_directories;
 use super::group;
 use super::line::Presence;
 use super::{Resource, ResourceError, View};
+use crate::order::sort;
 use crate::diff::{Change, Sign};
 use crate::ledger::Thing;
 use crate::path::AbsPath;
@@ -228,7 +229,7 @@ impl User {
             let text = super::acting::ask(world, &all)?.text();
             let member = |line: &&str| line.rsplit(':').next().is_some_and(|m| m.split(',').any(|m| m.trim() == self.name));
             account.groups = text.lines().filter(member).filter_map(|line| line.split(':').next()).map(str::to_owned).collect();
-            account.groups.sort_unstable();
+            sort(&mut account.groups);
         }
         Ok(Some(account))
     }
@@ -252,7 +253,7 @@ impl User {
         if let Some(groups) = &self.groups {
             let kept = if self.append { account.groups.clone() } else { Vec::new() };
             account.groups = groups.iter().filter(|group| !group.is_empty()).cloned().chain(kept).collect();
-            account.groups.sort_unstable();
+            sort(&mut account.groups);
             account.groups.dedup();
         }
         if let Some(password) = self.password.as_ref().filter(|_| fresh || self.update_password == UpdatePassword::Always) {

@@ -10,6 +10,7 @@ use super::{
     SystemError,
 };
 use crate::diff::sha256;
+use crate::order::sort_by;
 use crate::path::AbsPath;
 use crate::system::local::nanos_now;
 use crate::wire;
@@ -168,7 +169,7 @@ pub fn read_from(folders: impl IntoIterator<Item = AbsPath>, world: &dyn System)
             }
         }
     }
-    records.sort_by_key(|record| record.at);
+    sort_by(&mut records, |one, other| one.at.cmp(&other.at));
     Ok(records)
 }
 

@@ -10,6 +10,7 @@ mod swap;
 use super::claim::Claim;
 use super::links::Spot;
 use super::{Action, Alter, Answer, Entry, FileKind, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
+use crate::order::sort_by;
 use crate::path::AbsPath;
 use names::Names;
 use process::Run;
@@ -179,7 +180,7 @@ impl System for Local {
             })
         };
         let mut entries: Vec<Entry> = found.map(entry).collect::<io::Result<_>>().map_err(os("list", dir))?;
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        sort_by(&mut entries, |one, other| one.name.cmp(&other.name));
         Ok(entries)
     }
 

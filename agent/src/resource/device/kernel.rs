@@ -1,6 +1,7 @@
 //! A device as the kernel has it now, asked of ip(8) and bridge(8), and brought into one form to be compared and predicted.
 
 use super::{Device, Shape};
+use crate::order::sort;
 use crate::resource::json;
 use crate::resource::{Failure, ResourceError};
 use crate::system::{Probe, System};
@@ -39,7 +40,7 @@ pub(super) fn key(name: &str) -> String {
 
 fn sorted(texts: &[String]) -> Vec<String> {
     let mut texts = texts.to_vec();
-    texts.sort_unstable();
+    sort(&mut texts);
     texts.dedup();
     texts
 }

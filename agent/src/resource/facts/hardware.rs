@@ -1,6 +1,7 @@
 //! Memory, processors, mounts, disks and the machine's make as facts.
 
 use super::Gathered;
+use crate::order::sort;
 use crate::value::{Map, Value, map};
 
 fn memory(text: &str) -> Map {
@@ -63,7 +64,7 @@ fn processors(text: &str) -> Map {
     };
     let threads = i64::try_from(values("processor").count()).unwrap_or(1).max(1);
     let mut sockets: Vec<&str> = values("physical id").collect();
-    sockets.sort_unstable();
+    sort(&mut sockets);
     sockets.dedup();
     let sockets = match i64::try_from(sockets.len()) {
         Ok(0) | Err(_) => threads,

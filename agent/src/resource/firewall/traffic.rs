@@ -1,6 +1,7 @@
 //! What is let in, in ports and protocols: services by name, ports as people write them, sets without overlaps.
 
 use super::{Rule, Zone};
+use crate::order::{sort, sort_by};
 use crate::resource::network::Network;
 use std::net::IpAddr;
 
@@ -102,7 +103,7 @@ impl Traffic {
 
 /// The same ports in ranges that share none, sorted.
 pub(super) fn apart(mut ranges: Vec<Ports>) -> Vec<Ports> {
-    ranges.sort_unstable();
+    sort(&mut ranges);
     let mut out: Vec<Ports> = Vec::new();
     for range in ranges {
         match out.last_mut() {
@@ -127,7 +128,7 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 /// Addresses and networks of one family, sorted, without those that others hold.
 pub(super) fn family(texts: &[String], v4: bool) -> Vec<String> {
     let mut all: Vec<(Network, &String)> = texts.iter().filter_map(|text| Some((network(text).ok()?, text))).collect();
-    all.sort_by_key(|(network, _)| (network.address, network.prefix));
+    sort_by(&mut all, |(one, _), (other, _)| (one.address, one.prefix).cmp(&(other.address, other.prefix)));
     all.dedup_by_key(|(network, _)| *network);
     let alone = |network: Network| {
         !all.iter().any(|(other, _)| *other != network && other.prefix < network.prefix && other.contains(network.address))

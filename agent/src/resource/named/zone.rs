@@ -2,6 +2,7 @@
 
 use super::name;
 use super::{Record, RecordType, Soa, Zone, ZoneType};
+use crate::order::sort_pairs;
 use crate::param::Params;
 use crate::resource::network::Network;
 use crate::resource::transaction::header;
@@ -114,7 +115,7 @@ fn host_lines(zone: &Zone, origin: &str, domain: &str) -> Vec<Line> {
             }
         }
     }
-    lines.sort_by_key(|(address, _)| *address);
+    sort_pairs(&mut lines);
     lines.into_iter().map(|(_, line)| line).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The texts that the installer is given, the same for the same values, and what is passed on of what it says.
 
 use super::HIDDEN;
+use crate::order::sort_pairs;
 use crate::resource::{json, veil_text};
 use crate::value::{Map, Value};
 use indexmap::IndexMap;
@@ -35,7 +36,7 @@ pub(super) fn manifest(content: &Value) -> String {
 /// A mapping in YAML's block style with sorted keys. What is no mapping is JSON, which is YAML.
 fn block(entries: &Map, depth: usize, out: &mut String) {
     let mut entries: Vec<(&String, &Value)> = entries.iter().collect();
-    entries.sort_unstable_by_key(|(key, _)| *key);
+    sort_pairs(&mut entries);
     for (key, value) in entries {
         let plain = key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
         out.push_str(&"  ".repeat(depth));
@@ -68,7 +69,7 @@ fn sorted(value: &Value) -> Value {
     match value {
         Value::Map(entries) => {
             let mut entries: Vec<(String, Value)> = entries.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            sort_pairs(&mut entries);
             Value::Map(entries.into_iter().collect())
         }
         Value::List(items) => Value::List(items.iter().map(sorted).collect()),

@@ -8,6 +8,7 @@ use super::swap::{Machine, Reader, Swap, owed_mark};
 use super::unit::journal;
 use super::view;
 use crate::diff::{Change, sha256};
+use crate::order::sort_pairs;
 use crate::path::AbsPath;
 use crate::resource::systemd::Unit;
 use crate::resource::{Failure, Kind, Outcome, ResourceError, Status, ended, stale};
@@ -175,7 +176,7 @@ impl Commit {
                 shown.push((path, content));
             }
         }
-        shown.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        sort_pairs(&mut shown);
         shown
     }
 

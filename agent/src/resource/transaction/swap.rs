@@ -2,6 +2,7 @@
 //! while that lasts, so that a run which is cut in the middle can be taken up by the next one.
 
 use super::set::{Files, at, keep, kept, put_all, put_back, rewritten};
+use crate::order::sort_pairs;
 use crate::path::AbsPath;
 use crate::resource::layout::path;
 use crate::resource::{Failure, ResourceError};
@@ -79,7 +80,7 @@ impl Swap<'_> {
             .cloned()
             .collect();
         old.extend(fresh);
-        old.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        sort_pairs(&mut old);
         Ok(old)
     }
 
