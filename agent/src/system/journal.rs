@@ -31,6 +31,9 @@ const RUNS: usize = 20;
 /// Folders of okd-play's own; what is done there is no part of a run.
 const OWN: &[&str] = &["/var/lib/okd-play", "/run/okd-play"];
 
+/// How keys of facts begin that an undo takes back by what they were, without being told how.
+const TYPED: &[&str] = &["unit:", "unit-enabled:", "live:"];
+
 /// One thing that a run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -363,12 +366,9 @@ impl Journal {
         let whole = known
             && declared.brings.is_empty()
             && (declared.back.is_some()
-                || facts.iter().all(|fact| {
-                    ["unit:", "unit-enabled:", "live:"]
-                        .iter()
-                        .any(|kind| fact.key.starts_with(kind))
-                        || !paths.is_empty()
-                }));
+                || facts
+                    .iter()
+                    .all(|fact| TYPED.iter().any(|kind| fact.key.starts_with(kind)) || !paths.is_empty()));
         let argv = match (run.hidden, action.argv.first()) {
             (true, Some(program)) => vec![program.clone(), "…".to_owned()],
             _ => action.argv.clone(),
