@@ -131,11 +131,6 @@ impl Resource for Group {
         }
         let program = if now.gid.is_none() { "groupadd" } else { "groupmod" };
         let effect = Effect::predicts(key, self.line(gid));
-        let before = now.gid.flatten().map(|gid| gid.to_string()).unwrap_or_default();
-        let effect = match now.gid {
-            None => effect.back(&["groupdel", &self.name]),
-            Some(_) => effect.back(&["groupmod", "-g", &before, &self.name]),
-        };
         run(world, &self.command(program, &options, effect))?;
         Ok(Map::new())
     }

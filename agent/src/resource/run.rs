@@ -117,12 +117,11 @@ impl Run<'_> {
         match self.predicts {
             None => Effect::Unknown(format!("runs `{}`", self.line)),
             Some(predicts) => Effect::Declared(Declared {
-                predicts: Vec::new(),
                 creates: predicts.creates.clone(),
                 removes: predicts.removes.clone(),
                 brings: predicts.brings.clone(),
                 at_least: true,
-                back: None,
+                ..Declared::default()
             }),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Resource, ResourceError, View};
 use crate::diff::Change;
 use crate::path::AbsPath;
-use crate::system::{Action, Effect, System};
+use crate::system::{Action, Declared, Effect, System};
 use crate::value::{Map, Value, map};
 use crate::{choice, params};
 use serde::Serialize;
@@ -75,7 +75,8 @@ impl Resource for Tempfile {
             argv.push("-d");
         }
         argv.extend(["--", &template]);
-        let action = Action::new(&argv, Effect::none());
+        let effect = Declared { prints: true, ..Declared::default() };
+        let action = Action::new(&argv, Effect::Declared(effect));
         let answer = world.act(&action)?;
         if answer.predicted {
             return Ok(map([("path", Value::Unknown("the temporary path".to_owned()))]));

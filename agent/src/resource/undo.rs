@@ -4,6 +4,7 @@
 //! Each part of a machine is brought back to what it was before the run, where it is still what the run left; what somebody
 //! has changed since is left alone and said, and so is what no record can bring back.
 
+mod accounts;
 mod facts;
 mod paths;
 mod units;
@@ -14,6 +15,7 @@ use crate::params;
 use crate::system::journal::{Act, Deed, Record, read};
 use crate::system::{Answer, Probe, System};
 use crate::value::{Map, Value, map};
+use accounts::Accounts;
 use facts::FactSpot;
 use paths::Spot;
 use serde::Serialize;
@@ -37,6 +39,7 @@ params! {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct State {
     paths: Vec<Spot>,
+    accounts: Accounts,
     units: Vec<UnitSpot>,
     facts: Vec<FactSpot>,
     /// Commands that let something read what changes, in the order of the run.
@@ -48,6 +51,7 @@ pub struct State {
 /// The commands of a run, and what was known before them.
 struct Deeds<'a> {
     acts: Vec<&'a Act>,
+    last: BTreeMap<&'a str, &'a Answer>,
     first: BTreeMap<&'a str, (&'a Probe, &'a Answer)>,
 }
 
@@ -66,12 +70,22 @@ impl<'a> Deeds<'a> {
                 first.entry(fact.key.as_str()).or_insert((probe, answer));
             }
         }
-        Deeds { acts, first }
+        let found = records.iter().filter_map(|record| match &record.deed {
+            Deed::Found(facts) => Some(facts),
+            _ => None,
+        });
+        let last = found.flatten().map(|(key, answer)| (key.as_str(), answer)).collect();
+        Deeds { acts, first, last }
     }
 
     /// How a fact was asked for, and what it was before it was changed first.
     fn before(&self, key: &str) -> Option<(&'a Probe, &'a Answer)> {
         self.first.get(key).copied()
+    }
+
+    /// What the run left of a fact, where that was kept.
+    fn found(&self, key: &str) -> Option<&'a Answer> {
+        self.last.get(key).copied()
     }
 
     /// The names of the changed facts of a kind, in the order of the run.
@@ -131,6 +145,7 @@ impl View for State {
         for (spot, wanted) in self.paths.iter().zip(&want.paths) {
             paths::changes(spot, &wanted.now, &mut changes);
         }
+        self.accounts.changes(&want.accounts, &mut changes);
         for (unit, wanted) in self.units.iter().zip(&want.units) {
             unit.changes(wanted, &mut changes);
         }
@@ -179,8 +194,10 @@ impl Resource for Undo {
         }
         let deeds = Deeds::of(&records);
         left.extend(deeds.unknown());
+        let accounts = accounts::look(&deeds, self.force, &mut left, world)?;
         let mut state = State {
             paths: Vec::new(),
+            accounts,
             units: units::look(&deeds, world)?,
             facts: facts::look(&deeds, world)?,
             tell: units::tellings(&deeds, world),
@@ -195,6 +212,7 @@ impl Resource for Undo {
         for spot in &mut want.paths {
             spot.now = spot.before.clone();
         }
+        want.accounts.restored();
         for unit in &mut want.units {
             unit.now = unit.before;
         }
@@ -208,9 +226,11 @@ impl Resource for Undo {
         for unit in &now.units {
             unit.down(world)?;
         }
+        now.accounts.up(world)?;
         paths::clear(&now.paths, world)?;
         paths::put(&now.paths, world)?;
         facts::back(&now.facts, world)?;
+        now.accounts.down(world)?;
         let tellings = now.tellings(want);
         units::reread(&tellings, world)?;
         for unit in &now.units {

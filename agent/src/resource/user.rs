@@ -1,7 +1,6 @@
 //! Users with their groups, home folders and passwords.
 
 use super::acting::run;
-use super::file::make_directories;
 use super::group;
 use super::line::Presence;
 use super::{Resource, ResourceError, View};
@@ -138,6 +137,14 @@ pub fn probe(name: &str) -> Probe {
     Probe::new(format!("user:{name}"), &["getent", "passwd", name])
 }
 
+/// The groups that name a user as a member, sorted, by lines of group(5).
+pub(super) fn memberships(name: &str, lines: &str) -> Vec<String> {
+    let member = |line: &&str| line.rsplit(':').next().is_some_and(|m| m.split(',').any(|m| m.trim() == name));
+    let mut groups = lines.lines().filter(member).filter_map(|line| line.split(':').next()).map(str::to_owned).collect();
+    sort(&mut groups);
+    groups
+}
+
 /// Fields between colons; a secret's placeholder has colons of its own.
 fn split_outside_placeholders(line: &str) -> Vec<&str> {
     let mut inside = false;
@@ -221,17 +228,42 @@ impl User {
             return Err(ResourceError::command("getent says what is not a line of passwd(5)", &asked.argv, &answer));
         };
         if self.needs_shadow() {
-            let shadow = Probe::new(format!("shadow:{}", self.name), &["getent", "shadow", &self.name]);
-            account.add_shadow(&super::acting::ask(world, &shadow)?.text());
+            account.add_shadow(&super::acting::ask(world, &self.shadow())?.text());
         }
         if self.groups.is_some() {
-            let all = Probe::new(format!("groups:{}", self.name), &["getent", "group"]);
-            let text = super::acting::ask(world, &all)?.text();
-            let member = |line: &&str| line.rsplit(':').next().is_some_and(|m| m.split(',').any(|m| m.trim() == self.name));
-            account.groups = text.lines().filter(member).filter_map(|line| line.split(':').next()).map(str::to_owned).collect();
-            sort(&mut account.groups);
+            account.groups = memberships(&self.name, &super::acting::ask(world, &self.groups())?.text());
         }
         Ok(Some(account))
+    }
+
+    fn shadow(&self) -> Probe {
+        Probe::new(format!("shadow:{}", self.name), &["getent", "shadow", &self.name])
+    }
+
+    fn groups(&self) -> Probe {
+        Probe::new(format!("groups:{}", self.name), &["getent", "group"])
+    }
+
+    /// Asks for all that a change may touch, so that what was there before is kept.
+    fn remember(&self, world: &dyn System) -> Result<(), ResourceError> {
+        for probe in [self.shadow(), self.groups()] {
+            world.probe(&probe)?;
+        }
+        Ok(())
+    }
+
+    /// Whether userdel(8) takes the group of the user's name too: it is the user's own, and nobody else is in it.
+    fn takes_its_group(&self, world: &dyn System) -> Result<bool, ResourceError> {
+        let defs = AbsPath::new("/etc/login.defs").map_err(ResourceError::message)?;
+        let defs = world.read(&defs, 1 << 20)?.unwrap_or_default();
+        let own = |line: &str| line.split_whitespace().eq(["USERGROUPS_ENAB", "yes"]);
+        if !String::from_utf8_lossy(&defs).lines().any(own) {
+            return Ok(false);
+        }
+        let (user, group) = (world.probe(&probe(&self.name))?, world.probe(&group::probe(&self.name))?);
+        let number = |answer: &Answer, at: usize| answer.text().trim().split(':').nth(at).map(str::to_owned);
+        let members = number(&group, 3).unwrap_or_default();
+        Ok(group.success() && number(&user, 3) == number(&group, 2) && members.split(',').all(|name| name.is_empty() || name == self.name))
     }
 
     /// A group that nobody has and nobody will bring is a mistake that a plan can tell.
@@ -314,24 +346,31 @@ impl User {
         argv.push(self.name.clone());
         let made = Account { password: String::new(), locked: true, ..want.clone() };
         let mut effect = effect(&self.name, Some(&made));
+        let home = Some(&want.home).filter(|_| self.create_home).map(|home| AbsPath::new(home)).transpose();
+        let home = home.map_err(ResourceError::message)?;
+        let home = match home {
+            Some(home) if world.stat(&home)?.is_none() => Some(home),
+            _ => None,
+        };
+        if let Effect::Declared(declared) = &mut effect {
+            declared.folders.extend(home.clone());
+        }
         if let (Effect::Declared(declared), None) = (&mut effect, &self.group) {
             let (name, gid) = (&self.name, want.gid.map(|gid| gid.to_string()).unwrap_or_default());
             declared.predicts.push((group::probe(name).key, Answer::ok(format!("{name}:x:{gid}:\n"))));
         }
         run(world, &Action { argv, ..Action::new(&[], effect) })?;
-        if self.create_home { self.furnish(&want.home, world) } else { Ok(()) }
+        home.map_or(Ok(()), |home| self.furnish(&home, world))
     }
 
-    /// Makes the home folder where useradd has not: that is in a plan, whose later steps put files there.
-    fn furnish(&self, home: &str, world: &dyn System) -> Result<(), ResourceError> {
-        let home = AbsPath::new(home).map_err(ResourceError::message)?;
-        if world.stat(&home)?.is_some() {
+    /// Fills the home folder where useradd has not: that is in a plan, whose later steps put files there.
+    fn furnish(&self, home: &AbsPath, world: &dyn System) -> Result<(), ResourceError> {
+        if world.stat(home)?.is_none_or(|meta| meta.owner == self.name) {
             return Ok(());
         }
         let group = self.group.as_ref().unwrap_or(&self.name).clone();
-        let owners = Alter { owner: Some(self.name.clone()), group: Some(group), ..Alter::default() };
-        make_directories(&home, 0o700, world)?;
-        world.alter(&home, &owners)?;
+        let owners = Alter { owner: Some(self.name.clone()), group: Some(group), mode: Some(0o700), ..Alter::default() };
+        world.alter(home, &owners)?;
         let skeleton = self.skeleton.clone().map_or_else(|| AbsPath::new("/etc/skel"), Ok).map_err(ResourceError::message)?;
         for entry in world.list(&skeleton)?.iter().filter(|entry| entry.kind == FileKind::File) {
             if let Some(bytes) = world.read(&skeleton.join(&entry.name), 1 << 20)? {
@@ -437,14 +476,20 @@ impl Resource for User {
     }
 
     fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
+        if now.account.is_some() && !world.predicted() {
+            self.remember(world)?;
+        }
         let Some(account) = &want.account else {
             let mut argv = vec!["userdel".to_owned()];
             argv.extend([(self.remove, "-r"), (self.force, "-f")].iter().filter(|(on, _)| *on).map(|(_, f)| (*f).to_owned()));
             argv.push(self.name.clone());
             let mut gone = effect(&self.name, None);
             let home = now.account.as_ref().and_then(|account| AbsPath::new(&account.home).ok());
-            if let (Effect::Declared(declared), true) = (&mut gone, self.remove) {
-                declared.removes.extend(home.filter(|home| home.as_str() != "/"));
+            if let Effect::Declared(declared) = &mut gone {
+                declared.removes.extend(home.filter(|home| self.remove && home.as_str() != "/"));
+                if self.takes_its_group(world)? {
+                    declared.predicts.push((group::probe(&self.name).key, Answer::status(2)));
+                }
             }
             run(world, &Action { argv, ..Action::new(&[], gone) })?;
             return Ok(Map::new());

@@ -32,7 +32,18 @@ const RUNS: usize = 20;
 const OWN: &[&str] = &["/var/lib/okd-play", "/run/okd-play"];
 
 /// How keys of facts begin that an undo takes back by what they were, without being told how.
-const TYPED: &[&str] = &["unit:", "unit-enabled:", "live:"];
+const TYPED: &[&str] = &[
+    "unit:",
+    "unit-enabled:",
+    "live:",
+    "user:",
+    "shadow:",
+    "groups:",
+    "group:",
+    "firewalld:",
+];
+/// Of these it is kept too what a command left, so that it is seen whether somebody has changed it since.
+const FOUND: &[&str] = &["user:", "shadow:", "groups:", "group:"];
 
 /// One thing that a run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +61,8 @@ pub enum Deed {
     Paths(Vec<Touch>),
     /// A command was run.
     Act(Act),
+    /// What a command left, by the keys of facts.
+    Found(Vec<(String, Answer)>),
     /// Something was changed of which no record could be kept, for this reason.
     Gap(String),
 }
@@ -270,33 +283,6 @@ impl Journal {
         }
     }
 
-    /// Keeps a folder with all that is in it before it is removed.
-    fn sweep(&self, path: &AbsPath) {
-        let mut run = lock(&self.run);
-        let Some(run) = run.as_mut() else { return };
-        let under = self.under.as_ref();
-        let mut all = Vec::new();
-        match run.below(under, path, &mut all) {
-            Ok(true) => run.keep(under, Deed::Paths(all)),
-            Ok(false) => {
-                let lost = format!("more than {MOST_ENTRIES} files, or more than there is room for");
-                run.note(path, &lost);
-                let touch = Touch {
-                    path: path.clone(),
-                    before: Some(Before {
-                        meta: under.stat(path).ok().flatten(),
-                        bytes: None,
-                        lost: Some(lost),
-                    }),
-                    left: Left::of(What::Nothing),
-                    secret: true,
-                };
-                run.keep(under, Deed::Paths(vec![touch]));
-            }
-            Err(error) => run.missed(&error),
-        }
-    }
-
     /// What is at a path after a change of it failed, whatever that has done.
     fn failed(&self, path: &AbsPath, last: bool) {
         let mut run = lock(&self.run);
@@ -353,8 +339,9 @@ impl Journal {
             })
             .collect();
         drop(asked);
-        let mut paths: Vec<AbsPath> = declared.creates.iter().chain(&declared.removes).cloned().collect();
-        for path in &declared.creates {
+        let made = || declared.creates.iter().chain(&declared.folders);
+        let mut paths: Vec<AbsPath> = made().chain(&declared.removes).cloned().collect();
+        for path in made() {
             let mut above = path.parent();
             while let Some(folder) = above.filter(|folder| matches!(under.stat(folder), Ok(None))) {
                 above = folder.parent();
@@ -383,8 +370,11 @@ impl Journal {
         if !whole {
             return Vec::new();
         }
+        for path in &declared.removes {
+            run.sweep(under, path);
+        }
         let mut touched = Vec::new();
-        for path in &paths {
+        for path in paths.iter().filter(|path| !declared.removes.contains(path)) {
             match run.touched(under, path, false, true, Left::default(), false) {
                 Ok(touch) => touched.extend(touch),
                 Err(error) => run.missed(&error),
@@ -396,25 +386,47 @@ impl Journal {
         paths
     }
 
-    /// Keeps what a command has left at the paths that it touches.
-    fn done(&self, paths: &[AbsPath]) {
+    /// Keeps what a command has left at the paths that it touches, and of facts.
+    fn done(&self, action: &Action, answer: Option<&Answer>, paths: &[AbsPath]) {
         let mut run = lock(&self.run);
-        let Some(run) = run.as_mut().filter(|_| !paths.is_empty()) else {
+        let Some(run) = run.as_mut() else { return };
+        let under = self.under.as_ref();
+        let Effect::Declared(declared) = &action.effect else {
             return;
         };
-        let under = self.under.as_ref();
-        let left = paths.iter().filter_map(|path| {
-            let spot = Spot::find(path, false, &mut |at| under.stat(at)).ok()?;
-            let what = seen(&spot.path, spot.here.as_ref(), under)?;
-            Some(Touch {
-                path: spot.path,
-                before: None,
-                left: Left::of(what),
-                secret: false,
-            })
-        });
-        let left: Vec<Touch> = left.collect();
-        run.keep(under, Deed::Paths(left));
+        let mut left: Vec<Touch> = Vec::new();
+        for path in paths {
+            let Ok(spot) = Spot::find(path, false, &mut |at| under.stat(at)) else {
+                continue;
+            };
+            left.extend(found(&spot.path, spot.here.as_ref(), None, under));
+        }
+        // What is in a folder that a command made is its work too.
+        let printed = answer.filter(|answer| declared.prints && answer.success());
+        let printed = printed.and_then(|answer| AbsPath::new(answer.text().trim_end()).ok());
+        for path in declared
+            .folders
+            .iter()
+            .filter(|path| paths.contains(path))
+            .chain(&printed)
+        {
+            if let Err(error) = run.furnished(under, path, &mut left) {
+                run.missed(&error);
+            }
+        }
+        if !left.is_empty() {
+            run.keep(under, Deed::Paths(left));
+        }
+        let asked = lock(&self.asked);
+        let keys = declared.predicts.iter().map(|(key, _)| key);
+        let facts = keys.filter(|key| FOUND.iter().any(|kind| key.starts_with(kind)));
+        let facts: Vec<(String, Answer)> = facts
+            .filter_map(|key| Some((key.clone(), under.probe(asked.get(key)?).ok()?)))
+            .collect();
+        drop(asked);
+        if !facts.is_empty() {
+            run.keep(under, Deed::Found(facts));
+        }
     }
 }
 
@@ -425,6 +437,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether a command lets something read its files anew.
 fn tells(argv: &[String]) -> bool {
     matches!(argv, [program, verb, ..] if program == "systemctl" && !verb.starts_with('-'))
+}
+
+/// A record of what a command has left at a path.
+fn found(path: &AbsPath, here: Option<&Meta>, before: Option<Before>, under: &dyn System) -> Option<Touch> {
+    Some(Touch {
+        path: path.clone(),
+        before,
+        left: Left::of(seen(path, here, under)?),
+        secret: false,
+    })
 }
 
 /// What stands at a path; `None` where that cannot be said.
@@ -505,6 +527,30 @@ impl Run {
         Before { meta, bytes, lost }
     }
 
+    /// Keeps a folder with all that is in it before it is removed.
+    fn sweep(&mut self, under: &dyn System, path: &AbsPath) {
+        let mut all = Vec::new();
+        match self.below(under, path, &mut all) {
+            Ok(true) => self.keep(under, Deed::Paths(all)),
+            Ok(false) => {
+                let lost = format!("more than {MOST_ENTRIES} files, or more than there is room for");
+                self.note(path, &lost);
+                let touch = Touch {
+                    path: path.clone(),
+                    before: Some(Before {
+                        meta: under.stat(path).ok().flatten(),
+                        bytes: None,
+                        lost: Some(lost),
+                    }),
+                    left: Left::of(What::Nothing),
+                    secret: true,
+                };
+                self.keep(under, Deed::Paths(vec![touch]));
+            }
+            Err(error) => self.missed(&error),
+        }
+    }
+
     /// What is below a folder, and it itself; `false` where that is too much.
     fn below(&mut self, under: &dyn System, path: &AbsPath, all: &mut Vec<Touch>) -> Result<bool, SystemError> {
         let Some(touch) = self.touched(under, path, false, true, Left::of(What::Nothing), true)? else {
@@ -523,6 +569,23 @@ impl Run {
             }
         }
         Ok(true)
+    }
+
+    /// What a command made at a path where nothing was: it, and all that is below it. Other records tell whether anything was.
+    fn furnished(&mut self, under: &dyn System, path: &AbsPath, all: &mut Vec<Touch>) -> Result<(), SystemError> {
+        let Some(meta) = under.stat(path)? else { return Ok(()) };
+        let new = Before {
+            meta: None,
+            bytes: None,
+            lost: None,
+        };
+        all.extend(found(path, Some(&meta), Some(new), under));
+        if meta.kind == FileKind::Directory && all.len() < MOST_ENTRIES {
+            for entry in under.list(path)? {
+                self.furnished(under, &path.join(&entry.name), all)?;
+            }
+        }
+        Ok(())
     }
 
     fn note(&mut self, path: &AbsPath, lost: &str) {
@@ -688,7 +751,9 @@ impl System for Journal {
 
     fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
         if how == Removal::Tree {
-            self.sweep(path);
+            if let Some(run) = lock(&self.run).as_mut() {
+                run.sweep(self.under.as_ref(), path);
+            }
         } else {
             self.touch(path, false, true, Left::of(What::Nothing), true);
         }
@@ -698,7 +763,7 @@ impl System for Journal {
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
         let paths = self.acts(action);
         let answer = self.under.act(action);
-        self.done(&paths);
+        self.done(action, answer.as_ref().ok(), &paths);
         answer
     }
 

@@ -393,6 +393,10 @@ pub struct Declared {
     pub predicts: Vec<(String, Answer)>,
     /// Paths that will be there, with contents nobody has seen.
     pub creates: Vec<AbsPath>,
+    /// Folders that will be there, with what nobody has seen in them.
+    pub folders: Vec<AbsPath>,
+    /// Whether it prints the path of what it made.
+    pub prints: bool,
     /// Paths that will be gone.
     pub removes: Vec<AbsPath>,
     /// Packages that will be there with all that they bring.

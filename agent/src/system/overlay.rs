@@ -443,6 +443,14 @@ impl State {
             let spot = self.spot(under, path, false)?;
             self.tree.hide(&spot.path);
         }
+        for path in &declared.folders {
+            let spot = self.spot(under, path, true)?;
+            if spot.here.is_none() {
+                let owners = self.newborn(under, spot.parent.as_ref())?;
+                let meta = owners.meta(FileKind::Directory, 0o755, 0);
+                self.tree.put(spot.path, meta, Content::None);
+            }
+        }
         let command = argv.join(" ");
         for path in &declared.creates {
             let spot = self.spot(under, path, true)?;

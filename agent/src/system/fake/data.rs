@@ -278,6 +278,11 @@ impl FakeData {
         {
             self.plant(path.as_str(), FileKind::File, 0o644, Vec::new(), None);
         }
+        for path in &declared.folders {
+            if !self.files.contains_key(path) {
+                self.plant(path.as_str(), FileKind::Directory, 0o755, Vec::new(), None);
+            }
+        }
         for (key, answer) in &declared.predicts {
             match key.split_once(':') {
                 Some(("user", name)) => predict(&mut self.users, name, answer),
