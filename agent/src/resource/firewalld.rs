@@ -1,19 +1,20 @@
 //! What firewalld lets through, in the running firewall and in its permanent configuration.
 
+mod rule;
 mod thing;
 
-use super::acting::{failed, run};
 use super::systemd::{self, show};
 use super::{Resource, ResourceError, View};
 use crate::diff::{Change, Sign};
 use crate::ledger;
 use crate::path::AbsPath;
 use crate::system::guard::Risk;
-use crate::system::{Action, Answer, Effect, Probe, System};
+use crate::system::{Answer, System};
 use crate::value::{Map, map};
 use crate::{choice, params};
 use serde::Serialize;
-use thing::Thing;
+pub(super) use rule::{Rule, Which};
+pub(super) use thing::Thing;
 
 choice! {
     /// Whether it is let through, or a zone is there.
@@ -97,32 +98,6 @@ impl View for State {
     }
 }
 
-/// Which configuration is asked about or changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    Runtime,
-    Permanent,
-    Offline,
-}
-
-impl Which {
-    fn command(self) -> Vec<String> {
-        let words: &[&str] = match self {
-            Which::Runtime => &["firewall-cmd"],
-            Which::Permanent => &["firewall-cmd", "--permanent"],
-            Which::Offline => &["firewall-offline-cmd"],
-        };
-        words.iter().map(|word| (*word).to_owned()).collect()
-    }
-
-    fn word(self) -> &'static str {
-        if self == Which::Runtime { "runtime" } else { "permanent" }
-    }
-}
-
-/// firewall-cmd(1): the daemon does not run; not allowed to ask it.
-const NOT_RUNNING: i32 = 252;
-
 impl Firewalld {
     fn things(&self) -> Vec<Thing> {
         let text = |name: fn(String) -> Thing, value: &Option<String>| value.clone().map(name);
@@ -167,67 +142,16 @@ impl Firewalld {
         Ok(zone.map(str::trim).filter(|zone| !zone.is_empty()).unwrap_or("public").to_owned())
     }
 
-    fn key(&self, which: Which, zone: &str) -> String {
-        format!("firewalld:{}:{zone}:{}", which.word(), self.thing())
-    }
-
-    fn ask(&self, which: Which, zone: &str, words: &[String], world: &dyn System) -> Result<Answer, ResourceError> {
-        let mut probe = Probe::new(self.key(which, zone), &[]);
-        probe.argv = which.command();
-        probe.argv.extend_from_slice(words);
-        Ok(world.probe(&probe)?)
-    }
-
-    /// Whether it is there in one configuration; `None` where firewalld cannot be asked.
-    fn look(&self, which: Which, zone: &str, world: &dyn System) -> Result<Option<bool>, ResourceError> {
-        let thing = self.thing();
-        let words = match thing {
-            Thing::Zone => vec!["--get-zones".to_owned()],
-            _ => vec![format!("--zone={zone}"), "--list-all".to_owned()],
-        };
-        let answer = self.ask(which, zone, &words, world)?;
-        match answer.rc {
-            0 if thing.is_in(&answer.text(), zone) => Ok(Some(true)),
-            0 => match thing.query() {
-                // What is listed may be written otherwise, or be part of a range.
-                Some(query) if !answer.predicted && !answer.stdout.is_empty() => {
-                    let mut probe = Probe::new(format!("{}?", self.key(which, zone)), &[]);
-                    probe.argv = which.command();
-                    probe.argv.extend([format!("--zone={zone}"), query]);
-                    Ok(Some(world.probe(&probe)?.success()))
-                }
-                _ => Ok(Some(false)),
-            },
-            NOT_RUNNING | Answer::NO_PROGRAM => Ok(None),
-            _ if self.zone_is_predicted(zone, world)? => Ok(Some(false)),
-            _ => Err(failed(&[which.command().remove(0)], &answer)),
-        }
-    }
-
-    /// Whether an earlier step of the plan makes the zone.
-    fn zone_is_predicted(&self, zone: &str, world: &dyn System) -> Result<bool, ResourceError> {
-        let key = format!("firewalld:permanent:{zone}:{}", Thing::Zone);
-        let answer = world.probe(&Probe::new(key, &["firewall-cmd", "--permanent", "--get-zones"]))?;
-        Ok(answer.text().split_whitespace().any(|known| known == zone))
-    }
-
-    fn effect(&self, which: Which, zone: &str) -> Effect {
-        let text = if self.on() { self.thing().listed(zone) } else { String::new() };
-        Effect::predicts(self.key(which, zone), Answer { predicted: text.is_empty(), ..Answer::ok(text) })
+    fn rule(&self, which: Which, zone: &str) -> Rule {
+        Rule { which, zone: zone.to_owned(), thing: self.thing() }
     }
 
     fn change(&self, which: Which, zone: &str, world: &dyn System) -> Result<(), ResourceError> {
-        let mut argv = which.command();
-        let thing = self.thing();
-        if thing != Thing::Zone {
-            argv.push(format!("--zone={zone}"));
-        }
-        argv.push(thing.option(self.on(), zone));
-        if which == Which::Runtime && self.timeout > 0 && self.on() {
-            argv.push(format!("--timeout={}", self.timeout));
-        }
-        run(world, &Action { argv, ..Action::new(&[], self.effect(which, zone)) })?;
-        Ok(())
+        let rule = self.rule(which, zone);
+        let text = if self.on() { rule.thing.listed(zone) } else { String::new() };
+        let seen = Answer { predicted: text.is_empty(), ..Answer::ok(text) };
+        let timeout = (which == Which::Runtime && self.timeout > 0 && self.on()).then(|| format!("--timeout={}", self.timeout));
+        rule.change(self.on(), timeout, seen, world)
     }
 }
 
@@ -295,14 +219,14 @@ impl Resource for Firewalld {
         let zone = &state.zone;
         let brought = promised && self.thing().is_brought(zone);
         if self.permanent || !running {
-            let seen = if running { self.look(Which::Permanent, zone, world)? } else { None };
-            let seen = if seen.is_none() && installed { self.look(Which::Offline, zone, world)? } else { seen };
+            let seen = if running { self.rule(Which::Permanent, zone).look(world)? } else { None };
+            let seen = if seen.is_none() && installed { self.rule(Which::Offline, zone).look(world)? } else { seen };
             state.permanent = Some(seen.unwrap_or(brought));
         }
         if self.immediate() && running {
-            let seen = self.look(Which::Runtime, zone, world)?;
+            let seen = self.rule(Which::Runtime, zone).look(world)?;
             // A firewall that will have been started has then what its permanent configuration has now.
-            let seen = if seen.is_none() && installed { self.look(Which::Offline, zone, world)? } else { seen };
+            let seen = if seen.is_none() && installed { self.rule(Which::Offline, zone).look(world)? } else { seen };
             state.runtime = Some(seen.unwrap_or(brought));
         }
         Ok(state)
@@ -419,7 +343,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_firewall_that_the_plan_installs_is_predicted() {
-        use crate::system::Declared;
+        use crate::system::{Action, Declared, Effect};
         use crate::system::overlay::Overlay;
         let plan = Overlay::new(std::sync::Arc::new(Fake::new()));
         let brings = Effect::Declared(Declared { brings: vec!["firewalld".to_owned()], ..Declared::default() });

@@ -154,7 +154,7 @@ pub(crate) mod tests {
     use crate::system::fake::Fake;
 
     fn host() -> Fake {
-        ["groupadd", "groupmod", "groupdel"].iter().fold(
+        ["groupadd", "groupmod", "groupdel", "gpasswd"].iter().fold(
             Fake::new()
                 .fact("group:wheel", Answer::ok("wheel:x:10:auto\n"))
                 .fact("group:new", Answer::status(2)),

@@ -98,9 +98,18 @@ mod tests {
     use super::*;
     use crate::resource::content::given;
     use crate::resource::converge;
+    use crate::resource::laws::can_be_taken_back;
+    use crate::system::Answer;
+    use crate::system::fake::Fake;
     use crate::system::local::Local;
     use crate::system::overlay::Overlay;
     use std::sync::Arc;
+
+    #[test]
+    fn what_was_made_can_be_taken_back() {
+        let host = || Fake::new().dir("/tmp").command(&["mktemp"], Answer::ok("/tmp/ansible.0123456789\n"));
+        can_be_taken_back(&given::<Tempfile>(&[]), host);
+    }
 
     #[test]
     fn a_name_of_its_own_is_told_when_applied() {

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod facts;
+mod firewall;
 mod paths;
 mod units;
 
@@ -17,6 +18,7 @@ use crate::system::{Answer, Probe, System};
 use crate::value::{Map, Value, map};
 use accounts::Accounts;
 use facts::FactSpot;
+use firewall::RuleSpot;
 use paths::Spot;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,6 +44,7 @@ pub struct State {
     accounts: Accounts,
     units: Vec<UnitSpot>,
     facts: Vec<FactSpot>,
+    rules: Vec<RuleSpot>,
     /// Commands that let something read what changes, in the order of the run.
     tell: Vec<Tell>,
     /// What stays as it is, and why.
@@ -154,6 +157,12 @@ impl View for State {
                 changes.push(field(&fact.key, "", fact.now.trim(), wanted.now.trim()));
             }
         }
+        changes.extend(
+            self.rules
+                .iter()
+                .zip(&want.rules)
+                .filter_map(|(rule, want)| rule.change(want)),
+        );
         changes.extend(self.tellings(want).into_iter().map(Tell::change));
         changes
     }
@@ -194,12 +203,14 @@ impl Resource for Undo {
         }
         let deeds = Deeds::of(&records);
         left.extend(deeds.unknown());
+        let rules = firewall::look(&deeds, &mut left, world)?;
         let accounts = accounts::look(&deeds, self.force, &mut left, world)?;
         let mut state = State {
             paths: Vec::new(),
             accounts,
             units: units::look(&deeds, world)?,
             facts: facts::look(&deeds, world)?,
+            rules,
             tell: units::tellings(&deeds, world),
             left,
         };
@@ -216,6 +227,9 @@ impl Resource for Undo {
         for unit in &mut want.units {
             unit.now = unit.before;
         }
+        for rule in &mut want.rules {
+            rule.now = rule.before;
+        }
         for fact in &mut want.facts {
             fact.now.clone_from(&fact.before);
         }
@@ -231,6 +245,9 @@ impl Resource for Undo {
         paths::put(&now.paths, world)?;
         facts::back(&now.facts, world)?;
         now.accounts.down(world)?;
+        for rule in &now.rules {
+            rule.back(world)?;
+        }
         let tellings = now.tellings(want);
         units::reread(&tellings, world)?;
         for unit in &now.units {

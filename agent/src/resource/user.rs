@@ -145,6 +145,16 @@ pub(super) fn memberships(name: &str, lines: &str) -> Vec<String> {
     groups
 }
 
+/// The probe of a user's line of shadow(5).
+pub(super) fn shadow(name: &str) -> Probe {
+    Probe::new(format!("shadow:{name}"), &["getent", "shadow", name])
+}
+
+/// The probe of the groups that a user may be a member of: all lines of group(5).
+pub(super) fn groups(name: &str) -> Probe {
+    Probe::new(format!("groups:{name}"), &["getent", "group"])
+}
+
 /// Fields between colons; a secret's placeholder has colons of its own.
 fn split_outside_placeholders(line: &str) -> Vec<&str> {
     let mut inside = false;
@@ -228,25 +238,17 @@ impl User {
             return Err(ResourceError::command("getent says what is not a line of passwd(5)", &asked.argv, &answer));
         };
         if self.needs_shadow() {
-            account.add_shadow(&super::acting::ask(world, &self.shadow())?.text());
+            account.add_shadow(&super::acting::ask(world, &shadow(&self.name))?.text());
         }
         if self.groups.is_some() {
-            account.groups = memberships(&self.name, &super::acting::ask(world, &self.groups())?.text());
+            account.groups = memberships(&self.name, &super::acting::ask(world, &groups(&self.name))?.text());
         }
         Ok(Some(account))
     }
 
-    fn shadow(&self) -> Probe {
-        Probe::new(format!("shadow:{}", self.name), &["getent", "shadow", &self.name])
-    }
-
-    fn groups(&self) -> Probe {
-        Probe::new(format!("groups:{}", self.name), &["getent", "group"])
-    }
-
     /// Asks for all that a change may touch, so that what was there before is kept.
     fn remember(&self, world: &dyn System) -> Result<(), ResourceError> {
-        for probe in [self.shadow(), self.groups()] {
+        for probe in [shadow(&self.name), groups(&self.name)] {
             world.probe(&probe)?;
         }
         Ok(())
@@ -529,9 +531,12 @@ pub(crate) mod tests {
     use crate::system::fake::Fake;
 
     fn host() -> Fake {
-        ["useradd", "usermod", "userdel", "chpasswd"].iter().fold(
+        ["useradd", "usermod", "userdel", "chpasswd", "chage", "groupadd", "groupdel", "gpasswd"].iter().fold(
             Fake::new()
                 .dir("/home/ops")
+                .file("/home/ops/.profile", "umask 077\n")
+                .file("/etc/skel/.profile", "umask 022\n")
+                .file("/etc/login.defs", "MAIL_DIR /var/mail\nUSERGROUPS_ENAB yes\n")
                 .group("wheel", 10)
                 .fact("user:ops", Answer::ok("ops:x:1000:1000:Operator:/home/ops:/bin/bash\n"))
                 .fact("user:new", Answer::status(2))
@@ -539,6 +544,7 @@ pub(crate) mod tests {
                 .fact("group:wheel", Answer::ok("wheel:x:10:\n"))
                 .fact("group:adm", Answer::ok("adm:x:4:ops\n"))
                 .fact("group:new", Answer::status(2))
+                .fact("group:ops", Answer::ok("ops:x:1000:\n"))
                 .fact("group:nosuch", Answer::status(2))
                 .command(&["getent", "group"], Answer::ok("wheel:x:10:\nadm:x:4:syslog,ops\nops:x:1000:\n")),
             |fake, program| fake.command(&[program], Answer::default()),
@@ -562,6 +568,9 @@ pub(crate) mod tests {
             &[("password_lock", true.into())],
             &[("expires", Value::Int(86_400_000))],
             &[("groups", "nosuch".into())],
+            &[("state", "absent".into()), ("remove", true.into())],
+            &[("password", "$6$new".into()), ("groups", "wheel".into()), ("shell", "/bin/sh".into())],
+            &[("create_home", false.into())],
         ];
         for name in ["ops", "new"] {
             for case in cases {

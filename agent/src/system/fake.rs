@@ -33,6 +33,7 @@ impl Fake {
             users: vec![("root".to_owned(), 0), ("nobody".to_owned(), 65534)],
             groups: vec![("root".to_owned(), 0), ("nobody".to_owned(), 65534)],
             acting: ("root".to_owned(), "root".to_owned()),
+            asked: BTreeMap::new(),
             facts: HashMap::new(),
             commands: Vec::new(),
             checkers: HashMap::new(),
@@ -218,6 +219,12 @@ impl Fake {
             .collect()
     }
 
+    /// What was asked so far, by the keys.
+    #[must_use]
+    pub fn asked(&self) -> BTreeMap<String, Probe> {
+        self.lock().asked.clone()
+    }
+
     /// A file's bytes as text; `None` where there is none.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<String> {
@@ -275,7 +282,8 @@ impl System for Fake {
     }
 
     fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
-        let data = self.lock();
+        let mut data = self.lock();
+        data.asked.insert(probe.key.clone(), probe.clone());
         if let Some(answer) = data.facts.get(&probe.key).filter(|_| !probe.key.is_empty()) {
             return Ok(answer.clone());
         }
@@ -314,6 +322,9 @@ impl System for Fake {
         let answer = scripted.map(|(_, answer)| answer.clone()).unwrap_or_default();
         if let (Effect::Declared(declared), true) = (&action.effect, answer.success()) {
             data.declare(declared);
+            if declared.prints {
+                data.plant(answer.text().trim_end(), FileKind::File, 0o600, Vec::new(), None);
+            }
             data.lay(&action.argv);
         }
         Ok(answer)

@@ -1,10 +1,11 @@
 //! What a zone of firewalld can have, as firewall-cmd(1) lists and changes it.
 
+use serde::Serialize;
 use std::fmt;
 
 /// One thing of a zone, or the zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Thing {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(in crate::resource) enum Thing {
     Service(String),
     Port(String),
     Protocol(String),
@@ -28,6 +29,24 @@ impl fmt::Display for Thing {
 }
 
 impl Thing {
+    /// Reads what it is displayed as.
+    pub(in crate::resource) fn parse(text: &str) -> Option<Thing> {
+        let flags = [Thing::Masquerade, Thing::IcmpBlockInversion, Thing::Forward, Thing::Zone];
+        if let Some(flag) = flags.into_iter().find(|flag| flag.name() == text) {
+            return Some(flag);
+        }
+        let of: [(&str, fn(String) -> Thing); 7] = [
+            ("service ", Thing::Service),
+            ("port ", Thing::Port),
+            ("protocol ", Thing::Protocol),
+            ("rich rule ", Thing::RichRule),
+            ("source ", Thing::Source),
+            ("interface ", Thing::Interface),
+            ("icmp-block ", Thing::IcmpBlock),
+        ];
+        of.into_iter().find_map(|(name, thing)| Some(thing(text.strip_prefix(name)?.to_owned())))
+    }
+
     fn value(&self) -> &str {
         match self {
             Thing::Service(value)
@@ -86,7 +105,7 @@ impl Thing {
     }
 
     /// Whether `--list-all`, or for a zone `--get-zones`, has it.
-    pub(super) fn is_in(&self, listed: &str, zone: &str) -> bool {
+    pub(in crate::resource) fn is_in(&self, listed: &str, zone: &str) -> bool {
         if *self == Thing::Zone {
             return listed.split_whitespace().any(|known| known == zone);
         }
@@ -121,7 +140,7 @@ impl Thing {
     }
 
     /// The option that adds or removes it.
-    pub(super) fn option(&self, on: bool, zone: &str) -> String {
+    pub(in crate::resource) fn option(&self, on: bool, zone: &str) -> String {
         let verb = match (self, on) {
             (Thing::Zone, true) => return format!("--new-zone={zone}"),
             (Thing::Zone, false) => return format!("--delete-zone={zone}"),

@@ -52,9 +52,6 @@ struct Group {
     answer: Answer,
 }
 
-/// What is looked up of a user besides its line of passwd(5).
-const BESIDE: [&str; 2] = ["shadow", "groups"];
-
 fn fields(answer: &Answer) -> Vec<String> {
     answer
         .text()
@@ -76,7 +73,7 @@ impl User {
             answers.push((key, found.clone()));
             Some(found)
         };
-        let [shadow, groups] = BESIDE.map(&mut beside);
+        let [shadow, groups] = ["shadow", "groups"].map(&mut beside);
         Some(User {
             passwd: fields(&passwd),
             shadow: shadow.as_ref().map(fields),
@@ -145,11 +142,17 @@ pub(super) fn look(
         let (before, now) = (Group::read(answer), Group::read(&world.probe(probe)?));
         let gid = |one: &Group, other: &Group| one.gid == other.gid;
         let found = deeds.found(&key).map(Group::read);
-        let moved = found.is_some_and(|found| !agree(&found, &now, gid));
+        let met = found.iter().flatten().flat_map(|group| &group.members);
+        let met: Vec<&String> = met.collect();
+        let moved = found.as_ref().is_some_and(|found| !agree(found, &now, gid));
         let stays = match (&before, &now) {
             _ if agree(&before, &now, gid) => continue,
             _ if moved && !force => Some(format!("{MOVED}; --force takes it back all the same")),
-            (None, Some(now)) => needed(now, &known, world)?,
+            (None, Some(now)) => needed(
+                now,
+                &|name| known(name) || met.iter().any(|other| *other == name),
+                world,
+            )?,
             _ => None,
         };
         match stays {
@@ -175,11 +178,9 @@ fn user_spot(
         return Ok(None);
     };
     let mut answers = vec![(probe.key.clone(), world.probe(probe)?)];
-    for kind in BESIDE {
-        let key = format!("{kind}:{name}");
-        if let Some((probe, _)) = deeds.before(&key) {
-            answers.push((key, world.probe(probe)?));
-        }
+    for probe in [user::shadow(name), user::groups(name)] {
+        let answer = world.probe(&probe)?;
+        answers.push((probe.key, answer));
     }
     let now = User::read(name, &|key| {
         answers
@@ -319,17 +320,17 @@ impl Accounts {
     /// Takes away what was not there.
     pub(super) fn down(&self, world: &dyn System) -> Result<(), ResourceError> {
         for spot in self.users.iter().filter(|spot| spot.before.is_none()) {
-            let Some(now) = &spot.now else { continue };
+            if spot.now.is_none() {
+                continue;
+            }
             // Its own group may go with it.
             let own = group::probe(&spot.name);
-            let mut predicts: Vec<(String, Answer)> = Vec::new();
-            predicts.push((user::probe(&spot.name).key, Answer::status(2)));
-            predicts.extend(
-                now.answers
-                    .iter()
-                    .skip(1)
-                    .map(|(key, _)| (key.clone(), Answer::status(2))),
-            );
+            let mut predicts = vec![
+                (user::probe(&spot.name).key, Answer::status(2)),
+                (format!("shadow:{}", spot.name), Answer::status(2)),
+                // The list of all groups stays, without the user.
+                (format!("groups:{}", spot.name), Answer::default()),
+            ];
             if self
                 .groups
                 .iter()

@@ -2,7 +2,7 @@
 
 use crate::path::AbsPath;
 use crate::system::links::{Spot, resolve};
-use crate::system::{Action, Alter, Answer, Declared, FileKind, FileWrite, Make, Meta, Removal, SystemError};
+use crate::system::{Action, Alter, Answer, Declared, FileKind, FileWrite, Make, Meta, Probe, Removal, SystemError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,6 +17,8 @@ pub struct FakeData {
     pub(super) users: Vec<(String, u32)>,
     pub(super) groups: Vec<(String, u32)>,
     pub(super) acting: (String, String),
+    #[serde(skip)]
+    pub(super) asked: BTreeMap<String, Probe>,
     pub(super) facts: HashMap<String, Answer>,
     pub(super) commands: Vec<(Vec<String>, Answer)>,
     pub(super) checkers: HashMap<String, Vec<(Vec<u8>, Answer)>>,
