@@ -79,6 +79,9 @@ const UNITS: [&str; 4] = [
 /// What systemctl(1) does to a unit that can be felt at once.
 const VERBS: &str = "start stop restart reload try-restart reload-or-restart try-reload-or-restart kill mask --now";
 
+/// How options of firewall-cmd(1) begin that change what is let through.
+const CHANGES: &str = "--add- --remove- --change- --new- --delete- --set- --reload --complete-reload --panic-";
+
 fn names(list: &str) -> impl Iterator<Item = &str> {
     list.split(' ').filter(|name| !name.is_empty())
 }
@@ -122,6 +125,13 @@ fn of_command(argv: &[String]) -> u8 {
     match program {
         "systemctl" if argv.iter().any(|word| names(VERBS).any(|verb| verb == word)) => {
             argv.iter().fold(0, |all, word| all | of_unit(word))
+        }
+        "firewall-cmd" | "firewall-offline-cmd"
+            if argv
+                .iter()
+                .any(|word| names(CHANGES).any(|verb| word.starts_with(verb))) =>
+        {
+            FIREWALL
         }
         "sysctl" if parameters(argv).next().is_some() => NETWORK,
         _ => 0,

@@ -698,9 +698,13 @@ impl System for Journal {
 
     fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
         if !probe.watches() && probe.stdin.is_empty() && probe.stage.is_empty() {
-            lock(&self.asked).insert(probe.key.clone(), probe.clone());
+            self.remembered(probe);
         }
         self.under.probe(probe)
+    }
+
+    fn remembered(&self, probe: &Probe) {
+        lock(&self.asked).insert(probe.key.clone(), probe.clone());
     }
 
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {

@@ -84,6 +84,9 @@ pub trait System: Send + Sync {
         Vec::new()
     }
 
+    /// Hears of a probe that a world above answered from memory, because it had asked the same under another key.
+    fn remembered(&self, _probe: &Probe) {}
+
     /// Whether this is a prediction, not the machine itself. Only messages may depend on it.
     fn predicted(&self) -> bool {
         false

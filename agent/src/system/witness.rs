@@ -137,6 +137,10 @@ impl System for Witness {
         self.under.probe(probe)
     }
 
+    fn remembered(&self, probe: &Probe) {
+        self.under.remembered(probe);
+    }
+
     fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
         self.under.write(file)
     }

@@ -239,6 +239,89 @@ fn a_run_by_plain_ssh_is_taken_back() {
     taken_back("ssh");
 }
 
+/// What a host knows of users, groups and their homes; a new line may stand elsewhere than the old one did.
+fn accounts(host: &okd_tests::Host<'_>) -> String {
+    host.sh(
+        "sort /etc/passwd /etc/group; sort /etc/shadow; find /var/mail/ | sort; cd /home; \
+             find . -printf '%p %y %m %u:%g %l\\n' | sort; find . -type f -exec sha256sum {} + | sort",
+    )
+}
+
+const ACCOUNTS: &str = r#"    - group: {name: keepers, gid: 4242}
+    - user: {name: keeper, groups: [keepers], shell: /bin/sh, comment: Keeper, password: "$6$new$hash"}
+    - copy: {dest: /home/keeper/.profile, content: "umask 077\n", owner: keeper, group: keeper, mode: "0600"}
+    - file: {path: /home/keeper/.ssh, state: directory, owner: keeper, group: keeper, mode: "0700"}
+    - user: {name: stays, shell: /bin/sh, comment: Other, groups: [keepers, games], password: "$6$other$hash", expires: 1893456000}
+    - user: {name: locked, password_lock: true}
+    - user: {name: goes, state: absent, remove: true}
+    - group: {name: old, state: absent}
+    - group: {name: moves, gid: 4343}
+"#;
+
+fn accounts_are_taken_back(flavour: Flavour, transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", flavour);
+    host.sh("groupadd -g 4300 old; groupadd -g 4301 moves; groupadd -f games; \
+             useradd -m -c Stays -s /bin/bash -G moves stays; echo 'stays:$6$old$hash' | chpasswd -e; chage -d 19000 -M 90 stays; \
+             useradd -M locked; echo 'locked:$6$open$hash' | chpasswd -e; \
+             useradd -m -u 4444 -c Goes -G old,moves goes; echo 'goes:$6$gone$hash' | chpasswd -e; chage -d 19001 -W 14 -E 30000 goes; \
+             gpasswd -M stays,goes old; echo mine >/home/goes/mine; chmod 600 /home/goes/mine; chown goes:goes /home/goes/mine");
+    let before = accounts(&host);
+    let play = Play::tasks(&lab, ACCOUNTS);
+    play.apply(&["--transport", transport]);
+    let after = accounts(&host);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let name = format!("undo of {run}");
+
+    let planned = play.okd(&["undo", &run, "--check", "--output", "json"]).ended(0);
+    assert_eq!(accounts(&host), after, "a plan changed something");
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    let diff = |run: &okd_tests::Run, pass| run.result(pass, "host", &name)["diff"].clone();
+    assert_eq!(diff(&planned, "plan"), diff(&undone, "apply"), "{undone}");
+    assert_eq!(accounts(&host), before, "{undone}");
+    assert!(!undone.words().contains("$hash"), "a hash is shown: {undone}");
+    let again = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    assert_eq!(again.status("plan", "host", &name), "ok", "{again}");
+
+    let redo = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let redone = play.okd(&["undo", &redo, "--yes"]).ended(0);
+    assert_eq!(accounts(&host), after, "an undo of an undo: {redone}");
+}
+
+#[test]
+fn users_and_groups_are_taken_back_on_debian() {
+    accounts_are_taken_back(Flavour::Debian, "agent");
+}
+
+#[test]
+fn users_and_groups_are_taken_back_on_el() {
+    accounts_are_taken_back(Flavour::El, "ssh");
+}
+
+#[test]
+fn a_user_that_somebody_has_changed_since_is_left_alone() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let play = Play::tasks(
+        &lab,
+        "    - group: {name: crew}\n    - group: {name: team}\n    - user: {name: keeper}\n    - user: {name: other}\n",
+    );
+    play.apply(&[]);
+    host.sh("echo theirs >/home/other/theirs; usermod -s /bin/bash keeper; useradd -g crew stranger; useradd -G team member; echo mail >/var/mail/other; chown other /var/mail/other");
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(4);
+    undone.says("user keeper: it was changed since");
+    undone.says("group crew: it is the primary group of stranger");
+    undone.says("group team: member is a member of it");
+    undone.says("/home/other: it holds what is not of that run: theirs");
+    undone.says("/var/mail/other: it holds mail");
+    assert_eq!(host.sh("getent group crew team | cut -d: -f1"), "crew\nteam\n");
+    assert_eq!(host.sh("getent passwd keeper | cut -d: -f7"), "/bin/bash\n");
+    assert_eq!(host.sh("ls -A /home/other"), "theirs\n");
+    play.okd(&["undo", &run, "--yes", "--force"]).ended(0);
+    assert_eq!(host.sh("getent passwd keeper || echo gone"), "gone\n");
+}
+
 #[test]
 fn what_somebody_changed_since_is_left_alone() {
     let lab = Lab::up();

@@ -128,43 +128,51 @@ pub(super) fn look(
             accounts.users.push(spot);
         }
     }
-    let known = |name: &str| {
-        accounts
-            .users
-            .iter()
-            .any(|spot| spot.name == name && spot.before.is_none())
-    };
     for name in deeds.named("group:") {
-        let key = group::probe(name).key;
-        let Some((probe, answer)) = deeds.before(&key) else {
-            continue;
-        };
-        let (before, now) = (Group::read(answer), Group::read(&world.probe(probe)?));
-        let gid = |one: &Group, other: &Group| one.gid == other.gid;
-        let found = deeds.found(&key).map(Group::read);
-        let met = found.iter().flatten().flat_map(|group| &group.members);
-        let met: Vec<&String> = met.collect();
-        let moved = found.as_ref().is_some_and(|found| !agree(found, &now, gid));
-        let stays = match (&before, &now) {
-            _ if agree(&before, &now, gid) => continue,
-            _ if moved && !force => Some(format!("{MOVED}; --force takes it back all the same")),
-            (None, Some(now)) => needed(
-                now,
-                &|name| known(name) || met.iter().any(|other| *other == name),
-                world,
-            )?,
-            _ => None,
-        };
-        match stays {
-            Some(why) => left.push((format!("group {name}"), why)),
-            None => accounts.groups.push(GroupSpot {
-                name: name.to_owned(),
-                now,
-                before,
-            }),
+        if let Some(spot) = group_spot(name, deeds, force, &accounts.users, left, world)? {
+            accounts.groups.push(spot);
         }
     }
     Ok(accounts)
+}
+
+fn group_spot(
+    name: &str,
+    deeds: &Deeds<'_>,
+    force: bool,
+    users: &[UserSpot],
+    left: &mut Vec<(String, String)>,
+    world: &dyn System,
+) -> Result<Option<GroupSpot>, ResourceError> {
+    let key = group::probe(name).key;
+    let Some((probe, answer)) = deeds.before(&key) else {
+        return Ok(None);
+    };
+    let (before, now) = (Group::read(answer), Group::read(&world.probe(probe)?));
+    let same = |one: &Group, other: &Group| one.gid == other.gid;
+    if agree(&before, &now, same) {
+        return Ok(None);
+    }
+    let found = deeds.found(&key).map(Group::read);
+    let moved = found.as_ref().is_some_and(|found| !agree(found, &now, same));
+    let stays = match (&before, &now) {
+        _ if moved && !force => Some(format!("{MOVED}; --force takes it back all the same")),
+        (None, Some(now)) => {
+            let met = found.iter().flatten().flat_map(|group| &group.members);
+            let met: Vec<&String> = met.collect();
+            needed(name, now, users, &met, world)?
+        }
+        _ => None,
+    };
+    if let Some(why) = stays {
+        left.push((format!("group {name}"), why));
+        return Ok(None);
+    }
+    Ok(Some(GroupSpot {
+        name: name.to_owned(),
+        now,
+        before,
+    }))
 }
 
 fn user_spot(
@@ -234,18 +242,34 @@ fn mailbox(
     Ok(Some(path))
 }
 
-/// Who needs a group that the run made, besides users that go with it.
-fn needed(group: &Group, goes: &dyn Fn(&str) -> bool, world: &dyn System) -> Result<Option<String>, ResourceError> {
-    if let Some(name) = group.members.iter().find(|name| !goes(name)) {
-        return Ok(Some(format!("{name} is a member of it")));
+/// Who needs a group that the run made, besides users that leave it and members whom the run itself left in it.
+fn needed(
+    name: &str,
+    group: &Group,
+    users: &[UserSpot],
+    met: &[&String],
+    world: &dyn System,
+) -> Result<Option<String>, ResourceError> {
+    let leaves = |user: &str, was_in: &dyn Fn(&User) -> bool| {
+        let spot = users.iter().find(|spot| spot.name == user);
+        spot.is_some_and(|spot| !spot.before.as_ref().is_some_and(was_in))
+    };
+    let member = |user: &User| {
+        user.groups
+            .as_ref()
+            .is_none_or(|groups| groups.iter().any(|group| group == name))
+    };
+    let mut members = group.members.iter();
+    if let Some(user) = members.find(|user| !met.contains(user) && !leaves(user, &member)) {
+        return Ok(Some(format!("{user} is a member of it")));
     }
-    let users = world.probe(&Probe::new("users", &["getent", "passwd"]))?.text();
-    let own = users.lines().filter_map(|line| {
+    let passwd = world.probe(&Probe::new("users", &["getent", "passwd"]))?.text();
+    let own = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
-        let (name, gid) = (fields.next()?, fields.nth(2)?);
-        (gid == group.gid && !goes(name)).then_some(name)
+        let (user, gid) = (fields.next()?, fields.nth(2)?);
+        (gid == group.gid && !leaves(user, &|user| user.field(3) == gid)).then_some(user)
     });
-    Ok(own.map(|name| format!("it is the primary group of {name}")).next())
+    Ok(own.map(|user| format!("it is the primary group of {user}")))
 }
 
 impl Accounts {
