@@ -102,6 +102,47 @@ fn rules(host: &Host<'_>) -> String {
     host.sh("nft -s list ruleset; firewall-cmd --list-all; firewall-cmd --permanent --list-all; cd /etc/firewalld; find . -type f -exec sha256sum {} + | sort")
 }
 
+const RULES: &str = r#"    - firewalld: {service: http, state: enabled, permanent: true, immediate: true}
+    - firewalld: {port: 8080/tcp, state: disabled, permanent: true, immediate: true}
+    - firewalld: {rich_rule: 'rule family="ipv4" source address="10.9.0.0/16" port port="9090" protocol="tcp" accept', state: enabled, permanent: true}
+    - firewalld: {rich_rule: 'rule family=ipv4 source address=10.8.0.0/16 accept', state: disabled, permanent: true, immediate: true}
+    - firewalld: {masquerade: true, state: enabled, immediate: true}
+    - firewalld: {zone: cluster, state: present, permanent: true}
+"#;
+
+/// What every zone lets through, now and permanently, without what only interfaces say.
+fn zones(host: &Host<'_>) -> String {
+    host.sh("firewall-cmd --list-all; firewall-cmd --permanent --list-all; firewall-cmd --permanent --get-zones")
+}
+
+#[test]
+fn what_firewalld_lets_through_is_taken_back() {
+    let lab = Lab::up();
+    let host = firewalld(&lab);
+    host.sh("firewall-cmd --permanent -q --add-port=8080/tcp; firewall-cmd --permanent -q --add-rich-rule='rule family=ipv4 source address=10.8.0.0/16 accept'; firewall-cmd -q --reload");
+    let before = zones(&host);
+    let play = Play::tasks(&lab, RULES);
+    play.apply(&[]);
+    let after = zones(&host);
+    assert_ne!(before, after);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let name = format!("undo of {run}");
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    let diff = |pass| undone.result(pass, "host", &name)["diff"].clone();
+    assert_eq!(diff("plan"), diff("apply"), "{undone}");
+    assert_eq!(
+        undone.result("apply", "host", &name)["result"]["okd_guard"]["state"],
+        "confirmed",
+        "{undone}"
+    );
+    assert_eq!(zones(&host), before, "{undone}");
+    let again = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    assert_eq!(again.status("plan", "host", &name), "ok", "{again}");
+    let redo = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    play.okd(&["undo", &redo, "--yes"]).ended(0);
+    assert_eq!(zones(&host), after, "an undo of an undo");
+}
+
 fn service_of_firewalld(transport: &str) {
     let lab = Lab::up();
     let host = firewalld(&lab);

@@ -242,8 +242,9 @@ fn a_run_by_plain_ssh_is_taken_back() {
 /// What a host knows of users, groups and their homes; a new line may stand elsewhere than the old one did.
 fn accounts(host: &okd_tests::Host<'_>) -> String {
     host.sh(
-        "sort /etc/passwd /etc/group; sort /etc/shadow; find /var/mail/ | sort; cd /home; \
-             find . -printf '%p %y %m %u:%g %l\\n' | sort; find . -type f -exec sha256sum {} + | sort",
+        "cut -d: -f1-3 /etc/group | sort; sort /etc/shadow; find /var/mail/ | sort; \
+         for user in $(cut -d: -f1 /etc/passwd | sort); do getent passwd $user; echo $(id -Gn $user | tr ' ' '\\n' | sort); done; \
+         cd /home; find . -printf '%p %y %m %u:%g %l\\n' | sort; find . -type f -exec sha256sum {} + | sort",
     )
 }
 
