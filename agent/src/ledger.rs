@@ -310,6 +310,30 @@ impl Ledger {
         self.save()
     }
 
+    /// A run was taken back: what it left is not what okd-play left any more, but what is there now.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    pub fn taken_back(&mut self, run: u64) -> Result<(), SystemError> {
+        self.refresh();
+        // What an earlier undo brought back to an older run's state may be taken back further.
+        let theirs = |row: &Row| row.run() == run || row.is_unasked();
+        let (back, mut rows): (Vec<Row>, Vec<Row>) = self.rows().into_iter().partition(theirs);
+        if back.is_empty() {
+            return Ok(());
+        }
+        for mut row in back {
+            let left = self.look(&row);
+            if left.is_some() {
+                row.be_unasked();
+                row.see(left);
+                rows.push(row);
+            }
+        }
+        self.things().be(rows);
+        self.save()
+    }
+
     /// Everything that is managed.
     pub fn rows(&mut self) -> Vec<Row> {
         self.things().all()

@@ -118,6 +118,11 @@ pub trait Work {
         Vec::new()
     }
 
+    /// The run that it takes back, by its name in the ledger.
+    fn undoes(&self) -> Option<u64> {
+        None
+    }
+
     /// What it asks for, as bytes that are the same for the same wish of the same build.
     fn wish(&self) -> Vec<u8> {
         Vec::new()
@@ -496,6 +501,9 @@ impl Session {
 
     /// What a step has found or done goes into the machine's ledger, and what that knows into the outcome.
     fn noted(&self, task: &Task<()>, work: &dyn Work, mut outcome: Outcome) -> Outcome {
+        if let Some(run) = work.undoes().filter(|_| task.pass == Pass::Apply) {
+            drop(lock(&self.ledger).taken_back(run));
+        }
         let managed = &task.note.managed;
         if managed.is_empty() {
             return outcome;

@@ -62,6 +62,9 @@ const PLACE: usize = 8;
 /// The playbooks are from here on.
 const PLAYBOOKS: usize = 9;
 
+/// What stands for wishes where no step has one: no hash.
+const UNASKED: &str = "-";
+
 /// What stands there where okd-play made the thing.
 const BY_US: &str = "made";
 
@@ -155,6 +158,15 @@ impl Row {
             self.set(MADE, String::new());
         }
         self.set(LEFT, left.unwrap_or_default());
+    }
+
+    /// No step has asked for it as it is now.
+    pub(super) fn be_unasked(&mut self) {
+        self.set(WISHES, UNASKED.to_owned());
+    }
+
+    pub(super) fn is_unasked(&self) -> bool {
+        self.at(WISHES) == UNASKED
     }
 
     pub(super) fn stays(&mut self, run: &Row) {
@@ -318,6 +330,12 @@ impl Things {
             }
             row.0.len() > PLAYBOOKS
         });
+    }
+
+    /// These alone are managed.
+    pub(super) fn be(&mut self, rows: Vec<Row>) {
+        self.rows.clear();
+        rows.into_iter().for_each(|row| self.put(row));
     }
 
     pub(super) fn all(&self) -> Vec<Row> {

@@ -160,6 +160,7 @@ fn taken_back<R: Resource>(
     let undo = Undo {
         run: RUN.to_owned(),
         force: false,
+        ledger: 0,
     };
     let plan: Arc<dyn System> = Arc::new(Overlay::new(machine.clone()));
     let predicted = converge(&undo, plan.as_ref(), None).expect("an undo plans");
@@ -186,6 +187,7 @@ fn taken_back<R: Resource>(
     let redo = Undo {
         run: "20260101-000001-undo".to_owned(),
         force: false,
+        ledger: 0,
     };
     converge(&redo, machine.as_ref() as &(dyn System + 'static), None).expect("an undo of an undo");
     assert_eq!(

@@ -34,6 +34,8 @@ params! {
         run: String,
         /// Also what somebody has changed since.
         force: bool = "no",
+        /// Its name in the machine's ledger: microseconds since 1970.
+        ledger: u64 = "0",
     }
 }
 
@@ -114,6 +116,14 @@ impl<'a> Deeds<'a> {
             }
         }
         left
+    }
+}
+
+impl Undo {
+    /// The name of the run in the machine's ledger.
+    #[must_use]
+    pub fn ledger(&self) -> u64 {
+        self.ledger
     }
 }
 

@@ -106,7 +106,7 @@ async fn drive(
                 (false, false) => Talk::silent(Consent::Withheld),
             };
             let (given, lineage) = journalled(args, plan, as_run)?;
-            kept::begin(&given, &lineage, sources, site, &mut hub, &mut report);
+            kept::begin(&given, options.run, &lineage, sources, site, &mut hub, &mut report);
             let mut applied = one(
                 site,
                 Pass::Apply,

@@ -33,9 +33,11 @@ pub(super) struct Lineage {
     pub(super) done: Done,
 }
 
-/// The run begins to change things: it gets its id and its journal, and hosts are told of it.
+/// The run begins to change things: it gets its id and its journal, and hosts are told of it. `ledger` is its name in
+/// their ledgers.
 pub(super) fn begin(
     args: &RunArgs,
+    ledger: u64,
     lineage: &Lineage,
     sources: &SourceMap,
     site: &Site,
@@ -43,7 +45,10 @@ pub(super) fn begin(
     report: &mut Report,
 ) {
     let id = RunId::new();
-    let header = header(&id, args, lineage, sources, site);
+    let header = Header {
+        ledger,
+        ..header(&id, args, lineage, sources, site)
+    };
     let line = serde_json::to_value(&header).unwrap_or_default();
     let journal = Journal::begin(&id, &line).map(Arc::new);
     report.begins(id.as_str(), journal.clone());
@@ -90,6 +95,7 @@ fn header(id: &RunId, args: &RunArgs, lineage: &Lineage, sources: &SourceMap, si
         event: "run".to_owned(),
         id: id.to_string(),
         started: history::seconds(),
+        ledger: 0,
         by: history::who(),
         words: words(args, lineage),
         cwd: match &lineage.base {

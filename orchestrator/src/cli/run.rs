@@ -189,7 +189,7 @@ async fn drive(sources: &SourceMap, site: &Site, args: &RunArgs, options: &Optio
     let agreed = proceed && (args.yes || agree("Apply?"));
     let end = match agreed {
         true => {
-            kept::begin(args, lineage, sources, site, &mut hub, &mut report);
+            kept::begin(args, options.run, lineage, sources, site, &mut hub, &mut report);
             let applied = one(
                 site,
                 Pass::Apply,

@@ -95,7 +95,8 @@ fn playbook(past: &Past, force: bool, sessions: &[Session]) -> String {
         let (name, run) = (word(&name), word(past.id()));
         let _ = writeln!(
             text,
-            "  tasks:\n    - name: !unsafe {name}\n      okd.undo: {{run: {run}, force: {force}}}"
+            "  tasks:\n    - name: !unsafe {name}\n      okd.undo: {{run: {run}, force: {force}, ledger: {}}}",
+            past.header.ledger
         );
     }
     text

@@ -16,4 +16,9 @@ impl Work for OwnKind {
     }
 
     fn veil(&mut self, _: &dyn Fn(&[u8]) -> Vec<u8>) {}
+
+    fn undoes(&self) -> Option<u64> {
+        let OwnKind::Undo(undo) = self;
+        Some(undo.ledger())
+    }
 }

@@ -20,6 +20,8 @@ pub struct Header {
     pub id: String,
     /// When it began to change things, in seconds since 1970.
     pub started: i64,
+    /// Its name in the ledgers of hosts: microseconds since 1970.
+    pub ledger: u64,
     /// Whose it is.
     pub by: String,
     /// The command line, without the values of variables.

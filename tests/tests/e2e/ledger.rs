@@ -170,6 +170,36 @@ fn what_was_changed_by_hand_is_told_with_its_diff_by_plain_ssh() {
     drifts("ssh");
 }
 
+#[test]
+fn what_an_undo_took_back_is_no_drift_until_somebody_touches_it() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let site = |text: &str| format!("- hosts: all\n  gather_facts: false\n  tasks:{text}");
+    let play = Play::tasks(&lab, MANAGED);
+    play.apply(&[]);
+    play.put(
+        "play.yaml",
+        &site(&MANAGED.replace("two", "three").replace("/bin/sh", "/bin/bash")),
+    );
+    play.apply(&[]);
+    let last = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    play.okd(&["undo", &last, "--yes"]).ended(0);
+    assert_eq!(host.read("/etc/toy.conf"), "one\ntwo\n");
+    let run = play.drift(&[]).ended(0);
+    assert_eq!(found(&run), ["pending Config", "pending User"], "{run}");
+    host.sh("echo mine >>/etc/toy.conf");
+    assert_eq!(found(&play.drift(&[]).ended(10)), ["changed Config", "pending User"]);
+    host.sh("sed -i '/mine/d' /etc/toy.conf");
+    play.put("play.yaml", &site(MANAGED));
+    assert_eq!(found(&play.drift(&[]).ended(0)), Vec::<String>::new());
+
+    let first = play.runs()[2]["id"].as_str().unwrap().to_owned();
+    play.okd(&["undo", &first, "--yes"]).ended(0);
+    assert!(!host.has("/etc/toy.conf"));
+    let run = play.drift(&[]).ended(0);
+    assert_eq!(found(&run), ["pending Config", "pending Line", "pending User"], "{run}");
+}
+
 const LEAVES: &str = r#"
     - name: Folder
       file: {path: /srv/okd/deep, state: directory}

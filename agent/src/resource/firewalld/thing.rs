@@ -35,7 +35,8 @@ impl Thing {
         if let Some(flag) = flags.into_iter().find(|flag| flag.name() == text) {
             return Some(flag);
         }
-        let of: [(&str, fn(String) -> Thing); 7] = [
+        type Made = fn(String) -> Thing;
+        let of: [(&str, Made); 7] = [
             ("service ", Thing::Service),
             ("port ", Thing::Port),
             ("protocol ", Thing::Protocol),

@@ -107,6 +107,9 @@ impl Group {
     }
 }
 
+/// What a plan says of a thing: a name, and what it is and will be.
+type Difference = (&'static str, String, String);
+
 /// Two sides of a thing that may not be there.
 fn agree<T>(one: &Option<T>, other: &Option<T>, same: impl Fn(&T, &T) -> bool) -> bool {
     match (one, other) {
@@ -294,7 +297,7 @@ impl Accounts {
             }
             there && then
         };
-        let mut differing: Vec<(String, Vec<(&str, String, String)>)> = Vec::new();
+        let mut differing: Vec<(String, Vec<Difference>)> = Vec::new();
         for (spot, wanted) in self.groups.iter().zip(&want.groups) {
             let of = format!("group {}", spot.name);
             if let (true, Some(now), Some(then)) = (
@@ -410,9 +413,9 @@ impl GroupSpot {
 }
 
 impl User {
-    fn differences(&self, then: &User) -> Vec<(&'static str, String, String)> {
+    fn differences(&self, then: &User) -> Vec<Difference> {
         let names = [(2, "uid"), (3, "group"), (4, "comment"), (5, "home"), (6, "shell")];
-        let mut pairs: Vec<(&str, String, String)> = names
+        let mut pairs: Vec<Difference> = names
             .map(|(at, name)| (name, self.field(at).to_owned(), then.field(at).to_owned()))
             .to_vec();
         if let (Some(now), Some(then)) = (&self.groups, &then.groups) {
