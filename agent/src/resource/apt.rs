@@ -1,7 +1,7 @@
 //! Packages on Debian and what is made of it: apt-get and dpkg.
 
 use super::acting::{ask, run};
-use super::packages::{self, Candidate, Item, Manager, Presence, State, differing, glob, key};
+use super::packages::{self, ALL, Candidate, Item, Manager, Presence, State, differing, glob, key};
 use super::{Resource, ResourceError};
 use crate::ledger::Thing;
 use crate::path::AbsPath;
@@ -65,20 +65,24 @@ const LIST: &[&str] = &["dpkg-query", "-W", "-f", "${binary:Package} ${Version} 
 const LISTS: &[&str] =
     &["find", "/var/lib/apt/lists", "/etc/apt/sources.list.d", "-maxdepth", "1", "-type", "f", "!", "-name", "lock"];
 /// Asking writes no cache.
-const READ_ONLY: &[&str] = &["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="];
+pub(super) const READ_ONLY: &[&str] = &["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="];
+
+/// Nobody is asked anything.
+pub(super) const ENV: &[(&str, &str)] =
+    &[("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C.UTF-8"), ("APT_LISTCHANGES_FRONTEND", "none")];
 
 /// A package as dpkg knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Deb {
-    name: String,
-    arch: Option<String>,
-    version: String,
-    status: String,
+pub(super) struct Deb {
+    pub(super) name: String,
+    pub(super) arch: Option<String>,
+    pub(super) version: String,
+    pub(super) status: String,
     provides: Vec<String>,
 }
 
 impl Deb {
-    fn parse(line: &str) -> Option<Deb> {
+    pub(super) fn parse(line: &str) -> Option<Deb> {
         let mut words = line.split(' ');
         let (name, arch) = arch_of(words.next().filter(|name| !name.is_empty())?);
         let (version, status) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -246,6 +250,8 @@ impl Apt {
             probe.argv.push("--with-new-pkgs".to_owned());
         }
         probe.env.push(("LC_ALL".to_owned(), "C".to_owned()));
+        // What is there now is kept by the journal where somebody has asked for it.
+        ask(world, &Probe::new(ALL, LIST))?;
         Ok(simulated(&ask(world, &probe)?.text()))
     }
 
@@ -253,8 +259,7 @@ impl Apt {
         let mut argv: Vec<String> = ["apt-get", "-y", "-o"].map(str::to_owned).to_vec();
         argv.push(format!("DPkg::Lock::Timeout={}", self.lock_timeout));
         argv.push(verb.to_owned());
-        let env = [("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C.UTF-8"), ("APT_LISTCHANGES_FRONTEND", "none")];
-        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let env = ENV.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Action { argv, env, ..Action::new(&[], effect) }
     }
 
@@ -437,6 +442,8 @@ pub(crate) mod tests {
     const HERE: &str = "libc6:amd64 2.36-9 ii  \nnginx 1.22.1-9 ii  httpd, httpd-cgi\nold 1.0 rc  \n";
     const POLICY: &str = "bind9:\n  Installed: (none)\n  Candidate: 1:9.18.33-1\n  Version table:\n     1:9.18.33-1 500\nnginx:\n  Installed: 1.22.1-9\n  Candidate: 1.22.1-10\n  Version table:\n     1.22.1-10 500\n *** 1.22.1-9 100\n";
 
+    const MADISON: &str = "bind9 | 1:9.18.33-1 | http://deb.debian.org/debian bookworm/main amd64 Packages\nnginx | 1.22.1-10 | http://deb.debian.org/debian bookworm/main amd64 Packages\nnginx | 1.22.1-9 | http://security.debian.org bookworm/updates amd64 Packages\n old | 1.0 | http://deb.debian.org/debian bookworm/main amd64 Packages\n";
+
     pub(crate) fn host() -> Fake {
         Fake::new()
             .file("/usr/bin/apt-get", "")
@@ -445,7 +452,9 @@ pub(crate) mod tests {
             .command(&["dpkg-query"], Answer::ok(HERE))
             .command(&["find"], Answer::ok("/var/lib/apt/lists/deb.debian.org_dists_bookworm_InRelease\n"))
             .command(&["apt-cache"], Answer::ok(POLICY))
+            .command(&[&["apt-cache"], READ_ONLY, &["madison"]].concat(), Answer::ok(MADISON))
             .command(&["apt-get"], Answer::ok("done\n"))
+            .command(&["dpkg"], Answer::default())
     }
 
     fn apt(args: &[(&str, Value)]) -> Apt {

@@ -48,11 +48,11 @@ params! {
 
 /// One line for each installed package; with the same arguments each time, so that a session asks once.
 const LIST: &[&str] = &["rpm", "-qa", "--qf", FORMAT];
-const FORMAT: &str = "%{NAME} %{EPOCH} %{VERSION} %{RELEASE} %{ARCH}\\n";
-const QUERY: &str = "%{name} %{epoch} %{version} %{release} %{arch}\\n";
+pub(super) const FORMAT: &str = "%{NAME} %{EPOCH} %{VERSION} %{RELEASE} %{ARCH}\\n";
+pub(super) const QUERY: &str = "%{name} %{epoch} %{version} %{release} %{arch}\\n";
 
 /// dnf writes into its cache even when it only reads it: it gets a tree of links to the real one.
-const ASIDE: &str = r#"
+pub(super) const ASIDE: &str = r#"
 stage=$1; shift
 mkdir "$stage/cache" || exit
 for from in /var/cache/dnf /var/cache/libdnf5; do [ -d $from ] && cp -as $from/. "$stage/cache"; done
@@ -62,23 +62,23 @@ exec "$@"
 
 /// A package as rpm knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Rpm {
-    name: String,
-    epoch: String,
-    version: String,
-    release: String,
-    arch: String,
+pub(super) struct Rpm {
+    pub(super) name: String,
+    pub(super) epoch: String,
+    pub(super) version: String,
+    pub(super) release: String,
+    pub(super) arch: String,
 }
 
 impl Rpm {
-    fn parse(line: &str) -> Option<Rpm> {
+    pub(super) fn parse(line: &str) -> Option<Rpm> {
         let mut words = line.split(' ').map(str::to_owned);
         let (name, epoch) = (words.next().filter(|name| !name.is_empty())?, words.next()?);
         let epoch = if epoch == "(none)" { "0".to_owned() } else { epoch };
         Some(Rpm { name, epoch, version: words.next()?, release: words.next()?, arch: words.next()? })
     }
 
-    fn evr(&self) -> String {
+    pub(super) fn evr(&self) -> String {
         let Rpm { epoch, version, release, .. } = self;
         match (epoch.as_str(), version.as_str()) {
             (_, "") => String::new(),
@@ -173,7 +173,7 @@ fn compare(a: &str, b: &str) -> Ordering {
 }
 
 /// dnf, or yum where there is no dnf.
-fn program(world: &dyn System) -> Result<&'static str, ResourceError> {
+pub(super) fn program(world: &dyn System) -> Result<&'static str, ResourceError> {
     let has = |path: &str| AbsPath::new(path).is_ok_and(|path| matches!(world.stat(&path), Ok(Some(_))));
     ["dnf", "yum"]
         .into_iter()
@@ -481,6 +481,8 @@ pub(crate) mod tests {
             .command(&["rpm", "-q", "--whatprovides"], Answer { rc: 1, stdout: b"no package provides it\n".to_vec(), ..Answer::default() })
             .command(&["dnf", "-y"], Answer::ok("Complete!\n"))
             .fact("repositories", Answer::ok(offer))
+            .fact("packages:offered", Answer::ok(format!("{offer}{HERE}nginx 1 1.18.0 1.el9 x86_64\nnosuch 0 1 1 noarch\n/usr/bin/dig 0 1 1 noarch\n")))
+            .command(&["rpm", "-e"], Answer::default())
     }
 
     fn dnf(args: &[(&str, Value)]) -> Dnf {

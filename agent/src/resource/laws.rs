@@ -125,25 +125,13 @@ const RUN: &str = "20260101-000000-laws";
 /// Kinds that change what no undo brings back, and why. It says so; all others are taken back without a rest.
 const STAYS: &[(&str, &str)] = &[
     (
-        "apt",
-        "a package that goes again leaves what it made, and others may need it by then",
-    ),
-    (
         "bridge",
         "the network by which the machine is reached is not torn down; its files are taken back",
     ),
     ("command", "nobody knows what a command did"),
     (
-        "dnf",
-        "a package that goes again leaves what it made, and others may need it by then",
-    ),
-    (
         "openshift_install",
         "a cluster may run by then whose keys are in its folder",
-    ),
-    (
-        "package",
-        "a package that goes again leaves what it made, and others may need it by then",
     ),
     ("shell", "nobody knows what a command did"),
     ("uri", "what it changed is elsewhere"),
@@ -229,7 +217,17 @@ fn seen_by_undo(machine: &Fake, asked: &BTreeMap<String, Probe>) -> Vec<String> 
     }
     let mut seen = Vec::new();
     walk(machine, &AbsPath::new("/").unwrap(), &mut seen);
-    let follows = ["live:", "archive:", "ssh-key:", "checksum:", "unit-enabled:", "apt:"];
+    // What else a line says of a package follows from its version.
+    seen.extend(super::undo::packages::lines(&machine.packages()));
+    let follows = [
+        "live:",
+        "archive:",
+        "ssh-key:",
+        "checksum:",
+        "unit-enabled:",
+        "apt:",
+        "package",
+    ];
     let mut facts = machine.facts();
     for (key, probe) in asked {
         facts.insert(key.clone(), machine.probe(probe).unwrap());

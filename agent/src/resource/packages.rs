@@ -146,6 +146,9 @@ pub fn differing<'a>(now: &'a State, want: &'a State) -> Vec<&'a Item> {
         .collect()
 }
 
+/// The probe key of the list of all packages.
+pub const ALL: &str = "packages";
+
 /// The probe key of a package.
 #[must_use]
 pub fn key(name: &str) -> String {

@@ -7,6 +7,7 @@
 mod accounts;
 mod facts;
 mod firewall;
+pub(super) mod packages;
 mod paths;
 mod units;
 
@@ -19,9 +20,10 @@ use crate::value::{Map, Value, map};
 use accounts::Accounts;
 use facts::FactSpot;
 use firewall::RuleSpot;
+use packages::Packages;
 use paths::Spot;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use units::{Tell, UnitSpot};
 
 /// How the reason begins why something is left alone that is not what the run left.
@@ -47,6 +49,7 @@ pub struct State {
     units: Vec<UnitSpot>,
     facts: Vec<FactSpot>,
     rules: Vec<RuleSpot>,
+    packages: Packages,
     /// Commands that let something read what changes, in the order of the run.
     tell: Vec<Tell>,
     /// What stays as it is, and why.
@@ -173,6 +176,7 @@ impl View for State {
                 .zip(&want.rules)
                 .filter_map(|(rule, want)| rule.change(want)),
         );
+        self.packages.changes(&want.packages, &mut changes);
         changes.extend(self.tellings(want).into_iter().map(Tell::change));
         changes
     }
@@ -218,13 +222,20 @@ impl Resource for Undo {
         let mut state = State {
             paths: Vec::new(),
             accounts,
-            units: units::look(&deeds, world)?,
+            units: Vec::new(),
             facts: facts::look(&deeds, world)?,
             rules,
+            packages: Packages::default(),
             tell: units::tellings(&deeds, world),
             left,
         };
+        self.packages(&records, &mut state, world)?;
+        state.units = units::look(&deeds, state.packages.some_come(), world)?;
         self.paths(&records, &mut state, world)?;
+        if !self.force {
+            let back: BTreeSet<&str> = state.paths.iter().map(|spot| spot.path.as_str()).collect();
+            state.packages.keep_configuration(&back, &mut state.left, world)?;
+        }
         Ok(state)
     }
 
@@ -243,6 +254,7 @@ impl Resource for Undo {
         for fact in &mut want.facts {
             fact.now.clone_from(&fact.before);
         }
+        want.packages.settle();
         Ok(want)
     }
 
@@ -251,13 +263,18 @@ impl Resource for Undo {
             unit.down(world)?;
         }
         now.accounts.up(world)?;
+        now.packages.come(world)?;
         paths::clear(&now.paths, world)?;
         paths::put(&now.paths, world)?;
         facts::back(&now.facts, world)?;
-        now.accounts.down(world)?;
         for rule in &now.rules {
             rule.back(world)?;
         }
+        if now.packages.some_go() {
+            now.packages.go(world)?;
+            paths::after_packages(&now.paths, world)?;
+        }
+        now.accounts.down(world)?;
         let tellings = now.tellings(want);
         units::reread(&tellings, world)?;
         for unit in &now.units {

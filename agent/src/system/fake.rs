@@ -40,6 +40,7 @@ impl Fake {
             packages: Vec::new(),
             laid: Vec::new(),
             installed: Vec::new(),
+            listed: None,
             failures: Vec::new(),
             failing: Vec::new(),
             log: Vec::new(),
@@ -225,6 +226,12 @@ impl Fake {
         self.lock().asked.clone()
     }
 
+    /// The lines of the list of packages, where this machine has a program that lists them.
+    #[must_use]
+    pub fn packages(&self) -> Vec<String> {
+        self.lock().list().unwrap_or_default()
+    }
+
     /// A file's bytes as text; `None` where there is none.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<String> {
@@ -286,6 +293,14 @@ impl System for Fake {
         data.asked.insert(probe.key.clone(), probe.clone());
         if let Some(answer) = data.facts.get(&probe.key).filter(|_| !probe.key.is_empty()) {
             return Ok(answer.clone());
+        }
+        if let Some(list) = data.listed.as_ref().filter(|_| probe.key.starts_with("package")) {
+            let lists = matches!(probe.argv.as_slice(), [program, flag, ..] if [program.as_str(), flag] == ["rpm", "-qa"] || program == "dpkg-query");
+            if lists {
+                return Ok(Answer::ok(
+                    list.iter().map(|line| format!("{line}\n")).collect::<String>(),
+                ));
+            }
         }
         let contents: Vec<&[u8]> = probe.stage.iter().map(|file| file.bytes.as_slice()).collect();
         Ok(data.answer(&probe.argv, &contents))

@@ -41,9 +41,13 @@ const TYPED: &[&str] = &[
     "groups:",
     "group:",
     "firewalld:",
+    "apt:lists",
+    PACKAGES,
 ];
 /// Of these it is kept too what a command left, so that it is seen whether somebody has changed it since.
 const FOUND: &[&str] = &["user:", "shadow:", "groups:", "group:"];
+/// How keys of facts begin that are asked for by a list of all packages.
+pub const PACKAGES: &str = "package";
 
 /// One thing that a run did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +69,17 @@ pub enum Deed {
     Found(Vec<(String, Answer)>),
     /// Something was changed of which no record could be kept, for this reason.
     Gap(String),
+    /// What the command before has changed in the list of packages.
+    Packages(Listed),
+}
+
+/// Lines of a list of packages that a command changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Lines that are new.
+    pub came: Vec<String>,
+    /// Lines that are no more.
+    pub went: Vec<String>,
 }
 
 /// A path that was touched.
@@ -147,7 +162,8 @@ pub struct Act {
 pub struct Fact {
     /// Its key.
     pub key: String,
-    /// How it is asked for, and the answer; `None` where nobody asked before, or an earlier record has it.
+    /// How it is asked for, and the answer; `None` where nobody asked before, or an earlier record has it. All packages of
+    /// a command have one answer, at the first of them.
     pub before: Option<(Probe, Answer)>,
 }
 
@@ -311,9 +327,11 @@ impl Journal {
         run.keep(under, Deed::Paths(vec![touch]));
     }
 
-    fn acts(&self, action: &Action) -> Vec<AbsPath> {
+    fn acts(&self, action: &Action) -> Expected {
         let mut run = lock(&self.run);
-        let Some(run) = run.as_mut() else { return Vec::new() };
+        let Some(run) = run.as_mut() else {
+            return Expected::default();
+        };
         let under = self.under.as_ref();
         let none = Declared::default();
         let (declared, known) = match &action.effect {
@@ -321,7 +339,7 @@ impl Journal {
             Effect::Unknown(_) => (&none, false),
         };
         if known && *declared == none && !tells(&action.argv) {
-            return Vec::new();
+            return Expected::default();
         }
         let asked = lock(&self.asked);
         // A start script of System V's kind says elsewhere whether it is enabled.
@@ -330,11 +348,22 @@ impl Journal {
             asked.contains_key(&unit).then_some(unit)
         });
         let keys = declared.predicts.iter().map(|(key, _)| key.clone()).chain(scripts);
+        let mut listed = None;
         let facts: Vec<Fact> = keys
             .map(|key| {
-                let fresh = run.facts.insert(key.clone());
-                let probe = asked.get(&key).filter(|_| fresh);
-                let before = probe.and_then(|probe| Some((probe.clone(), under.probe(probe).ok()?)));
+                let ask = |probe: &Probe| Some((probe.clone(), under.probe(probe).ok()?));
+                let before = if key.starts_with(PACKAGES) {
+                    // Whoever asks for one package is told of all.
+                    let any = || asked.iter().find(|(other, _)| other.starts_with(PACKAGES));
+                    let probe = asked.get(&key).or_else(|| any().map(|(_, probe)| probe));
+                    let list = probe.filter(|_| listed.is_none()).and_then(ask);
+                    let list = list.filter(|(_, answer)| answer.success());
+                    listed = listed.take().or_else(|| list.clone());
+                    list
+                } else {
+                    let fresh = run.facts.insert(key.clone());
+                    asked.get(&key).filter(|_| fresh).and_then(ask)
+                };
                 Fact { key, before }
             })
             .collect();
@@ -350,8 +379,10 @@ impl Journal {
                 }
             }
         }
+        let packages = facts.iter().any(|fact| fact.key.starts_with(PACKAGES));
         let whole = known
-            && declared.brings.is_empty()
+            && (declared.brings.is_empty() || packages)
+            && packages == listed.is_some()
             && (declared.back.is_some()
                 || facts
                     .iter()
@@ -368,7 +399,7 @@ impl Journal {
         };
         run.keep(under, Deed::Act(act));
         if !whole {
-            return Vec::new();
+            return Expected::default();
         }
         for path in &declared.removes {
             run.sweep(under, path);
@@ -383,19 +414,44 @@ impl Journal {
         if !touched.is_empty() {
             run.keep(under, Deed::Paths(touched));
         }
-        paths
+        let known = match &listed {
+            Some(_) => run
+                .known
+                .iter()
+                .filter(|(_, content)| **content)
+                .map(|(path, _)| path.clone())
+                .collect(),
+            None => Vec::new(),
+        };
+        let known = known
+            .into_iter()
+            .map(|path| (under.stat(&path).ok().flatten(), path))
+            .collect();
+        Expected { paths, listed, known }
     }
 
     /// Keeps what a command has left at the paths that it touches, and of facts.
-    fn done(&self, action: &Action, answer: Option<&Answer>, paths: &[AbsPath]) {
+    fn done(&self, action: &Action, answer: Option<&Answer>, expected: Expected) {
         let mut run = lock(&self.run);
         let Some(run) = run.as_mut() else { return };
         let under = self.under.as_ref();
         let Effect::Declared(declared) = &action.effect else {
             return;
         };
+        let Expected { paths, listed, known } = expected;
+        if let Some((probe, before)) = listed
+            && let Ok(after) = under.probe(&probe)
+            && after.success()
+        {
+            run.keep(under, Deed::Packages(Listed::of(&before.text(), &after.text())));
+        }
+        // Packages take files with them, and put others in their place.
+        let moved = known
+            .into_iter()
+            .filter(|(meta, path)| under.stat(path).is_ok_and(|now| now != *meta));
+        let moved: Vec<AbsPath> = moved.map(|(_, path)| path).collect();
         let mut left: Vec<Touch> = Vec::new();
-        for path in paths {
+        for path in paths.iter().chain(&moved) {
             let Ok(spot) = Spot::find(path, false, &mut |at| under.stat(at)) else {
                 continue;
             };
@@ -426,6 +482,31 @@ impl Journal {
         drop(asked);
         if !facts.is_empty() {
             run.keep(under, Deed::Found(facts));
+        }
+    }
+}
+
+/// What is looked at again when a command has ended.
+#[derive(Default)]
+struct Expected {
+    /// Paths that it touches.
+    paths: Vec<AbsPath>,
+    /// How packages are listed, and the list before it.
+    listed: Option<(Probe, Answer)>,
+    /// What the run has touched already, as it was.
+    known: Vec<(Option<Meta>, AbsPath)>,
+}
+
+impl Listed {
+    fn of(before: &str, after: &str) -> Self {
+        let lines = |text: &str, other: &str| {
+            let other: HashSet<&str> = other.lines().collect();
+            let own = text.lines().filter(|line| !other.contains(line));
+            own.map(str::to_owned).collect()
+        };
+        Listed {
+            came: lines(after, before),
+            went: lines(before, after),
         }
     }
 }
@@ -765,9 +846,9 @@ impl System for Journal {
     }
 
     fn act(&self, action: &Action) -> Result<Answer, SystemError> {
-        let paths = self.acts(action);
+        let expected = self.acts(action);
         let answer = self.under.act(action);
-        self.done(action, answer.as_ref().ok(), &paths);
+        self.done(action, answer.as_ref().ok(), expected);
         answer
     }
 

@@ -526,3 +526,141 @@ fn a_plan_that_is_applied_is_a_run() {
     play.okd(&["undo", run["id"].as_str().unwrap(), "--yes"]).ended(0);
     assert!(!host.has("/srv/other"));
 }
+
+/// What the package tests differ in.
+struct Packaged {
+    flavour: Flavour,
+    /// Before the run.
+    prepared: &'static str,
+    tasks: &'static str,
+    list: &'static str,
+    /// A program of each package that the run brings.
+    programs: &'static [&'static str],
+    unit: &'static str,
+    config: &'static str,
+}
+
+const DEBIAN_PACKAGES: Packaged = Packaged {
+    flavour: Flavour::Debian,
+    prepared: "apt-get -qq update; apt-get -qq -y install tree acl >/dev/null; apt-get -qq -y remove acl >/dev/null; \
+               mkdir -p /etc/haproxy; echo theirs >/etc/haproxy/haproxy.cfg",
+    tasks: r##"
+    - copy: {dest: /etc/haproxy/haproxy.cfg, content: "global\n\nlisten x\n  mode http\n  timeout client 1s\n  timeout server 1s\n  timeout connect 1s\n  bind 127.0.0.1:8081\n"}
+    - file: {path: /etc/nginx/conf.d, state: directory, mode: "0755"}
+    - copy: {dest: /etc/nginx/conf.d/early.conf, content: "# early\n", mode: "0644"}
+    - apt: {name: [nginx, apache2-utils, haproxy], state: present}
+    - apt: {name: tree, state: absent, purge: true}
+    - lineinfile: {path: /etc/nginx/nginx.conf, line: "# ours"}
+    - copy: {dest: /etc/nginx/conf.d/ours.conf, content: "# ours\n", mode: "0644"}
+    - service: {name: nginx, state: started, enabled: true}
+"##,
+    list: "dpkg-query -W -f '${binary:Package} ${Version} ${db:Status-Abbrev}\\n' | sort; apt-get -qq check",
+    programs: &["nginx", "ab", "haproxy"],
+    unit: "nginx",
+    config: "/etc/nginx/nginx.conf",
+};
+
+const EL_PACKAGES: Packaged = Packaged {
+    flavour: Flavour::El,
+    prepared: "dnf -q -y install tree acl",
+    tasks: r#"
+    - dnf: {name: [bind, nginx], state: present}
+    - package: {name: tree, state: absent}
+    - lineinfile: {path: /etc/named.conf, line: "// ours"}
+    - copy: {dest: /var/named/ours.zone, content: "; ours\n", mode: "0644"}
+    - service: {name: named, state: started, enabled: true}
+"#,
+    list: "rpm -qa | sort",
+    programs: &["named", "dig", "nginx"],
+    unit: "named",
+    config: "/etc/named.conf",
+};
+
+fn packages_are_taken_back(of: &Packaged, transport: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", of.flavour);
+    host.sh(of.prepared);
+    let leftovers = "find /etc /var/named /var/lib/nginx -name '*.rpmsave' -o -name '*.rpmnew' -o -name '*.dpkg-*' 2>/dev/null | sort || true; \
+                     find / -xdev -xtype l -path '*.wants/*' 2>/dev/null | sort; ls /etc/nginx 2>/dev/null || true; cat /etc/haproxy/haproxy.cfg 2>/dev/null || true";
+    let look = || (host.sh(of.list), host.sh(leftovers));
+    let there = |program: &str| host.holds(&format!("command -v {program}"));
+    let before = look();
+    let play = Play::tasks(&lab, of.tasks);
+    play.apply(&["--transport", transport]);
+    let after = look();
+    let config = host.read(of.config);
+    assert!(config.contains("ours") && of.programs.iter().all(|program| there(program)) && !there("tree"));
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+
+    let planned = play.okd(&["undo", &run, "--check", "--output", "json"]).ended(0);
+    assert_eq!(look(), after, "a plan changed something");
+    assert!(!planned.words().contains("Not taken back"), "{planned}");
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    let name = format!("undo of {run}");
+    let diff = |run: &okd_tests::Run, pass| run.result(pass, "host", &name)["diff"].clone();
+    assert_eq!(diff(&planned, "plan"), diff(&undone, "apply"), "{undone}");
+    assert_eq!(look(), before, "{undone}");
+    assert!(
+        there("tree") && !of.programs.iter().any(|program| there(program)),
+        "{undone}"
+    );
+    let unit = format!("systemctl show -P LoadState {}", of.unit);
+    assert_eq!(host.sh(&unit), "not-found\n", "{undone}");
+    let again = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    assert_eq!(again.status("plan", "host", &name), "ok", "{again}");
+
+    let undo = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let redone = play.okd(&["undo", &undo, "--yes"]).ended(0);
+    assert_eq!(look(), after, "{redone}");
+    assert_eq!(host.read(of.config), config, "{redone}");
+    let runs = format!("systemctl is-active {0}; systemctl is-enabled {0}", of.unit);
+    assert_eq!(host.sh(&runs), "active\nenabled\n", "{redone}");
+    play.converged(&[]);
+}
+
+#[test]
+fn packages_of_debian_are_taken_back() {
+    packages_are_taken_back(&DEBIAN_PACKAGES, "agent");
+}
+
+#[test]
+fn packages_of_el_are_taken_back() {
+    packages_are_taken_back(&EL_PACKAGES, "ssh");
+}
+
+fn what_is_needed_stays(flavour: Flavour, task: &str, theirs: &str, words: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", flavour);
+    if flavour == Flavour::Debian {
+        host.sh("apt-get -qq update");
+    }
+    let play = Play::tasks(&lab, task);
+    play.apply(&[]);
+    host.sh(theirs);
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    undone.says(words);
+    assert!(host.holds("command -v named && ! command -v tree"), "{undone}");
+    let again = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    assert_eq!(again.status("plan", "host", &format!("undo of {run}")), "ok", "{again}");
+}
+
+#[test]
+fn a_deb_that_others_need_stays() {
+    what_is_needed_stays(
+        Flavour::Debian,
+        "    - apt: {name: [bind9-dnsutils, tree]}\n",
+        "apt-get -qq -y install bind9 >/dev/null",
+        "package bind9-libs: bind9-utils depends on bind9-libs",
+    );
+}
+
+#[test]
+fn an_rpm_that_others_need_stays() {
+    what_is_needed_stays(
+        Flavour::El,
+        "    - dnf: {name: [bind-utils, tree]}\n",
+        "dnf -q -y install bind",
+        "package bind-utils: bind-utils is needed by (installed) bind-",
+    );
+}

@@ -8,18 +8,22 @@ use crate::system::journal::{Before, Deed, LARGEST, Left, Record, Touch, What};
 use crate::system::links;
 use crate::system::{Alter, FileKind, FileWrite, Make, Meta, Removal, System};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A path that the run touched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Spot {
-    path: AbsPath,
+    pub(super) path: AbsPath,
     pub(super) now: Image,
     pub(super) before: Image,
     /// When the content was changed last, before the run.
     stamp: Option<i64>,
     /// Whether its content may not be shown.
     secret: bool,
+    /// Whether the run touched it before it installed anything.
+    early: bool,
+    /// Whether it is a folder that is empty only when packages have gone.
+    late: bool,
 }
 
 /// What is at a path, as far as an undo minds it.
@@ -108,6 +112,10 @@ struct Trace {
     left: Left,
     content: bool,
     secret: bool,
+    /// Whether the run touched it before it installed anything.
+    early: bool,
+    /// Whether it touched it only after that.
+    packaged: bool,
 }
 
 impl Trace {
@@ -120,6 +128,8 @@ impl Trace {
             left: Left::default(),
             content: false,
             secret: false,
+            early: false,
+            packaged: false,
         }
     }
 
@@ -251,31 +261,47 @@ impl Undo {
     /// What the run touched of files, folders and links.
     pub(super) fn paths(&self, records: &[Record], state: &mut State, world: &dyn System) -> Result<(), ResourceError> {
         let mut traces: BTreeMap<&AbsPath, Trace> = BTreeMap::new();
-        for touch in records
-            .iter()
-            .filter_map(|record| match &record.deed {
-                Deed::Paths(touched) => Some(touched),
-                _ => None,
-            })
-            .flatten()
-        {
+        let installed = |record: &&Record| matches!(&record.deed, Deed::Packages(listed) if !listed.came.is_empty());
+        let installed = records.iter().find(installed).map(|record| record.at);
+        let touched = records.iter().filter_map(|record| match &record.deed {
+            Deed::Paths(touched) => Some(touched.iter().map(|touch| (touch, record.at))),
+            _ => None,
+        });
+        for (touch, at) in touched.flatten() {
             if !traces.contains_key(&touch.path) {
                 let Some(before) = touch.before.clone() else { continue };
-                traces.insert(&touch.path, Trace::of(before));
+                traces.insert(
+                    &touch.path,
+                    Trace {
+                        early: installed.is_some_and(|installed| at < installed),
+                        packaged: installed.is_some_and(|installed| at > installed),
+                        ..Trace::of(before)
+                    },
+                );
             }
             if let Some(trace) = traces.get_mut(&touch.path) {
                 trace.add(touch.clone());
             }
         }
+        let packaged = state.packages.files(world)?;
         // From below, so that a folder knows what of it goes.
         for (path, trace) in traces.into_iter().rev() {
             let now = trace.now(path, world)?;
             let before = trace.before();
+            // A folder that a package has too goes with it, as far as it is empty then.
+            let shared = before == Image::Nothing && now.kind() == Some(FileKind::Directory);
+            if shared && packaged.contains(path.as_str()) {
+                continue;
+            }
+            // What came with a package has gone with it.
+            if now == Image::Nothing && trace.packaged && state.packages.gone() {
+                continue;
+            }
             if now == before && (trace.lost.is_none() || !trace.content) {
                 continue;
             }
             let size = world.stat(path)?.map(|meta| meta.size);
-            if let Some(why) = self.stays(path, &trace, &now, &before, size, state, world)? {
+            if let Some(why) = self.stays(path, &trace, &now, &before, size, state, &packaged, world)? {
                 state.left.push((path.to_string(), why));
                 continue;
             }
@@ -284,6 +310,8 @@ impl Undo {
                 path: path.clone(),
                 stamp: trace.meta.as_ref().map(|meta| meta.mtime),
                 secret: trace.secret || private(&now) || private(&before),
+                early: trace.early,
+                late: now.kind() == Some(FileKind::Directory) && self.holds(path, &packaged, world)?,
                 now,
                 before,
             });
@@ -302,6 +330,7 @@ impl Undo {
         before: &Image,
         size: Option<u64>,
         state: &State,
+        packaged: &BTreeSet<String>,
         world: &dyn System,
     ) -> Result<Option<String>, ResourceError> {
         if let Some(lost) = &trace.lost {
@@ -315,27 +344,33 @@ impl Undo {
             if let Err(error) = spot.may_go() {
                 return Ok(Some(error.to_string()));
             }
-            let goes = |name: &str| {
-                let below = path.join(name);
-                state
-                    .paths
+            let spots = &state.paths;
+            let goes = |at: &AbsPath| {
+                spots
                     .iter()
-                    .any(|spot| spot.path == below && spot.before == Image::Nothing)
+                    .any(|spot| spot.path == *at && spot.before == Image::Nothing)
             };
-            let foreign: Vec<String> = world
-                .list(path)?
-                .into_iter()
-                .map(|entry| entry.name)
-                .filter(|name| !goes(name))
-                .collect();
-            if let Some(name) = foreign.first() {
-                return Ok(Some(format!("it holds what is not of that run: {name}")));
+            for entry in world.list(path)? {
+                if !all_go(&path.join(&entry.name), &goes, packaged, world)? {
+                    return Ok(Some(format!("it holds what is not of that run: {}", entry.name)));
+                }
             }
         }
         Ok(None)
     }
 
-    /// What would be put into a folder that is not there stays away too.
+    /// Whether a folder holds something that goes with packages.
+    fn holds(&self, path: &AbsPath, packaged: &BTreeSet<String>, world: &dyn System) -> Result<bool, ResourceError> {
+        if packaged.is_empty() {
+            return Ok(false);
+        }
+        let entries = world.list(path)?;
+        Ok(entries
+            .iter()
+            .any(|entry| packaged.contains(path.join(&entry.name).as_str())))
+    }
+
+    /// What would be put into a folder that is not there stays away too, unless packages come that may bring it.
     fn without_folder(&self, state: &mut State, world: &dyn System) -> Result<(), ResourceError> {
         let mut kept: Vec<Spot> = Vec::new();
         for spot in std::mem::take(&mut state.paths) {
@@ -343,9 +378,10 @@ impl Undo {
                 None => true,
                 Some(parent) => match kept.iter().find(|other| other.path == parent) {
                     Some(other) => other.before.kind() == Some(FileKind::Directory),
-                    None => world
-                        .stat(&parent)?
-                        .is_some_and(|meta| meta.kind == FileKind::Directory),
+                    None => match world.stat(&parent)? {
+                        Some(meta) => meta.kind == FileKind::Directory,
+                        None => state.packages.some_come(),
+                    },
                 },
             };
             if folder {
@@ -436,6 +472,26 @@ fn content_change(spot: &Spot, want: &Image) -> Option<Change> {
     }))
 }
 
+/// Whether all that is at a path and below it goes, by itself or with packages.
+fn all_go(
+    path: &AbsPath,
+    goes: &dyn Fn(&AbsPath) -> bool,
+    packaged: &BTreeSet<String>,
+    world: &dyn System,
+) -> Result<bool, ResourceError> {
+    if goes(path) || !packaged.contains(path.as_str()) {
+        return Ok(goes(path));
+    }
+    if world.stat(path)?.is_some_and(|meta| meta.kind == FileKind::Directory) {
+        for entry in world.list(path)? {
+            if !all_go(&path.join(&entry.name), goes, packaged, world)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 fn remove(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
     if spot.now.kind() != Some(FileKind::Directory) {
         return Ok(world.remove(&spot.path, Removal::File)?);
@@ -447,6 +503,17 @@ fn remove(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
         )));
     }
     Ok(world.remove(&spot.path, Removal::Tree)?)
+}
+
+/// Makes a folder that no package brought after all.
+fn make_folder(path: &AbsPath, world: &dyn System) -> Result<(), ResourceError> {
+    if world.stat(path)?.is_some() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_folder(&parent, world)?;
+    }
+    Ok(world.make(path, &Make::Directory { mode: 0o755 })?)
 }
 
 fn restore(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
@@ -462,6 +529,9 @@ fn restore(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
         mtime: None,
     };
     let fresh = spot.now.kind() != spot.before.kind();
+    if fresh && let Some(parent) = path.parent() {
+        make_folder(&parent, world)?;
+    }
     match &spot.before {
         Image::File { bytes, mtime, .. } => {
             alter.mtime = *mtime;
@@ -477,7 +547,9 @@ fn restore(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
                 alter.mtime = spot.stamp;
             }
         }
-        Image::Directory(_) if fresh => world.make(path, &Make::Directory { mode: attributes.mode })?,
+        Image::Directory(_) if fresh && world.stat(path)?.is_none() => {
+            world.make(path, &Make::Directory { mode: attributes.mode })?
+        }
         Image::Link { target, .. } if spot.now != spot.before => {
             world.make(path, &Make::Link { target: target.clone() })?;
         }
@@ -500,8 +572,33 @@ fn restore(spot: &Spot, world: &dyn System) -> Result<(), ResourceError> {
 
 /// Takes away what is there and was not, or was something else.
 pub(super) fn clear(spots: &[Spot], world: &dyn System) -> Result<(), ResourceError> {
-    let mut going = spots.iter().rev().filter(|spot| spot.now.gives_way(&spot.before));
+    let going = spots.iter().rev().filter(|spot| spot.now.gives_way(&spot.before));
+    let mut going = going.filter(|spot| !spot.late);
     going.try_for_each(|spot| remove(spot, world))
+}
+
+/// Takes away folders that packages have left empty, and puts in place again what was there before they came and went with
+/// them.
+pub(super) fn after_packages(spots: &[Spot], world: &dyn System) -> Result<(), ResourceError> {
+    for spot in spots
+        .iter()
+        .rev()
+        .filter(|spot| spot.late && spot.now.gives_way(&spot.before))
+    {
+        if world.list(&spot.path)?.is_empty() {
+            world.remove(&spot.path, Removal::Tree)?;
+        }
+    }
+    for spot in spots.iter().filter(|spot| spot.early && spot.before != Image::Nothing) {
+        if world.stat(&spot.path)?.is_none() {
+            let gone = Spot {
+                now: Image::Nothing,
+                ..spot.clone()
+            };
+            restore(&gone, world)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts in place what was there.

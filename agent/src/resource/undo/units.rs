@@ -127,7 +127,8 @@ impl UnitSpot {
 }
 
 /// The units whose state the run changed.
-pub(super) fn look(deeds: &Deeds<'_>, world: &dyn System) -> Result<Vec<UnitSpot>, ResourceError> {
+/// `awaited`: packages come back, and units with them.
+pub(super) fn look(deeds: &Deeds<'_>, awaited: bool, world: &dyn System) -> Result<Vec<UnitSpot>, ResourceError> {
     let mut spots = Vec::new();
     for unit in deeds.named("unit:") {
         let Some((_, answer)) = deeds.before(&format!("unit:{unit}")) else {
@@ -138,10 +139,15 @@ pub(super) fn look(deeds: &Deeds<'_>, world: &dyn System) -> Result<Vec<UnitSpot
             was.file = if enabled.success() { "enabled" } else { "disabled" }.to_owned();
         }
         let before = Posture::from(&was);
-        let now = Posture::from(&show(unit, Manager::System, world)?);
-        // A unit of which nobody can choose whether it starts at boot is as it is.
+        let here = show(unit, Manager::System, world)?;
+        let mut now = Posture::from(&here);
+        if awaited && !here.exists() && before.enabled.is_some() {
+            now.enabled = Some(false);
+        }
+        // A unit of which nobody can choose whether it starts at boot is as it is, and one that was not there did not.
         let enabled = match (now.enabled, before.enabled) {
             (Some(_), Some(before)) => Some(before),
+            (Some(true), None) if !was.exists() => Some(false),
             (now, _) => now,
         };
         spots.push(UnitSpot {

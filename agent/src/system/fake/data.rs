@@ -25,6 +25,8 @@ pub struct FakeData {
     pub(super) packages: Vec<Package>,
     pub(super) laid: Vec<Laid>,
     pub(super) installed: Vec<String>,
+    /// The list of packages, once an action has changed it.
+    pub(super) listed: Option<Vec<String>>,
     pub(super) failures: Vec<(String, AbsPath, String)>,
     pub(super) failing: Vec<(Vec<String>, Answer)>,
     pub(super) log: Vec<String>,
@@ -289,6 +291,8 @@ impl FakeData {
             match key.split_once(':') {
                 Some(("user", name)) => predict(&mut self.users, name, answer),
                 Some(("group", name)) => predict(&mut self.groups, name, answer),
+                Some(("package", name)) if self.relist(Some(name), answer) => continue,
+                None if key == "packages" && self.relist(None, answer) => continue,
                 _ => {}
             }
             self.facts.insert(key.clone(), answer.clone());
@@ -303,6 +307,45 @@ impl FakeData {
             self.unpack(&name);
             self.installed.push(name);
         }
+    }
+
+    /// What lists packages, where this machine has that.
+    pub(super) fn list(&self) -> Option<Vec<String>> {
+        let scripted = |argv: &[&str]| {
+            let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+            let answer = self.answer(&argv, &[]);
+            answer
+                .success()
+                .then(|| answer.text().lines().map(str::to_owned).collect())
+        };
+        self.listed
+            .clone()
+            .or_else(|| scripted(&["rpm", "-qa"]))
+            .or_else(|| scripted(&["dpkg-query", "-W"]))
+    }
+
+    /// The list of packages with the lines of one in the place of those that it had, or a whole new list. What a package
+    /// laid down goes with it.
+    fn relist(&mut self, package: Option<&str>, answer: &Answer) -> bool {
+        let Some(mut list) = self.list() else { return false };
+        let bare = |line: &str| line.split([' ', ':']).next().unwrap_or_default().to_owned();
+        let text = answer.text();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        match package {
+            Some(name) => {
+                list.retain(|line| !lines.iter().any(|other| bare(other) == bare(line)) && bare(line) != name);
+                list.extend(lines);
+            }
+            None => list = lines,
+        }
+        let gone = |name: &String| !list.iter().any(|line| bare(line) == *name);
+        let files = self.packages.iter().filter(|package| gone(&package.name));
+        for (path, _) in files.flat_map(|package| &package.files) {
+            self.files.remove(path);
+        }
+        self.installed.retain(|name| !gone(name));
+        self.listed = Some(list);
+        true
     }
 
     pub(super) fn unpack(&mut self, name: &str) {
