@@ -259,6 +259,12 @@ impl Resource for Undo {
     }
 
     fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
+        // A firewall that is to stop says and hears nothing after that.
+        let stops = now.units.iter().any(|unit| unit.name == firewall::UNIT && unit.stops());
+        let (early, late) = now.rules.split_at(if stops { now.rules.len() } else { 0 });
+        for rule in early {
+            rule.back(world)?;
+        }
         for unit in &now.units {
             unit.down(world)?;
         }
@@ -267,7 +273,7 @@ impl Resource for Undo {
         paths::clear(&now.paths, world)?;
         paths::put(&now.paths, world)?;
         facts::back(&now.facts, world)?;
-        for rule in &now.rules {
+        for rule in late {
             rule.back(world)?;
         }
         if now.packages.some_go() {

@@ -564,11 +564,13 @@ const EL_PACKAGES: Packaged = Packaged {
     flavour: Flavour::El,
     prepared: "dnf -q -y install tree acl",
     tasks: r#"
-    - dnf: {name: [bind, nginx], state: present}
+    - dnf: {name: [bind, nginx, firewalld], state: present}
     - package: {name: tree, state: absent}
     - lineinfile: {path: /etc/named.conf, line: "// ours"}
     - copy: {dest: /var/named/ours.zone, content: "; ours\n", mode: "0644"}
     - service: {name: named, state: started, enabled: true}
+    - service: {name: firewalld, state: started, enabled: true}
+    - firewalld: {service: dns, state: enabled, permanent: true, immediate: true}
 "#,
     list: "rpm -qa | sort",
     programs: &["named", "dig", "nginx"],

@@ -8,6 +8,8 @@ use crate::resource::systemd::{Manager, show};
 use crate::system::{Answer, System};
 use serde::Serialize;
 
+pub(super) const UNIT: &str = "firewalld.service";
+
 /// A thing of a zone, whether it is there and whether it was.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RuleSpot {
@@ -28,7 +30,7 @@ pub(super) fn look(
     if names.is_empty() {
         return Ok(spots);
     }
-    let runs = show("firewalld.service", Manager::System, world)?.runs();
+    let runs = show(UNIT, Manager::System, world)?.runs();
     for name in names.into_iter().rev() {
         let Some((rule, (_, answer))) = rule(name, runs).zip(deeds.before(&format!("firewalld:{name}"))) else {
             continue;

@@ -87,10 +87,14 @@ impl UnitSpot {
         .map(drop)
     }
 
+    pub(super) fn stops(&self) -> bool {
+        self.now.runs && !self.before.runs
+    }
+
     /// Stops and disables it, while its file is still there.
     pub(super) fn down(&self, world: &dyn System) -> Result<(), ResourceError> {
         let (now, then) = (self.now, self.before);
-        if now.runs && !then.runs {
+        if self.stops() {
             self.command("stop", world, |unit| unit.set_active(false))?;
         }
         if now.enabled == Some(true) && then.enabled == Some(false) {
