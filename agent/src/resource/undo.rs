@@ -217,20 +217,20 @@ impl Resource for Undo {
         }
         let deeds = Deeds::of(&records);
         left.extend(deeds.unknown());
-        let rules = firewall::look(&deeds, &mut left, world)?;
         let accounts = accounts::look(&deeds, self.force, &mut left, world)?;
         let mut state = State {
             paths: Vec::new(),
             accounts,
             units: Vec::new(),
             facts: facts::look(&deeds, world)?,
-            rules,
+            rules: Vec::new(),
             packages: Packages::default(),
             tell: units::tellings(&deeds, world),
             left,
         };
         self.packages(&records, &mut state, world)?;
-        state.units = units::look(&deeds, state.packages.some_come(), world)?;
+        state.rules = firewall::look(&deeds, state.packages.some_come(), &mut state.left, world)?;
+        state.units = units::look(&deeds, &state.packages, world)?;
         self.paths(&records, &mut state, world)?;
         if !self.force {
             let back: BTreeSet<&str> = state.paths.iter().map(|spot| spot.path.as_str()).collect();

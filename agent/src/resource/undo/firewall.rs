@@ -19,9 +19,10 @@ pub(super) struct RuleSpot {
     answer: Answer,
 }
 
-/// What the run changed, the last change first.
+/// What the run changed, the last change first. `awaited`: packages come back, and firewalld perhaps with them.
 pub(super) fn look(
     deeds: &Deeds<'_>,
+    awaited: bool,
     left: &mut Vec<(String, String)>,
     world: &dyn System,
 ) -> Result<Vec<RuleSpot>, ResourceError> {
@@ -42,7 +43,8 @@ pub(super) fn look(
             .find(|act| act.facts.iter().any(|fact| fact.key == rule.key()));
         let removed = first.is_some_and(|act| act.argv.contains(&removes));
         let before = removed || answer.success() && rule.thing.is_in(&answer.text(), &rule.zone);
-        let Some(now) = rule.look(world)?.filter(|now| *now != before) else {
+        let to_come = || (awaited && before).then_some(false);
+        let Some(now) = rule.look(world)?.or_else(to_come).filter(|now| *now != before) else {
             continue;
         };
         if matches!(rule.thing, Thing::Interface(_)) && !before {

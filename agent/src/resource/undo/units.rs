@@ -1,5 +1,6 @@
 //! Units that a run started, stopped, enabled or disabled, and those that read what it changed.
 
+use super::packages::Packages;
 use super::{Deeds, field};
 use crate::diff::Change;
 use crate::resource::ResourceError;
@@ -131,8 +132,7 @@ impl UnitSpot {
 }
 
 /// The units whose state the run changed.
-/// `awaited`: packages come back, and units with them.
-pub(super) fn look(deeds: &Deeds<'_>, awaited: bool, world: &dyn System) -> Result<Vec<UnitSpot>, ResourceError> {
+pub(super) fn look(deeds: &Deeds<'_>, packages: &Packages, world: &dyn System) -> Result<Vec<UnitSpot>, ResourceError> {
     let mut spots = Vec::new();
     for unit in deeds.named("unit:") {
         let Some((_, answer)) = deeds.before(&format!("unit:{unit}")) else {
@@ -145,8 +145,13 @@ pub(super) fn look(deeds: &Deeds<'_>, awaited: bool, world: &dyn System) -> Resu
         let before = Posture::from(&was);
         let here = show(unit, Manager::System, world)?;
         let mut now = Posture::from(&here);
-        if awaited && !here.exists() && before.enabled.is_some() {
-            now.enabled = Some(false);
+        if !here.exists() && before.enabled.is_some() {
+            match (packages.some_come(), packages.gone()) {
+                (true, _) => now.enabled = Some(false),
+                // It came with a package and has gone with it.
+                (false, true) => continue,
+                (false, false) => {}
+            }
         }
         // A unit of which nobody can choose whether it starts at boot is as it is, and one that was not there did not.
         let enabled = match (now.enabled, before.enabled) {
