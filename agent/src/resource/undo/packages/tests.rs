@@ -69,6 +69,7 @@ fn undone(host: &Arc<Fake>, run: &str, force: bool) -> Outcome {
     let undo = Undo {
         run: run.to_owned(),
         force,
+        ledger: 0,
     };
     converge(&undo, &journal as &(dyn System + 'static), None).unwrap()
 }
