@@ -666,3 +666,24 @@ fn an_rpm_that_others_need_stays() {
         "package bind-utils: bind-utils is needed by (installed) bind-",
     );
 }
+
+#[test]
+fn configuration_that_somebody_edited_stays_when_its_package_goes() {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    host.sh("apt-get -qq update");
+    let tasks = "    - apt: {name: nginx}\n    - lineinfile: {path: /etc/nginx/nginx.conf, line: \"# ours\"}\n";
+    let play = Play::tasks(&lab, tasks);
+    play.apply(&[]);
+    host.sh("echo '# theirs' >>/etc/nginx/mime.types");
+    let run = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let undone = play.okd(&["undo", &run, "--yes"]).ended(4);
+    undone.says("configuration of package nginx-common: it was changed since, /etc/nginx/mime.types");
+    assert!(host.read("/etc/nginx/mime.types").ends_with("# theirs\n"));
+    assert!(!host.holds("command -v nginx"), "{undone}");
+    let status = "dpkg-query -W -f '${db:Status-Abbrev}' nginx-common";
+    assert_eq!(host.sh(status), "rc ", "{undone}");
+    play.okd(&["undo", &run, "--yes"]).ended(4).says("nginx-common");
+    play.okd(&["undo", &run, "--yes", "--force"]).ended(0);
+    assert!(!host.holds(status), "{undone}");
+}
