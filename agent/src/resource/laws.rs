@@ -128,10 +128,6 @@ const STAYS: &[(&str, &str)] = &[
         "apt",
         "a package that goes again leaves what it made, and others may need it by then",
     ),
-    (
-        "bridge",
-        "the network by which the machine is reached is not torn down; its files are taken back",
-    ),
     ("command", "nobody knows what a command did"),
     (
         "dnf",
@@ -147,7 +143,6 @@ const STAYS: &[(&str, &str)] = &[
     ),
     ("shell", "nobody knows what a command did"),
     ("uri", "what it changed is elsewhere"),
-    ("vxlan", "as a bridge"),
 ];
 
 /// The fourth law: what was applied can be taken back, by a plan that says so beforehand, and that can be taken back too.

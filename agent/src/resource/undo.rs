@@ -5,6 +5,7 @@
 //! has changed since is left alone and said, and so is what no record can bring back.
 
 mod accounts;
+mod devices;
 mod facts;
 mod firewall;
 mod paths;
@@ -17,6 +18,7 @@ use crate::system::journal::{Act, Deed, Record, read};
 use crate::system::{Answer, Probe, System};
 use crate::value::{Map, Value, map};
 use accounts::Accounts;
+use devices::DeviceSpot;
 use facts::FactSpot;
 use firewall::RuleSpot;
 use paths::Spot;
@@ -45,6 +47,7 @@ pub struct State {
     paths: Vec<Spot>,
     accounts: Accounts,
     units: Vec<UnitSpot>,
+    devices: Vec<DeviceSpot>,
     facts: Vec<FactSpot>,
     rules: Vec<RuleSpot>,
     /// Commands that let something read what changes, in the order of the run.
@@ -162,6 +165,9 @@ impl View for State {
         for (unit, wanted) in self.units.iter().zip(&want.units) {
             unit.changes(wanted, &mut changes);
         }
+        for (device, wanted) in self.devices.iter().zip(&want.devices) {
+            device.changes(wanted, &mut changes);
+        }
         for (fact, wanted) in self.facts.iter().zip(&want.facts) {
             if fact.now != wanted.now {
                 changes.push(field(&fact.key, "", fact.now.trim(), wanted.now.trim()));
@@ -219,12 +225,14 @@ impl Resource for Undo {
             paths: Vec::new(),
             accounts,
             units: units::look(&deeds, world)?,
+            devices: devices::look(&deeds, &records, self.force, &mut left, world)?,
             facts: facts::look(&deeds, world)?,
             rules,
             tell: units::tellings(&deeds, world),
             left,
         };
         self.paths(&records, &mut state, world)?;
+        devices::together(&mut state, &deeds.named(devices::KIND));
         Ok(state)
     }
 
@@ -240,6 +248,9 @@ impl Resource for Undo {
         for rule in &mut want.rules {
             rule.now = rule.before;
         }
+        for device in &mut want.devices {
+            device.now.clone_from(&device.before);
+        }
         for fact in &mut want.facts {
             fact.now.clone_from(&fact.before);
         }
@@ -247,9 +258,11 @@ impl Resource for Undo {
     }
 
     fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
+        devices::announce(&now.devices, world)?;
         for unit in &now.units {
             unit.down(world)?;
         }
+        devices::down(&now.devices, world)?;
         now.accounts.up(world)?;
         paths::clear(&now.paths, world)?;
         paths::put(&now.paths, world)?;
@@ -260,9 +273,11 @@ impl Resource for Undo {
         }
         let tellings = now.tellings(want);
         units::reread(&tellings, world)?;
-        for unit in &now.units {
-            unit.up(world)?;
-        }
+        let (makers, others): (Vec<&UnitSpot>, Vec<&UnitSpot>) =
+            now.units.iter().partition(|unit| devices::makes(&unit.name));
+        makers.into_iter().try_for_each(|unit| unit.up(world))?;
+        devices::up(&now.devices, world)?;
+        others.into_iter().try_for_each(|unit| unit.up(world))?;
         for tell in tellings {
             tell.tell(world)?;
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// A path that the run touched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Spot {
-    path: AbsPath,
+    pub(super) path: AbsPath,
     pub(super) now: Image,
     pub(super) before: Image,
     /// When the content was changed last, before the run.
@@ -82,6 +82,11 @@ impl Image {
 }
 
 impl Spot {
+    /// Whether the run made it, as one of this kind.
+    pub(super) fn is_new(&self, kind: FileKind) -> bool {
+        self.now.kind() == Some(kind) && self.before == Image::Nothing
+    }
+
     /// Whether something else is put there, not only changed in its attributes.
     fn anew(&self) -> bool {
         self.now.kind() != self.before.kind() || self.now.bytes() != self.before.bytes()
