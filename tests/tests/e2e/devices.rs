@@ -227,7 +227,8 @@ fn what_networkmanager_makes_is_taken_back() {
     taken_back(
         Flavour::El,
         "dnf -q -y install NetworkManager
-        mkdir -p /etc/NetworkManager/system-connections
+        mkdir -p /etc/NetworkManager/system-connections /etc/NetworkManager/conf.d
+        printf '[main]\\nno-auto-default=*\\n' >/etc/NetworkManager/conf.d/none.conf
         file=/etc/NetworkManager/system-connections/eth1.nmconnection
         printf '[connection]\\nid=eth1\\ntype=ethernet\\ninterface-name=eth1\\n[ipv4]\\nmethod=manual\\naddress1=10.9.0.1/24\\n[ipv6]\\nmethod=disabled\\n' >$file
         chmod 600 $file; systemctl -q enable --now NetworkManager",
