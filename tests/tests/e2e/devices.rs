@@ -91,7 +91,9 @@ fn taken_back(flavour: Flavour, prepare: &str) {
     let host = lab.host("host", "10.77.1.21", flavour);
     lab.site("inner", "-");
     host.nic("eth1", "inner", "-");
-    host.nic("eth2", "inner", "-");
+    // Not the same site: the bridge would make a ring of the two.
+    lab.site("other", "-");
+    host.nic("eth2", "other", "-");
     host.sh(prepare);
     until("the port has its address", 30, || {
         kernel(&host).contains("eth1 10.9.0.1/24").then_some(())
