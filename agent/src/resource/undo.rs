@@ -262,7 +262,6 @@ impl Resource for Undo {
         for unit in &now.units {
             unit.down(world)?;
         }
-        devices::down(&now.devices, world)?;
         now.accounts.up(world)?;
         paths::clear(&now.paths, world)?;
         paths::put(&now.paths, world)?;

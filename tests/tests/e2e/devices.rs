@@ -139,6 +139,12 @@ fn taken_back(flavour: Flavour, prepare: &str) {
     play.okd(&["undo", &redo, "--yes", "--force"]).ended(0);
     until("the port is what its own configuration says", 30, port);
     assert_eq!(look(), before, "after an undo by force");
+    host.sh("! command -v ifreload >/dev/null || ifreload -a");
+    assert_eq!(
+        look(),
+        before,
+        "after what ifupdown2 remembers is compared with its files"
+    );
 }
 
 /// What nobody's file makes is brought back by ip(8).

@@ -230,11 +230,6 @@ impl DeviceSpot {
         acting::run(world, &action).map(drop)
     }
 
-    /// Whether it goes by a program that has to find its files yet.
-    fn goes_first(&self) -> bool {
-        self.before.is_none() && self.backend == Some(Backend::Ifupdown2)
-    }
-
     /// Takes it away, which was not there, and lets its ports be what they are without it. That is one command, so that it is
     /// done to its end where the machine is reached by one of them.
     fn go(&self, world: &dyn System) -> Result<(), ResourceError> {
@@ -287,16 +282,10 @@ pub(super) fn announce(spots: &[DeviceSpot], world: &dyn System) -> Result<(), R
     spots.iter().try_for_each(|spot| spot.announce(world))
 }
 
-/// Takes away what was not there, where that needs its files.
-pub(super) fn down(spots: &[DeviceSpot], world: &dyn System) -> Result<(), ResourceError> {
-    let mut going = spots.iter().rev().filter(|spot| spot.goes_first());
-    going.try_for_each(|spot| spot.go(world))
-}
-
 /// Has programs read the files that are back, and brings all to what it was.
 pub(super) fn up(spots: &[DeviceSpot], world: &dyn System) -> Result<(), ResourceError> {
     let gone = |spot: &&DeviceSpot| spot.before.is_none();
-    for spot in spots.iter().rev().filter(gone).filter(|spot| !spot.goes_first()) {
+    for spot in spots.iter().rev().filter(gone) {
         spot.go(world)?;
     }
     // Tunnels join bridges.
