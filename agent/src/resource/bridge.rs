@@ -130,6 +130,7 @@ pub(crate) mod tests {
     use crate::resource::device::tests::{PROGRAMS, host};
     use crate::resource::laws::laws;
     use crate::system::Answer;
+    use crate::system::fake::Fake;
 
     const ARGS: &[(&str, &str)] =
         &[("name", "br0"), ("ports", "eth1"), ("addresses", "10.0.0.1/24"), ("gateway", "10.0.0.254"), ("mtu", "1450")];
@@ -137,11 +138,26 @@ pub(crate) mod tests {
     #[test]
     pub(crate) fn the_laws_hold_with_every_program() {
         for program in PROGRAMS {
-            laws(&given::<Bridge>(ARGS), || host(program));
-            laws(&given::<Bridge>(&[("name", "br0")]), || host(program).fact("device:br0", Answer::ok("absent\n")));
+            let seen = |text: &str| host(program).fact("device:br0", Answer::ok(text));
+            laws(&given::<Bridge>(ARGS), || seen("absent\n"));
+            laws(&given::<Bridge>(&[("name", "br0")]), || seen("absent\n"));
+            // Other addresses and another MTU, and a port more.
+            let other = [("name", "br0"), ("addresses", "10.0.0.2/24, 10.0.1.2/24"), ("mtu", "1400")];
+            laws(&given::<Bridge>(&other), || seen(SEEN));
+            laws(&given::<Bridge>(&[&other[..], &[("ports", "eth1")]].concat()), || seen(SEEN));
+            laws(&given::<Bridge>(ARGS), || made(program, &other));
+            laws(&given::<Bridge>(&[("name", "br0")]), || made(program, ARGS));
             let gone = [("name", "br0"), ("state", "absent")];
-            laws(&given::<Bridge>(&gone), || host(program).fact("device:br0", Answer::ok(SEEN)));
+            laws(&given::<Bridge>(&gone), || seen(SEEN));
+            laws(&given::<Bridge>(&gone), || made(program, ARGS));
         }
+    }
+
+    /// A host that has such a bridge, with its files.
+    fn made(program: &str, args: &[(&str, &str)]) -> Fake {
+        let host = host(program).fact("device:br0", Answer::ok("absent\n"));
+        converge(&given::<Bridge>(args), &host as &(dyn System + 'static), None).unwrap();
+        host.unlogged()
     }
 
     /// What ip(8) says of a bridge with a tunnel in it.

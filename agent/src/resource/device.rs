@@ -1,11 +1,13 @@
 //! A virtual network device: a bridge or a tunnel, in the files of the program that makes it at boot, and in the kernel now.
 //! What `bridge` and `vxlan` have in common.
 
+pub(super) mod back;
 mod ifupdown2;
-mod kernel;
+pub(super) mod kernel;
 mod networkd;
 mod networkmanager;
 
+pub(super) use ifupdown2::MAIN;
 use kernel::Kernel;
 
 use super::acting::run;
@@ -130,7 +132,7 @@ impl View for State {
             if let (Some(now), Some(want)) = (&now, &want)
                 && now.mode != want.mode
             {
-                changes.push(self.field(
+                changes.push(field(
                     path.as_str(),
                     "mode",
                     format!("{:04o}", now.mode),
@@ -138,35 +140,37 @@ impl View for State {
                 ));
             }
         }
-        match (&self.kernel, &want.kernel) {
-            (Some(_), None) => changes.push(self.field(&self.name, "state", "present".to_owned(), "absent".to_owned())),
-            (None, Some(want)) => {
-                changes.push(self.field(&self.name, "state", "absent".to_owned(), "present".to_owned()));
-                changes.extend(
-                    want.fields()
-                        .map(|(name, value)| self.field(&self.name, name, String::new(), value)),
-                );
-            }
-            (Some(now), Some(want)) => {
-                let differing = now.fields().zip(want.fields()).filter(|(now, want)| now != want);
-                changes.extend(differing.map(|((name, now), (_, want))| self.field(&self.name, name, now, want)));
-            }
-            (None, None) => {}
-        }
+        kernel_changes(&self.name, self.kernel.as_ref(), want.kernel.as_ref(), &mut changes);
         changes
     }
 }
 
-impl State {
-    fn field(&self, of: &str, name: &str, before: String, after: String) -> Change {
-        Change::Field {
-            of: of.to_owned(),
-            name: name.to_owned(),
-            before,
-            after,
+/// How the kernel's device becomes another one.
+pub(super) fn kernel_changes(name: &str, now: Option<&Kernel>, want: Option<&Kernel>, changes: &mut Vec<Change>) {
+    let state = |kernel: Option<&Kernel>| if kernel.is_some() { "present" } else { "absent" }.to_owned();
+    if now.is_some() != want.is_some() {
+        changes.push(field(name, "state", state(now), state(want)));
+    }
+    let Some(want) = want else { return };
+    for (word, value) in want.fields() {
+        let before = now.and_then(|now| now.fields().find(|(own, _)| *own == word));
+        let before = before.map(|(_, before)| before);
+        if before.as_ref() != Some(&value) {
+            changes.push(field(name, word, before.unwrap_or_default(), value));
         }
     }
+}
 
+fn field(of: &str, name: &str, before: String, after: String) -> Change {
+    Change::Field {
+        of: of.to_owned(),
+        name: name.to_owned(),
+        before,
+        after,
+    }
+}
+
+impl State {
     /// Whether anything about it is not as wanted.
     pub(crate) fn differs(&self, want: &State) -> bool {
         !self.changes(want).is_empty()
@@ -205,7 +209,7 @@ impl State {
 }
 
 /// Which program makes devices on this host.
-fn program(asked: Backend, world: &dyn System) -> Result<Backend, ResourceError> {
+pub(super) fn program(asked: Backend, world: &dyn System) -> Result<Backend, ResourceError> {
     let runs = |unit: &str| show(unit, Manager::System, world).is_ok_and(|unit| unit.runs());
     let ifreload = world.stat(&path("/usr/share/ifupdown2"))?.is_some()
         || world.promised().iter().any(|package| package == "ifupdown2");
@@ -227,6 +231,24 @@ fn program(asked: Backend, world: &dyn System) -> Result<Backend, ResourceError>
     Err(ResourceError::message(missing))
 }
 
+/// The program that a file makes a device with this name by; `None` for one that makes another, or none.
+pub(super) fn maker(file: &AbsPath, name: &str) -> Option<Backend> {
+    let folder = file.parent()?;
+    let (backend, prefix) = match folder.as_str() {
+        ifupdown2::FOLDER => {
+            let rest = file.name().strip_prefix("okd-")?;
+            let (kind, own) = rest.split_once('-')?;
+            return (["bridge", "vxlan"].contains(&kind) && own == name).then_some(Backend::Ifupdown2);
+        }
+        folder if networkmanager::FOLDERS.contains(&folder) => (Backend::Networkmanager, networkmanager::prefix(name)),
+        folder if networkd::FOLDERS.contains(&folder) => (Backend::Networkd, networkd::prefix(name)),
+        _ => return None,
+    };
+    let rest = file.name().strip_prefix(&prefix)?;
+    let own = ["", ".nmconnection", ".netdev", ".network"].contains(&rest) || rest.starts_with("-port-");
+    own.then_some(backend)
+}
+
 /// The files of a device.
 fn files(device: &Device, backend: Backend, world: &dyn System) -> Result<Vec<File>, ResourceError> {
     Ok(match backend {
@@ -246,18 +268,15 @@ pub(crate) fn inspect(device: &Device, asked: Backend, world: &dyn System) -> Re
         .into_iter()
         .map(|file| file.path)
         .collect();
-    let (folders, prefix) = match backend {
-        Backend::Networkmanager => (networkmanager::FOLDERS, networkmanager::prefix(&device.name)),
-        Backend::Networkd => (networkd::FOLDERS, networkd::prefix(&device.name)),
-        Backend::Auto | Backend::Ifupdown2 => (&[] as &[&str], String::new()),
+    let folders = match backend {
+        Backend::Networkmanager => networkmanager::FOLDERS,
+        Backend::Networkd => networkd::FOLDERS,
+        Backend::Auto | Backend::Ifupdown2 => &[],
     };
     for folder in folders {
-        let entries = world.list(&path(folder))?.into_iter().map(|entry| entry.name);
-        let ours = entries.filter(|name| {
-            name.strip_prefix(&prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with("-port-"))
-        });
-        paths.extend(ours.map(|name| path(folder).join(&name)));
+        let folder = path(folder);
+        let entries = world.list(&folder)?.into_iter().map(|entry| folder.join(&entry.name));
+        paths.extend(entries.filter(|path| maker(path, &device.name).is_some()));
     }
     sort(&mut paths);
     paths.dedup();
@@ -418,9 +437,9 @@ fn bring_up(device: &Device, now: &State, want: &State, world: &dyn System) -> R
 
 fn take_down(device: &Device, now: &State, world: &dyn System) -> Result<(), ResourceError> {
     let down = match now.backend {
-        Backend::Networkmanager => networkmanager::down(device),
+        Backend::Networkmanager => networkmanager::down(&device.name),
         Backend::Networkd => String::new(),
-        Backend::Auto | Backend::Ifupdown2 => ifupdown2::down(device),
+        Backend::Auto | Backend::Ifupdown2 => ifupdown2::down(&device.name),
     };
     act(
         device,

@@ -124,10 +124,6 @@ const RUN: &str = "20260101-000000-laws";
 
 /// Kinds that change what no undo brings back, and why. It says so; all others are taken back without a rest.
 const STAYS: &[(&str, &str)] = &[
-    (
-        "bridge",
-        "the network by which the machine is reached is not torn down; its files are taken back",
-    ),
     ("command", "nobody knows what a command did"),
     (
         "openshift_install",
@@ -135,7 +131,6 @@ const STAYS: &[(&str, &str)] = &[
     ),
     ("shell", "nobody knows what a command did"),
     ("uri", "what it changed is elsewhere"),
-    ("vxlan", "as a bridge"),
 ];
 
 /// The fourth law: what was applied can be taken back, by a plan that says so beforehand, and that can be taken back too.

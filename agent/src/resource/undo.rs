@@ -5,6 +5,7 @@
 //! has changed since is left alone and said, and so is what no record can bring back.
 
 mod accounts;
+mod devices;
 mod facts;
 mod firewall;
 pub(super) mod packages;
@@ -18,6 +19,7 @@ use crate::system::journal::{Act, Deed, Record, read};
 use crate::system::{Answer, Probe, System};
 use crate::value::{Map, Value, map};
 use accounts::Accounts;
+use devices::DeviceSpot;
 use facts::FactSpot;
 use firewall::RuleSpot;
 use packages::Packages;
@@ -47,6 +49,7 @@ pub struct State {
     paths: Vec<Spot>,
     accounts: Accounts,
     units: Vec<UnitSpot>,
+    devices: Vec<DeviceSpot>,
     facts: Vec<FactSpot>,
     rules: Vec<RuleSpot>,
     packages: Packages,
@@ -165,6 +168,9 @@ impl View for State {
         for (unit, wanted) in self.units.iter().zip(&want.units) {
             unit.changes(wanted, &mut changes);
         }
+        for (device, wanted) in self.devices.iter().zip(&want.devices) {
+            device.changes(wanted, &mut changes);
+        }
         for (fact, wanted) in self.facts.iter().zip(&want.facts) {
             if fact.now != wanted.now {
                 changes.push(field(&fact.key, "", fact.now.trim(), wanted.now.trim()));
@@ -222,6 +228,7 @@ impl Resource for Undo {
             paths: Vec::new(),
             accounts,
             units: Vec::new(),
+            devices: devices::look(&deeds, &records, self.force, &mut left, world)?,
             facts: facts::look(&deeds, world)?,
             rules: Vec::new(),
             packages: Packages::default(),
@@ -236,6 +243,7 @@ impl Resource for Undo {
             let back: BTreeSet<&str> = state.paths.iter().map(|spot| spot.path.as_str()).collect();
             state.packages.keep_configuration(&back, &mut state.left, world)?;
         }
+        devices::together(&mut state, &deeds.named(devices::KIND));
         Ok(state)
     }
 
@@ -251,6 +259,9 @@ impl Resource for Undo {
         for rule in &mut want.rules {
             rule.now = rule.before;
         }
+        for device in &mut want.devices {
+            device.now.clone_from(&device.before);
+        }
         for fact in &mut want.facts {
             fact.now.clone_from(&fact.before);
         }
@@ -259,6 +270,7 @@ impl Resource for Undo {
     }
 
     fn apply(&self, now: &State, want: &State, world: &Self::World) -> Result<Map, ResourceError> {
+        devices::announce(&now.devices, world)?;
         // A firewall that is to stop says and hears nothing after that.
         let stops = now.units.iter().any(|unit| unit.name == firewall::UNIT && unit.stops());
         let (early, late) = now.rules.split_at(if stops { now.rules.len() } else { 0 });
@@ -283,9 +295,11 @@ impl Resource for Undo {
         now.accounts.down(world)?;
         let tellings = now.tellings(want);
         units::reread(&tellings, world)?;
-        for unit in &now.units {
-            unit.up(world)?;
-        }
+        let (makers, others): (Vec<&UnitSpot>, Vec<&UnitSpot>) =
+            now.units.iter().partition(|unit| devices::makes(&unit.name));
+        makers.into_iter().try_for_each(|unit| unit.up(world))?;
+        devices::up(&now.devices, world)?;
+        others.into_iter().try_for_each(|unit| unit.up(world))?;
         for tell in tellings {
             tell.tell(world)?;
         }

@@ -199,11 +199,22 @@ pub(crate) mod tests {
     #[test]
     pub(crate) fn the_laws_hold_with_every_program() {
         for program in PROGRAMS {
-            laws(&given::<Vxlan>(ARGS), || below(program, "eth0", 1500));
-            laws(&given::<Vxlan>(ARGS), || below(program, "eth0", 1500).fact("device:vxlan100", Answer::ok("absent\n")));
-            laws(&given::<Vxlan>(ARGS), || below(program, "eth0", 1500).fact("device:vxlan100", Answer::ok(SEEN)));
-            let gone = [("state", "absent")];
-            laws(&given::<Vxlan>(&[ARGS, &gone].concat()), || below(program, "eth0", 1500).fact("device:vxlan100", Answer::ok(SEEN)));
+            let seen = |text: &str| below(program, "eth0", 1500).fact("device:vxlan100", Answer::ok(text));
+            laws(&given::<Vxlan>(ARGS), || seen("absent\n"));
+            laws(&given::<Vxlan>(ARGS), || seen(SEEN));
+            for other in [("mtu", "1400"), ("id", "101"), ("remotes", "10.77.2.22"), ("bridge", "br1"), ("state", "absent")] {
+                let of = |args: &[(&'static str, &'static str)]| {
+                    let args: std::collections::BTreeMap<_, _> = args.iter().copied().collect();
+                    given::<Vxlan>(&args.into_iter().collect::<Vec<_>>())
+                };
+                let made = || {
+                    let host = seen("absent\n");
+                    converge(&of(ARGS), &host as &(dyn System + 'static), None).unwrap();
+                    host.unlogged()
+                };
+                laws(&of(&[ARGS, &[other]].concat()), made);
+                laws(&of(&[ARGS, &[other]].concat()), || seen(SEEN));
+            }
         }
     }
 

@@ -62,6 +62,15 @@ impl Fake {
         self.lock().clone()
     }
 
+    /// As it is, with nothing done to it yet.
+    #[must_use]
+    pub fn unlogged(self) -> Self {
+        self.with(|data| {
+            data.log.clear();
+            data.acts.clear();
+        })
+    }
+
     fn with(self, change: impl FnOnce(&mut FakeData)) -> Self {
         change(&mut self.lock());
         self

@@ -76,6 +76,9 @@ const UNITS: [&str; 4] = [
     "NetworkManager systemd-networkd networking network",
 ];
 
+/// How a shell script is called, as its `$0`, that changes the device that its first argument names.
+pub const DEVICE: &str = "okd-device";
+
 /// What systemctl(1) does to a unit that can be felt at once.
 const VERBS: &str = "start stop restart reload try-restart reload-or-restart try-reload-or-restart kill mask --now";
 
@@ -134,8 +137,14 @@ fn of_command(argv: &[String]) -> u8 {
             FIREWALL
         }
         "sysctl" if parameters(argv).next().is_some() => NETWORK,
+        _ if device(argv).is_some() => NETWORK,
         _ => 0,
     }
+}
+
+/// The device that a script changes; see [`DEVICE`].
+fn device(argv: &[String]) -> Option<&String> {
+    argv.get(4).filter(|_| argv.get(3).is_some_and(|name| name == DEVICE))
 }
 
 /// Parameters of the network that a command sets.
@@ -449,6 +458,9 @@ impl System for Guarded {
         if own & NETWORK != 0 {
             for name in parameters(&action.argv) {
                 self.keep("sysctl", NETWORK, name)?;
+            }
+            if let Some(name) = device(&action.argv) {
+                self.keep("device", NETWORK, name)?;
             }
         }
         let mut argv = script(&self.folder()?, "during").argv;

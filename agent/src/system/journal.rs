@@ -43,9 +43,12 @@ const TYPED: &[&str] = &[
     "firewalld:",
     "apt:lists",
     PACKAGES,
+    DEVICE,
 ];
 /// Of these it is kept too what a command left, so that it is seen whether somebody has changed it since.
 const FOUND: &[&str] = &["user:", "shadow:", "groups:", "group:"];
+/// Of these too, as the command said it beforehand: they come to it by and by.
+const DEVICE: &str = "device:";
 /// How keys of facts begin that are asked for by a list of all packages.
 pub const PACKAGES: &str = "package";
 
@@ -474,11 +477,15 @@ impl Journal {
             run.keep(under, Deed::Paths(left));
         }
         let asked = lock(&self.asked);
-        let keys = declared.predicts.iter().map(|(key, _)| key);
-        let facts = keys.filter(|key| FOUND.iter().any(|kind| key.starts_with(kind)));
-        let facts: Vec<(String, Answer)> = facts
-            .filter_map(|key| Some((key.clone(), under.probe(asked.get(key)?).ok()?)))
-            .collect();
+        let done = answer.is_some_and(Answer::success);
+        let left = |(key, said): &(String, Answer)| {
+            if key.starts_with(DEVICE) {
+                return done.then(|| (key.clone(), said.clone()));
+            }
+            let found = FOUND.iter().any(|kind| key.starts_with(kind));
+            Some((key.clone(), under.probe(asked.get(key).filter(|_| found)?).ok()?))
+        };
+        let facts: Vec<(String, Answer)> = declared.predicts.iter().filter_map(left).collect();
         drop(asked);
         if !facts.is_empty() {
             run.keep(under, Deed::Found(facts));

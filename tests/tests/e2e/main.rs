@@ -4,6 +4,7 @@
 mod agent;
 mod arrives;
 mod cut;
+mod devices;
 mod faults;
 mod firewall;
 mod guard;

@@ -9,7 +9,8 @@ use crate::resource::transaction::header;
 use crate::system::{Answer, Probe, Staged, System};
 use std::fmt::Write;
 
-pub(super) const MAIN: &str = "/etc/network/interfaces";
+pub(in crate::resource) const MAIN: &str = "/etc/network/interfaces";
+pub(super) const FOLDER: &str = "/etc/network/interfaces.d";
 const SOURCE: &str = "source /etc/network/interfaces.d/*";
 
 pub(super) fn files(device: &Device, world: &dyn System) -> Result<Vec<File>, ResourceError> {
@@ -97,11 +98,7 @@ fn stanza(device: &Device) -> File {
         ));
         say(format!("post-up ip link set dev {name} master {bridge}"));
     }
-    File::new(
-        path(&format!("/etc/network/interfaces.d/okd-{kind}-{name}")),
-        0o644,
-        out,
-    )
+    File::new(path(&format!("{FOLDER}/okd-{kind}-{name}")), 0o644, out)
 }
 
 /// ifupdown2's own parser over the staged stanza. It tells errors and ends well; its `--syntax-check` takes words such as
@@ -140,6 +137,6 @@ pub(super) fn up(device: &Device) -> String {
     format!("mkdir -p /run/network\nifup {}\n", device.name)
 }
 
-pub(super) fn down(device: &Device) -> String {
-    format!("mkdir -p /run/network\nifdown {} 2>/dev/null || :\n", device.name)
+pub(super) fn down(name: &str) -> String {
+    format!("mkdir -p /run/network\nifdown {name} 2>/dev/null || :\n")
 }

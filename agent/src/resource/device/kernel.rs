@@ -12,22 +12,22 @@ use std::time::Duration;
 
 /// What is compared of a device; what a description does not say is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub(super) struct Kernel {
-    pub(super) mtu: Option<u16>,
-    pub(super) up: bool,
-    bridge: Option<String>,
-    addresses: Option<Vec<String>>,
-    stp: Option<bool>,
-    pub(super) ports: Vec<String>,
-    tunnel: Option<Tunnel>,
+pub(in crate::resource) struct Kernel {
+    pub(in crate::resource) mtu: Option<u16>,
+    pub(in crate::resource) up: bool,
+    pub(in crate::resource) bridge: Option<String>,
+    pub(in crate::resource) addresses: Option<Vec<String>>,
+    pub(in crate::resource) stp: Option<bool>,
+    pub(in crate::resource) ports: Vec<String>,
+    pub(in crate::resource) tunnel: Option<Tunnel>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-struct Tunnel {
-    id: i64,
-    local: String,
-    port: i64,
-    remotes: Vec<String>,
+pub(in crate::resource) struct Tunnel {
+    pub(in crate::resource) id: i64,
+    pub(in crate::resource) local: String,
+    pub(in crate::resource) port: i64,
+    pub(in crate::resource) remotes: Vec<String>,
 }
 
 /// What a predicted answer begins with.
@@ -112,8 +112,15 @@ impl Kernel {
             .map(|(name, _, value)| (name, value))
     }
 
+    /// How this device is not as wanted.
+    pub(super) fn unlike(&self, want: &Kernel) -> String {
+        let pairs = self.fields().zip(want.fields()).filter(|(now, want)| now != want);
+        let words = pairs.map(|((name, now), (_, want))| format!("{name} is `{now}`, not `{want}`"));
+        words.collect::<Vec<_>>().join("; ")
+    }
+
     /// Whether this device can be changed to that one; a tunnel's number and ends are for life.
-    pub(super) fn can_become(&self, want: &Kernel) -> bool {
+    pub(in crate::resource) fn can_become(&self, want: &Kernel) -> bool {
         match (&self.tunnel, &want.tunnel) {
             (Some(now), Some(want)) => (now.id, &now.local, now.port) == (want.id, &want.local, want.port),
             (None, None) => true,
@@ -199,19 +206,27 @@ ip -j link show master "$1" 2>/dev/null | list
 
 /// Looks at a device; `None` where it cannot be asked, `Some(None)` where there is no such device.
 pub(super) fn look(device: &Device, key: &str, world: &dyn System) -> Result<Option<Option<Kernel>>, ResourceError> {
-    let answer = world.probe(&Probe::new(key, &["/bin/sh", "-c", LOOK, "sh", &device.name]))?;
-    let text = answer.text();
+    Ok(parse(&world.probe(&question(key, &device.name))?.text(), Some(device)))
+}
+
+/// How a device is asked for.
+pub(in crate::resource) fn question(key: &str, name: &str) -> Probe {
+    Probe::new(key, &["/bin/sh", "-c", LOOK, "sh", name])
+}
+
+/// What an answer says of a device as far as a description goes, or of all of it. As for [`look`].
+pub(in crate::resource) fn parse(text: &str, device: Option<&Device>) -> Option<Option<Kernel>> {
     if text == ABSENT {
-        return Ok(Some(None));
+        return Some(None);
     }
     if let Some(hex) = text.strip_prefix(CANONICAL) {
-        return Ok(Kernel::from_canonical(hex).map(Some));
+        return Kernel::from_canonical(hex).map(Some);
     }
     let lines: Vec<Value> = text.lines().map(|line| json::parse(line).unwrap_or_default()).collect();
     let [link, addresses, fdb, ports] = lines.as_slice() else {
-        return Ok(None);
+        return None;
     };
-    Ok(Some(Some(read(device, link, addresses, fdb, ports))))
+    Some(Some(read(device, link, addresses, fdb, ports)))
 }
 
 fn items(value: &Value) -> &[Value] {
@@ -229,7 +244,7 @@ fn number(value: Option<&Value>) -> Option<i64> {
     }
 }
 
-fn read(device: &Device, link: &Value, addresses: &Value, fdb: &Value, ports: &Value) -> Kernel {
+fn read(device: Option<&Device>, link: &Value, addresses: &Value, fdb: &Value, ports: &Value) -> Kernel {
     let link = items(link)
         .iter()
         .find(|link| link.get("ifname").is_some())
@@ -252,11 +267,13 @@ fn read(device: &Device, link: &Value, addresses: &Value, fdb: &Value, ports: &V
         port: number(data.get("port")).unwrap_or_default(),
         remotes: sorted(&remotes),
     });
-    let is_bridge = matches!(device.shape, Shape::Bridge { .. });
+    let is_bridge = device.is_none_or(|device| matches!(device.shape, Shape::Bridge { .. }));
     let held = |address: &Value| {
         let local = string(address.get("local"))?;
         let global = address.get("scope").and_then(Value::as_str) == Some("global");
-        global.then(|| format!("{local}/{}", number(address.get("prefixlen")).unwrap_or_default()))
+        // One that was leased is another one when the device comes again.
+        let leased = device.is_none() && address.get("dynamic").is_some();
+        (global && !leased).then(|| format!("{local}/{}", number(address.get("prefixlen")).unwrap_or_default()))
     };
     let all = items(addresses)
         .iter()
@@ -266,18 +283,19 @@ fn read(device: &Device, link: &Value, addresses: &Value, fdb: &Value, ports: &V
         .iter()
         .filter_map(|port| string(port.get("ifname")))
         .collect();
-    let asked = match &device.shape {
-        Shape::Bridge { ports, .. } => ports.as_slice(),
-        Shape::Vxlan { .. } => &[],
+    let asked = |port: &String| match device.map(|device| &device.shape) {
+        None => true,
+        Some(Shape::Bridge { ports, .. }) => ports.contains(port),
+        Some(Shape::Vxlan { .. }) => false,
     };
-    let inside: Vec<String> = inside.into_iter().filter(|port| asked.contains(port)).collect();
+    let inside: Vec<String> = inside.into_iter().filter(asked).collect();
     let flags = link.get("flags").map(items).unwrap_or_default();
     Kernel {
         mtu: number(link.get("mtu"))
             .and_then(|mtu| u16::try_from(mtu).ok())
-            .filter(|_| device.mtu.is_some()),
+            .filter(|_| device.is_none_or(|device| device.mtu.is_some())),
         up: flags.iter().any(|flag| flag.as_str() == Some("UP")),
-        bridge: string(link.get("master")).filter(|_| device.bridge.is_some()),
+        bridge: string(link.get("master")).filter(|_| device.is_none_or(|device| device.bridge.is_some())),
         addresses: is_bridge.then(|| sorted(&all)),
         stp: is_bridge.then(|| number(data.get("stp_state")).unwrap_or_default() != 0),
         ports: sorted(&inside),
@@ -306,11 +324,7 @@ pub(super) fn settle(device: &Device, want: &Kernel, world: &dyn System) -> Resu
     }
     let differs = match last {
         None => "it is not there".to_owned(),
-        Some(now) => {
-            let pairs = now.fields().zip(want.fields()).filter(|(now, want)| now != want);
-            let words = pairs.map(|((name, now), (_, want))| format!("{name} is `{now}`, not `{want}`"));
-            words.collect::<Vec<_>>().join("; ")
-        }
+        Some(now) => now.unlike(want),
     };
     let message = format!(
         "{} was brought up, and is not what was asked for: {differs}",
@@ -328,7 +342,7 @@ ss -Htnp state established 2>/dev/null | sed -n '/"sshd/s/^ *[0-9]* *[0-9]* *\([
 sort -u | while read -r address; do ip -o addr show to "$address" | sed -n 's/^[0-9]*: *\([^ @]*\).*/\1/p'; done | sort -u
 "#;
 
-pub(super) fn carrying(world: &dyn System) -> Result<Vec<String>, ResourceError> {
+pub(in crate::resource) fn carrying(world: &dyn System) -> Result<Vec<String>, ResourceError> {
     let answer = world.probe(&Probe::new("look:0:ssh", &["/bin/sh", "-c", CARRYING]))?;
     Ok(answer
         .text()
@@ -340,10 +354,15 @@ pub(super) fn carrying(world: &dyn System) -> Result<Vec<String>, ResourceError>
 
 /// Makes a tunnel flood to its peers and to no others; no program but this does so for several.
 pub(super) fn flood(device: &Device) -> String {
-    let Shape::Vxlan { remotes, .. } = &device.shape else {
-        return String::new();
-    };
-    let (name, want) = (&device.name, sorted(remotes).join(" "));
+    match &device.shape {
+        Shape::Vxlan { remotes, .. } => flood_to(&device.name, remotes),
+        Shape::Bridge { .. } => String::new(),
+    }
+}
+
+/// As [`flood`], by name.
+pub(super) fn flood_to(name: &str, remotes: &[String]) -> String {
+    let want = sorted(remotes).join(" ");
     format!(
         r#"tries=0
 until ip link show dev {name} >/dev/null 2>&1; do tries=$((tries + 1)); [ $tries -lt 100 ] || {{ echo "{name} did not appear" >&2; exit 1; }}; sleep 0.1; done

@@ -131,7 +131,7 @@ fn addresses(out: &mut String, family: &str, device: &Device, v6: bool) {
 pub(super) fn up(device: &Device, anew: bool) -> String {
     let name = &device.name;
     let mut out = if anew {
-        down(device) + &format!("ip link delete {name} 2>/dev/null || :\n")
+        down(name) + &format!("ip link delete {name} 2>/dev/null || :\n")
     } else {
         String::new()
     };
@@ -146,8 +146,8 @@ pub(super) fn up(device: &Device, anew: bool) -> String {
     out
 }
 
-pub(super) fn down(device: &Device) -> String {
-    format!("nmcli -w 20 connection down id {} >/dev/null 2>&1 || :\n", device.name)
+pub(super) fn down(name: &str) -> String {
+    format!("nmcli -w 20 connection down id {name} >/dev/null 2>&1 || :\n")
 }
 
 #[cfg(test)]

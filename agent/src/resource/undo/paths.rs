@@ -86,6 +86,11 @@ impl Image {
 }
 
 impl Spot {
+    /// Whether the run made it, as one of this kind.
+    pub(super) fn is_new(&self, kind: FileKind) -> bool {
+        self.now.kind() == Some(kind) && self.before == Image::Nothing
+    }
+
     /// Whether something else is put there, not only changed in its attributes.
     fn anew(&self) -> bool {
         self.now.kind() != self.before.kind() || self.now.bytes() != self.before.bytes()

@@ -108,7 +108,7 @@ keep() {
       grep -q "^$p=" "$d/sysctl" 2>/dev/null || printf '%s=%s\n' "$p" "$(sysctl -n "$p" 2>/dev/null)" >>"$d/sysctl"
       return ;;
     device)
-      [ -e "/sys/class/net/$p" ] || grep -qx "$p" "$d/devices" 2>/dev/null || echo "$p" >>"$d/devices"
+      [ -e "/sys/class/net/$p" ] || grep -q "^$p " "$d/links" 2>/dev/null || grep -qx "$p" "$d/devices" 2>/dev/null || echo "$p" >>"$d/devices"
       return ;;
     file) p=$(readlink -f -- "$p" || printf '%s' "$p") ;;
   esac

@@ -214,7 +214,9 @@ fn every_way_in_is_known() {
     let command = |line: &str| of_command(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(command("systemctl restart NetworkManager.service"), NETWORK);
     assert_eq!(command("/usr/bin/systemctl enable --now firewalld"), FIREWALL);
+    assert_eq!(command("/bin/sh -c SCRIPT okd-device br0"), NETWORK);
     for line in [
+        "/bin/sh -c SCRIPT sh br0",
         "systemctl enable sshd",
         "systemctl restart nginx",
         "sysctl -p /etc/sysctl.conf",
