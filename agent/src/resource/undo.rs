@@ -239,11 +239,11 @@ impl Resource for Undo {
         state.rules = firewall::look(&deeds, state.packages.some_come(), &mut state.left, world)?;
         state.units = units::look(&deeds, &state.packages, world)?;
         self.paths(&records, &mut state, world)?;
+        devices::together(&mut state, &deeds.named(devices::KIND));
         if !self.force {
             let back: BTreeSet<&str> = state.paths.iter().map(|spot| spot.path.as_str()).collect();
             state.packages.keep_configuration(&back, &mut state.left, world)?;
         }
-        devices::together(&mut state, &deeds.named(devices::KIND));
         Ok(state)
     }
 

@@ -47,7 +47,7 @@ const TYPED: &[&str] = &[
 ];
 /// Of these it is kept too what a command left, so that it is seen whether somebody has changed it since.
 const FOUND: &[&str] = &["user:", "shadow:", "groups:", "group:"];
-/// Of these too, as the command said it beforehand: they come to it by and by.
+/// Of devices too, as the command said it beforehand: they come to it by and by.
 const DEVICE: &str = "device:";
 /// How keys of facts begin that are asked for by a list of all packages.
 pub const PACKAGES: &str = "package";
