@@ -140,9 +140,11 @@ fn three_programs_make_one_network_of_which_strangers_are_no_part() {
         host.verb("kill");
         host.verb("start");
     }
-    for (host, bridge) in [(&el, "br-okd"), (&ifupdown, "vmbr9")] {
-        until("the bridge is there", 30, || {
-            host.holds(&format!("ip link show {bridge}")).then_some(())
+    for (host, bridge) in [(&el, "br-okd"), (&networkd, "br-okd"), (&ifupdown, "vmbr9")] {
+        // A program may make a bridge well before it gives it its address.
+        until("the bridge has its address", 60, || {
+            host.holds(&format!("ip -4 addr show {bridge} | grep -q 'inet 10.0.0'"))
+                .then_some(())
         });
     }
     machine(&el, "br-okd", "10.0.0.101");
