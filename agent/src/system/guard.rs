@@ -230,6 +230,19 @@ fn script(folder: &AbsPath, verb: &str) -> Action {
     action
 }
 
+/// The command that a guarded one was before it was put under guard; any other as it is.
+pub(super) fn unguarded(argv: &[String]) -> &[String] {
+    match argv {
+        [shell, script, verb, _, asked @ ..] if shell == "/bin/sh" && script.starts_with(FOLDER) && verb == DURING => {
+            asked
+        }
+        _ => argv,
+    }
+}
+
+/// What the script is told to run a command under guard.
+const DURING: &str = "during";
+
 /// Puts the script where it belongs, and becomes it.
 const BEGIN: &str = r#"(umask 022; mkdir -p "${1%/*}") && umask 077 && mkdir -p "$1" && cat >"$1/.guard" && [ -s "$1/.guard" ] && mv -f "$1/.guard" "$1/guard" || exit 4
 d=$1; shift; exec /bin/sh "$d/guard" "$@""#;
@@ -463,7 +476,7 @@ impl System for Guarded {
                 self.keep("device", NETWORK, name)?;
             }
         }
-        let mut argv = script(&self.folder()?, "during").argv;
+        let mut argv = script(&self.folder()?, DURING).argv;
         argv.push(words(lock(&self.armed).areas).collect::<Vec<_>>().join(" "));
         argv.extend_from_slice(&action.argv);
         let answer = self

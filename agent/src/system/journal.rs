@@ -4,6 +4,7 @@
 //! Records lie in a folder of okd-play's own on the machine itself, for the user who acts alone. What has no room there is
 //! not kept, and that is said; the change is made all the same, since a full disk may be what it is made for.
 
+use super::guard::unguarded;
 use super::links::{Spot, resolve};
 use super::{
     Action, Alter, Answer, Declared, Effect, Entry, FileKind, FileWrite, Make, Meta, Probe, Removal, System,
@@ -341,7 +342,8 @@ impl Journal {
             Effect::Declared(declared) => (declared, !declared.at_least),
             Effect::Unknown(_) => (&none, false),
         };
-        if known && *declared == none && !tells(&action.argv) {
+        let argv = unguarded(&action.argv);
+        if known && *declared == none && !tells(argv) {
             return Expected::default();
         }
         let asked = lock(&self.asked);
@@ -390,9 +392,9 @@ impl Journal {
                 || facts
                     .iter()
                     .all(|fact| TYPED.iter().any(|kind| fact.key.starts_with(kind)) || !paths.is_empty()));
-        let argv = match (run.hidden, action.argv.first()) {
+        let argv = match (run.hidden, argv.first()) {
             (true, Some(program)) => vec![program.clone(), "…".to_owned()],
-            _ => action.argv.clone(),
+            _ => argv.to_vec(),
         };
         let act = Act {
             argv,

@@ -224,6 +224,17 @@ fn sshd(transport: &str) {
         assert_eq!(host.read("/etc/ssh/sshd_config.d/lab.conf"), "MaxAuthTries 7\n");
         assert!(host.active("ssh"));
     }
+    // What was restarted under guard is restarted under guard when that is taken back.
+    let since = || host.sh("systemctl show ssh -P ActiveEnterTimestampMonotonic");
+    let (before, run) = (since(), play.runs().last().unwrap()["id"].as_str().unwrap().to_owned());
+    let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
+    let name = format!("undo of {run}");
+    let result = undone.result("apply", "host", &name);
+    assert_eq!(result["result"]["okd_guard"]["state"], "confirmed", "{undone}");
+    undone.says("restart ssh");
+    assert!(!host.has("/etc/ssh/sshd_config.d/lab.conf"));
+    assert_ne!(since(), before, "{undone}");
+    nothing_left(&host);
 }
 
 #[test]

@@ -160,6 +160,16 @@ fn what_changes_nothing_or_cuts_nothing_off_costs_nothing() {
 }
 
 #[test]
+fn a_command_under_guard_is_recorded_as_it_was_asked_for() {
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let guarded = words("/bin/sh /var/lib/okd-play/guard/ID/guard during ssh systemctl restart sshd");
+    assert_eq!(unguarded(&guarded), words("systemctl restart sshd"));
+    for line in ["systemctl restart sshd", "/bin/sh /srv/guard during ssh true"] {
+        assert_eq!(unguarded(&words(line)), words(line));
+    }
+}
+
+#[test]
 fn every_way_in_is_known() {
     let acts = |kind: &str, args: &[(&str, &str)], always: bool| {
         let machine = Arc::new(host());
