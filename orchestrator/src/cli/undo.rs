@@ -5,8 +5,10 @@ use super::args::UndoArgs;
 use super::kept::{self, Lineage};
 use super::{End, load, run};
 use crate::control::API_KINDS;
+use crate::control::api::Json;
+use crate::control::back::Back;
 use crate::error::{Diagnostic, Exit};
-use crate::history::{self, How, Past, Session};
+use crate::history::{self, How, Past, Session, Step};
 use crate::run::Outcome;
 use crate::source::SourceMap;
 use okd_agent::Value;
@@ -29,30 +31,39 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     run::may_ask(&args)?;
     let vault = super::unlock::vault(&args.site.vault)?;
     let extra = load::extra_vars(sources, &args.site.extra_vars, &vault)?;
-    let local = |session: &Session| crate::inventory::LOCALHOST.contains(&session.host.as_str());
-    let here = past.sessions().iter().all(local);
-    let inventory = load::inventory(sources, &args.site.inventory, args.playbook.parent(), here, &vault)?;
-    let known = |session: &Session| local(session) || inventory.host(&session.host).is_some();
-    let (sessions, gone): (Vec<Session>, Vec<Session>) = past.sessions().into_iter().partition(known);
-    for host in gone
-        .iter()
-        .map(|session| session.host.as_str())
-        .collect::<BTreeSet<_>>()
-    {
+    let here = |host: &str| crate::inventory::LOCALHOST.contains(&host);
+    let done = done(&past);
+    let all_here = done.iter().all(|deed| here(deed.host()));
+    let inventory = load::inventory(sources, &args.site.inventory, args.playbook.parent(), all_here, &vault)?;
+    let known = |deed: &Done| here(deed.host()) || inventory.host(deed.host()).is_some();
+    let (done, gone): (Vec<Done>, Vec<Done>) = done.into_iter().partition(known);
+    for host in gone.iter().map(Done::host).collect::<BTreeSet<_>>() {
         crate::report::warn(&format!(
             "warning: {host} is not in the inventory any more; nothing is taken back there\n"
         ));
     }
-    tell_interfaces(&past);
-    if sessions.is_empty() {
+    let limit = match &args.site.limit {
+        Some(pattern) => Some(inventory.pattern(pattern, None)?),
+        None => None,
+    };
+    let meant = |deed: &Done| {
+        limit
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|host| host.as_str() == deed.host()))
+    };
+    let done: Vec<Done> = done.into_iter().filter(meant).collect();
+    tell_interfaces(&done, given.force);
+    let text = playbook(&past, given.force, &done);
+    if text.is_empty() {
         super::print(&format!(
             "Run {} changed nothing on hosts that are known here.\n",
             past.id()
         ));
         return Ok(Exit::Ok);
     }
-    let file = sources.add(Path::new("undo"), playbook(&past, given.force, &sessions));
-    let site = load::made(sources, file, args.site.limit.clone(), &vault, extra, inventory)?;
+    let file = sources.add(Path::new("undo"), text);
+    let limit = args.site.limit.clone();
+    let site = load::made(sources, file, limit, &vault, extra, inventory, &mut run::asked)?;
     let lineage = Lineage {
         undoes: Some(past.id().to_owned()),
         ..Lineage::default()
@@ -60,63 +71,193 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     run::begin(sources, &site, &args, &lineage)
 }
 
-/// A play for each way in which the run was on its hosts, the last one first.
-fn playbook(past: &Past, force: bool, sessions: &[Session]) -> String {
-    let mut groups: Vec<(&Session, Vec<&str>)> = Vec::new();
-    for session in sessions.iter().rev() {
-        let alike = |(other, _): &&mut (&Session, Vec<&str>)| {
-            (&other.user, &other.login, other.local) == (&session.user, &session.login, session.local)
-        };
-        match groups.iter_mut().find(alike) {
-            Some((_, hosts)) => hosts.push(&session.host),
-            None => groups.push((session, vec![&session.host])),
+/// What a run did that may be taken back.
+enum Done {
+    /// It was on a host, which knows itself what was changed.
+    There(Session),
+    /// It changed something through an interface.
+    Through(Box<Step>, Back),
+}
+
+impl Done {
+    fn host(&self) -> &str {
+        match self {
+            Done::There(session) => &session.host,
+            Done::Through(step, _) => &step.host,
         }
     }
-    let word = |text: &str| serde_json::Value::from(text).to_string();
+}
+
+/// What a run did, in order.
+fn done(past: &Past) -> Vec<Done> {
+    let through = |module: &str| API_KINDS.iter().any(|kind| kind.names.contains(&module));
+    let mut all = Vec::new();
+    for line in past.lines() {
+        match line["event"].as_str() {
+            Some("session") => all.extend(serde_json::from_value(line).ok().map(Done::There)),
+            Some("result") => {
+                let Ok(step) = serde_json::from_value::<Step>(line) else {
+                    continue;
+                };
+                let unknown = || Back::not("the build that did it kept no way back");
+                let back = step.back.clone();
+                let back = back.or_else(|| (step.status == "changed" && through(&step.module)).then(unknown));
+                all.extend(back.map(|back| Done::Through(Box::new(step), back)));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// A piece of the playbook.
+enum Play<'a> {
+    /// For a way in which the run was on hosts.
+    There(&'a Session, Vec<&'a str>),
+    /// For a step through an interface.
+    Through(&'a Step, &'a Back, &'a Json),
+}
+
+/// The last one first. What a host was changed in is taken back as a whole, where the run came to the host first: what was done
+/// through an interface before is what the host stands on, and what was done later may need the host.
+fn plays(done: &[Done], force: bool) -> Vec<Play<'_>> {
+    let mut all: Vec<Play<'_>> = Vec::new();
+    let mut met: Vec<&Session> = Vec::new();
+    let mut first = vec![false; done.len()];
+    for (deed, first) in done.iter().zip(&mut first) {
+        if let Done::There(session) = deed
+            && !met.contains(&session)
+        {
+            met.push(session);
+            *first = true;
+        }
+    }
+    for (deed, first) in done.iter().zip(first).rev() {
+        match deed {
+            Done::There(session) if first => {
+                let alike = |play: &&mut Play<'_>| matches!(play, Play::There(other, _) if (&other.user, &other.login, other.local) == (&session.user, &session.login, session.local));
+                let open = all.iter_mut().rev().take_while(|play| matches!(play, Play::There(..)));
+                match open.filter(alike).last() {
+                    Some(Play::There(_, hosts)) => hosts.push(&session.host),
+                    _ => all.push(Play::There(session, vec![&session.host])),
+                }
+            }
+            Done::There(_) => {}
+            Done::Through(step, back) => {
+                all.extend(by(back, force).map(|args| Play::Through(step, back, args)));
+            }
+        }
+    }
+    all
+}
+
+/// The arguments that take a step back.
+fn by(back: &Back, force: bool) -> Option<&Json> {
+    back.forced.as_ref().filter(|_| force).or(back.args.as_ref())
+}
+
+fn word(text: &str) -> String {
+    Json::from(text).to_string()
+}
+
+fn playbook(past: &Past, force: bool, done: &[Done]) -> String {
     let mut text = String::new();
-    for (session, mut hosts) in groups {
-        hosts.reverse();
-        let hosts: Vec<String> = hosts.iter().map(|host| word(host)).collect();
-        let _ = writeln!(text, "- hosts: [{}]\n  gather_facts: false", hosts.join(", "));
-        let _ = writeln!(text, "  become: {}", session.user.is_some());
-        if let Some(user) = &session.user {
-            let _ = writeln!(text, "  become_user: !unsafe {}", word(user));
+    for play in plays(done, force) {
+        match play {
+            Play::There(session, mut hosts) => {
+                hosts.reverse();
+                there(&mut text, past, force, session, &hosts);
+            }
+            Play::Through(step, back, args) => through(&mut text, step, back, args),
         }
-        if session.local {
-            text.push_str("  connection: local\n");
-        }
-        if let Some(login) = &session.login {
-            let _ = writeln!(text, "  vars: {{ansible_user: !unsafe {}}}", word(login));
-        }
-        let name = match &session.user {
-            Some(user) => format!("undo of {} as {user}", past.id()),
-            None => format!("undo of {}", past.id()),
-        };
-        let (name, run) = (word(&name), word(past.id()));
-        let _ = writeln!(
-            text,
-            "  tasks:\n    - name: !unsafe {name}\n      okd.undo: {{run: {run}, force: {force}, ledger: {}}}",
-            past.header.ledger
-        );
     }
     text
 }
 
-/// What was done through interfaces is not taken back.
-fn tell_interfaces(past: &Past) {
-    let through = |module: &str| API_KINDS.iter().any(|kind| kind.names.contains(&module));
-    let done = past
-        .steps()
-        .into_iter()
-        .filter(|step| step.status == "changed" && through(&step.module));
-    let lines: BTreeSet<String> = done
-        .map(|step| format!("{}  {} \"{}\"  {}", step.host, step.module, step.task, step.path))
-        .collect();
+fn there(text: &mut String, past: &Past, force: bool, session: &Session, hosts: &[&str]) {
+    let hosts: Vec<String> = hosts.iter().map(|host| word(host)).collect();
+    let _ = writeln!(text, "- hosts: [{}]\n  gather_facts: false", hosts.join(", "));
+    let _ = writeln!(text, "  become: {}", session.user.is_some());
+    if let Some(user) = &session.user {
+        let _ = writeln!(text, "  become_user: !unsafe {}", word(user));
+    }
+    if session.local {
+        text.push_str("  connection: local\n");
+    }
+    if let Some(login) = &session.login {
+        let _ = writeln!(text, "  vars: {{ansible_user: !unsafe {}}}", word(login));
+    }
+    let name = match &session.user {
+        Some(user) => format!("undo of {} as {user}", past.id()),
+        None => format!("undo of {}", past.id()),
+    };
+    let (name, run) = (word(&name), word(past.id()));
+    let _ = writeln!(
+        text,
+        "  tasks:\n    - name: !unsafe {name}\n      okd.undo: {{run: {run}, force: {force}, ledger: {}}}",
+        past.header.ledger
+    );
+}
+
+/// What was secret is asked for, each answer once.
+fn through(text: &mut String, step: &Step, back: &Back, args: &Json) {
+    let _ = writeln!(text, "- hosts: [{}]\n  gather_facts: false", word(&step.host));
+    if !back.asks.is_empty() {
+        text.push_str("  vars_prompt:\n");
+    }
+    for ask in back.asks.values() {
+        let (name, prompt) = (word(&ask.name), word(&ask.prompt));
+        let _ = writeln!(
+            text,
+            "    - {{name: {name}, prompt: {prompt}, private: {}}}",
+            ask.private
+        );
+    }
+    let name = match &step.item {
+        Some(item) => format!("undo of \"{}\" ({item})", step.task),
+        None => format!("undo of \"{}\"", step.task),
+    };
+    let _ = writeln!(
+        text,
+        "  tasks:\n    - name: !unsafe {}\n      {}:",
+        word(&name),
+        back.module
+    );
+    for (name, value) in args.as_object().into_iter().flatten() {
+        let _ = writeln!(text, "        {}: !unsafe {value}", word(name));
+    }
+    for (argument, ask) in &back.asks {
+        let _ = writeln!(
+            text,
+            "        {}: {}",
+            word(argument),
+            word(&format!("{{{{ {} }}}}", ask.name))
+        );
+    }
+}
+
+/// What was done through interfaces and is not taken back.
+fn tell_interfaces(done: &[Done], force: bool) {
+    let lines = done.iter().filter_map(|deed| match deed {
+        Done::Through(step, back) if !(back.left.is_empty() || force && back.forced.is_some()) => {
+            let item = step.item.as_ref().map(|item| format!(" ({item})")).unwrap_or_default();
+            let Step {
+                host,
+                module,
+                task,
+                path,
+                ..
+            } = step.as_ref();
+            Some(format!("  {host}  {module} \"{task}\"{item}  {path}: {}\n", back.left))
+        }
+        _ => None,
+    });
+    let lines: BTreeSet<String> = lines.collect();
     if !lines.is_empty() {
         let lines: Vec<String> = lines.into_iter().collect();
         crate::report::warn(&format!(
-            "Not taken back, since it was done through an interface:\n  {}\n",
-            lines.join("\n  ")
+            "Not taken back, since it was done through an interface\n{}",
+            lines.concat()
         ));
     }
 }

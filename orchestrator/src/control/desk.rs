@@ -209,14 +209,19 @@ impl Worker {
                     id: errand.id,
                     stops: [self.cut.clone(), self.stopped.clone()],
                 };
-                let outcome = errand.kind.converge(&real, errand.expect)?;
-                match errand.verify && outcome.status != Status::Same {
+                let (outcome, back) = errand.kind.applied(&real, errand.expect)?;
+                let mut outcome = match errand.verify && outcome.status != Status::Same {
                     true => {
                         let fresh = Overlay::new(Arc::clone(&world.real));
-                        verified(outcome, errand.kind.converge(&fresh, None)?)
+                        verified(outcome, errand.kind.converge(&fresh, None)?)?
                     }
-                    false => Ok(outcome),
+                    false => outcome,
+                };
+                if let Some(back) = back {
+                    let place = bare(errand.kind.endpoint(), &self.keeper).told();
+                    back.sealed(&place).put(&mut outcome.result);
                 }
+                Ok(outcome)
             }
         }
     }

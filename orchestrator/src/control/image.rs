@@ -2,6 +2,7 @@
 //! that is there is the one that is meant.
 
 use super::api::{Api, ApiError, Call, Json, Method, number, rows, text};
+use super::back::Back;
 use super::bridge::{Presence, under_way};
 use super::property::size;
 use super::pve::encoded;
@@ -110,6 +111,20 @@ impl ProxmoxImage {
                 false => '_',
             })
             .collect()
+    }
+
+    /// A file that was put there goes again; what it took the place of, and what was removed, nobody has kept.
+    pub(super) fn taken_back(&self, now: &Image, _: &Map) -> Back {
+        if now.present {
+            return Back::not("the file that was there before is gone");
+        }
+        Back::by(serde_json::json!({
+            "node": self.node,
+            "storage": self.storage,
+            "content": self.content.word(),
+            "filename": self.file(),
+            "state": Presence::Absent.word(),
+        }))
     }
 
     fn volume(&self) -> String {

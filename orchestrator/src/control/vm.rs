@@ -1,6 +1,7 @@
 //! A virtual machine of Proxmox VE, compared key by key: what the server has learned (addresses of cards, names of volumes)
 //! is kept, disks grow and never shrink, and what waits for a restart is said.
 
+mod back;
 mod found;
 mod option;
 mod rights;

@@ -3,6 +3,7 @@
 use super::prepare::Context;
 use super::record::Record;
 use super::{ItemEnd, Live, Runner};
+use crate::control::back::Back;
 use crate::graph::build::StepNode;
 use crate::graph::{End, NodeId};
 use crate::report::{Event, Pass, StepResult, StepStatus, Trace};
@@ -154,6 +155,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         stand,
         seen,
     } = outcome;
+    let back = Back::take(&mut result).map(Box::new);
     let status = match status {
         Status::Same => StepStatus::Ok,
         Status::Changed => StepStatus::Changed,
@@ -198,6 +200,7 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         ));
     }
     end.seen = seen;
+    end.back = back;
     end
 }
 
@@ -597,6 +600,7 @@ impl Runner<'_, '_> {
                 sent: item.lasting,
                 fires: notifies.fires.clone(),
                 hidden,
+                back: end.back.clone(),
                 ..told.trace
             };
             told.item = item.label.clone().filter(|_| !hidden);
