@@ -1,4 +1,4 @@
-//! The kinds of the cluster's API over its stand-in: the three laws, which requests for certificates are approved and which
+//! The kinds of the cluster's API over its stand-in: the four laws, which requests for certificates are approved and which
 //! are not, and what is said when a cluster does not come up.
 #![allow(
     clippy::expect_used,
@@ -13,6 +13,7 @@ use okd_agent::resource::{Failure, Outcome, Status};
 use okd_agent::value::{Map, Value, map};
 use okd_play::control::ApiKind;
 use okd_play::control::api::{Call, Method};
+use okd_play::control::back::Back;
 use okd_play::control::overlay::Overlay;
 use okd_tests::cluster::{Faults, Keys, Options, StandIn, request};
 use std::process::{Command, Output};
@@ -86,7 +87,8 @@ fn laws(wish: &Wish, start: impl Fn() -> StandIn) -> Outcome {
     let plan = Overlay::new(kind.endpoint().client().unwrap());
     let client = real.endpoint().client().unwrap();
     let predicted = kind.converge(&plan, None).unwrap();
-    let applied = real.converge(client.as_ref(), None).unwrap();
+    let there = stored(&applied_at, &predicted);
+    let (applied, back) = real.applied(client.as_ref(), None).unwrap();
     assert_eq!(planned_at.writes(), before, "the plan touched the server");
     let shown = format!("{:?}", wish.args);
     let anonymous = |diff: &[Change]| -> Vec<String> { diff.iter().map(|change| format!("{change:?}")).collect() };
@@ -107,7 +109,39 @@ fn laws(wish: &Wish, start: impl Fn() -> StandIn) -> Outcome {
         .find(|line| line.contains("client-key-data"))
         .unwrap();
     assert!(!format!("{applied:?}").contains(key.trim()), "silence");
+    assert_eq!(back.is_some(), applied.status == Status::Changed, "{shown}");
+    if let Some(back) = back {
+        returns(&applied_at, &back, &there, &applied);
+    }
     applied
+}
+
+/// The object that a step is about, without what the server counts.
+fn stored(server: &StandIn, outcome: &Outcome) -> Option<serde_json::Value> {
+    let path = outcome.result.get("path")?.as_str()?.to_owned();
+    let mut object = server.world().objects.get(&path)?.clone();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, _| !["uid", "resourceVersion", "creationTimestamp"].contains(&key.as_str()));
+    Some(object)
+}
+
+/// The fourth law: what takes a step back brings what was there before, or it says why there is none.
+fn returns(server: &StandIn, back: &Back, before: &Option<serde_json::Value>, applied: &Outcome) {
+    let Some(args) = &back.args else {
+        let why = [
+            "a certificate that was issued is not called back",
+            "what a Secret holds is in no journal",
+        ];
+        return assert!(why.contains(&back.left.as_str()), "{back:?}");
+    };
+    assert_eq!((back.left.as_str(), &back.forced), ("", &None));
+    let Value::Map(args) = value(args) else { panic!() };
+    let kind = ApiKind::decode(&back.module, &args).unwrap().unwrap();
+    kind.check().unwrap();
+    let client = kind.endpoint().client().unwrap();
+    let outcome = kind.converge(client.as_ref(), None).unwrap();
+    assert_eq!(outcome.status, Status::Changed);
+    assert_eq!(stored(server, applied), *before, "what takes it back: {args:?}");
 }
 
 fn options(masters: usize, workers: usize) -> Options {

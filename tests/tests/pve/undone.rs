@@ -1,0 +1,196 @@
+//! `okd-play undo` of what a run did through the interface: what is brought back, what stays and why, and that no journal
+//! holds the token's secret.
+
+use super::{boot1, json, known, vm};
+use okd_tests::pve::{StandIn, TOKEN};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The variable that answers for the token of the stand-in.
+const ANSWER: &str = "token_okd_pve_play_at_127_0_0_1";
+
+/// A folder with a playbook and the state of its runs.
+struct Site {
+    server: StandIn,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// Of these tasks for each of these hosts.
+    fn new(hosts: &str, tasks: &str) -> Site {
+        let (server, folder) = (StandIn::start(), tempfile::tempdir().unwrap());
+        let (user, id, secret) = TOKEN;
+        let play = format!(
+            "- hosts: {hosts}\n  gather_facts: false\n  vars:\n    pve: &pve\n      api_host: {}\n      api_port: {}\n      api_user: {user}\n      api_token_id: {id}\n      api_token_secret: {secret}\n      ca_path: {}\n  module_defaults:\n    proxmox_bridge: *pve\n    proxmox_firewall: *pve\n    proxmox_image: *pve\n    proxmox_sendkey: *pve\n    proxmox_vm: *pve\n  tasks:\n{tasks}",
+            server.address.ip(),
+            server.address.port(),
+            server.ca().display()
+        );
+        std::fs::write(folder.path().join("play.yaml"), play).unwrap();
+        std::fs::write(folder.path().join("answer.yaml"), format!("{ANSWER}: {secret}\n")).unwrap();
+        std::fs::write(folder.path().join("disc.iso"), "a disc").unwrap();
+        Site { server, folder }
+    }
+
+    fn okd(&self, words: &[&str], code: i32) -> String {
+        let output = Command::new(okd_tests::play::program())
+            .args(words)
+            .current_dir(self.folder.path())
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+        assert!(!text.contains(TOKEN.2), "{text}");
+        text
+    }
+
+    fn run(&self, hosts: &str) -> String {
+        self.okd(&["run", "-i", hosts, "play.yaml", "--yes"], 0);
+        self.last()
+    }
+
+    /// Takes a run back, with the answer from a file.
+    fn undo(&self, run: &str, more: &[&str]) -> String {
+        let mut words = vec!["undo", run, "-e", "@answer.yaml"];
+        words.extend(more);
+        self.okd(&words, 0)
+    }
+
+    /// The newest run; no journal holds the secret.
+    fn last(&self) -> String {
+        let mut all: Vec<_> = std::fs::read_dir(self.folder.path().join("state/okd-play/runs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        all.sort();
+        for path in &all {
+            assert!(
+                !std::fs::read_to_string(path).unwrap().contains(TOKEN.2),
+                "{}",
+                path.display()
+            );
+        }
+        stem(all.last().unwrap())
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+/// Without a machine.
+fn but(mut known: Value, vmid: &str) -> Value {
+    known["guests"].as_object_mut().unwrap().remove(vmid);
+    known["images"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|name| *name != json!(format!("{vmid:?}")));
+    known
+}
+
+const TASKS: &str = r#"    - name: The bridge
+      proxmox_bridge: {node: pve, iface: vmbr1, mtu: 1450}
+    - name: The firewall
+      proxmox_firewall:
+        name: boot1
+        options: {enable: 1, policy_in: DROP}
+        rules: [{macro: SSH, source: 192.0.2.0/24}, {proto: tcp, dport: "6443", comment: api}]
+    - name: The disc
+      proxmox_image: {node: pve, src: disc.iso, filename: disc-1.iso}
+    - name: The machine
+      proxmox_vm:
+        node: pve
+        name: boot1
+        memory: 4096
+        onboot: true
+        description: "{{ '{{' }} of the run"
+        net: {net0: "virtio,bridge=vmbr1,firewall=1"}
+        ide: {ide2: "local:iso/disc-1.iso,media=cdrom"}
+        state: started
+    - name: Another machine
+      proxmox_vm: {node: pve, name: "{{ item }}", memory: 64, scsi: {scsi0: "local:1"}, state: started}
+      loop: [other]
+    - name: Keys
+      proxmox_sendkey: {name: other, keys: [ret]}
+"#;
+
+#[test]
+fn what_a_run_did_is_taken_back() {
+    let site = Site::new("localhost", TASKS);
+    boot1().apply(&site.server).unwrap();
+    let before = known(&site.server);
+    let run = site.run("localhost,");
+    let after = known(&site.server);
+    assert_ne!(before, after);
+
+    let text = site.okd(&["undo", &run, "--yes"], 3);
+    assert!(
+        text.contains(&format!("`{ANSWER}` is asked for, and there is no terminal to ask on")),
+        "{text}"
+    );
+    let writes = site.server.writes();
+    let text = site.undo(&run, &["--check"]);
+    assert_eq!(site.server.writes(), writes, "a plan changed something: {text}");
+    for said in [
+        "\"Another machine\" (other)",
+        "its disks may hold what nobody else has; `--force` destroys it",
+        "keys that were pressed are not taken back",
+        "undo of \"The firewall\"",
+        "4096",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let text = site.undo(&run, &["--yes"]);
+    assert_eq!(but(known(&site.server), "101"), before, "{text}");
+    let undo = site.last();
+    assert_ne!(undo, run);
+    let writes = site.server.writes();
+    site.undo(&run, &["--yes"]);
+    assert_eq!(
+        (site.server.writes(), site.last()),
+        (writes, undo.clone()),
+        "a second undo"
+    );
+
+    // The file of the disc is gone, so the drive that held it is not to be filled again.
+    let text = site.okd(&["undo", &undo, "--check", "-e", "@answer.yaml"], 1);
+    assert!(text.contains("the file that was there before is gone"), "{text}");
+    std::fs::write(site.server.storage().join("template/iso/disc-1.iso"), "a disc").unwrap();
+    let text = site.undo(&undo, &["--yes"]);
+    assert_eq!(known(&site.server), after, "an undo of an undo: {text}");
+    site.undo(&run, &["--yes", "--force"]);
+    assert_eq!(known(&site.server), before);
+}
+
+#[test]
+fn a_limit_asks_for_nothing_that_it_leaves_out() {
+    let site = Site::new(
+        "all",
+        "    - proxmox_bridge: {node: pve, iface: \"vmbr{{ inventory_hostname }}\"}\n",
+    );
+    let run = site.run("h7,h8,");
+    let bridges = || site.server.world().up();
+    assert!(bridges().contains(&"vmbrh7".to_owned()) && bridges().contains(&"vmbrh8".to_owned()));
+    site.undo(&run, &["--yes", "--limit", "h8"]);
+    assert!(bridges().contains(&"vmbrh7".to_owned()) && !bridges().contains(&"vmbrh8".to_owned()));
+}
+
+#[test]
+fn a_step_that_shows_nothing_has_no_way_back() {
+    let site = Site::new(
+        "localhost",
+        "    - name: Quiet\n      proxmox_vm: {node: pve, name: boot1, description: changed}\n      no_log: true\n",
+    );
+    boot1().apply(&site.server).unwrap();
+    let run = site.run("localhost,");
+    let text = site.okd(&["undo", &run, "--yes"], 0);
+    assert!(
+        text.contains("its task says `no_log`") && text.contains("changed nothing"),
+        "{text}"
+    );
+    let left = vm(json(r#"{"name": "boot1", "description": "changed"}"#)).apply(&site.server);
+    assert_eq!(left.unwrap().status, okd_agent::resource::Status::Same);
+}
