@@ -55,10 +55,10 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     tell_interfaces(&done, given.force);
     let text = playbook(&past, given.force, &done);
     if text.is_empty() {
-        super::print(&format!(
-            "Run {} changed nothing on hosts that are known here.\n",
-            past.id()
-        ));
+        super::print(&match done.is_empty() {
+            true => format!("Run {} changed nothing on hosts that are known here.\n", past.id()),
+            false => format!("Nothing of run {} is taken back.\n", past.id()),
+        });
         return Ok(Exit::Ok);
     }
     let file = sources.add(Path::new("undo"), text);
