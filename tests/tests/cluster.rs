@@ -678,18 +678,24 @@ fn a_machine_gets_its_configuration_and_joins_by_http() {
 /// Runs a play against the stand-in; a person reads what it says.
 fn run(server: &StandIn, tasks: &str, more: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("kubeconfig"), &server.kubeconfig).unwrap();
+    run_in(server, dir.path(), tasks, more)
+}
+
+/// The same in a folder that stays, where the run leaves its journal too.
+fn run_in(server: &StandIn, dir: &std::path::Path, tasks: &str, more: &[&str]) -> Output {
+    std::fs::write(dir.join("kubeconfig"), &server.kubeconfig).unwrap();
     let play = format!(
         "- hosts: localhost\n  gather_facts: false\n  vars:\n    api: {}\n  tasks:\n    - slurp:\n        src: {}/kubeconfig\n      register: \
          kubeconfig\n      no_log: true\n{tasks}",
         server.api,
-        dir.path().display()
+        dir.display()
     );
-    std::fs::write(dir.path().join("play.yaml"), play).unwrap();
+    std::fs::write(dir.join("play.yaml"), play).unwrap();
     Command::new(okd_tests::play::program())
         .args(["run", "play.yaml", "-i", "localhost,"])
         .args(more)
-        .current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.join("state"))
+        .current_dir(dir)
         .output()
         .unwrap()
 }
@@ -761,4 +767,124 @@ fn the_stand_in_serves_under_an_authority_that_it_is_given() {
     server.join("master-1", "master", &["10.0.0.2"]);
     let wait = wish("okd_wait", r#"{"for": "bootstrap-complete", "deadline": 30}"#);
     assert_eq!(wait.apply(&server).unwrap().status, Status::Same);
+}
+
+const OBJECTS: &str = r#"    - name: Registry
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        state: patched
+        definition:
+          apiVersion: imageregistry.operator.openshift.io/v1
+          kind: Config
+          metadata: {name: cluster}
+          spec: {managementState: Managed, storage: {emptyDir: {}}, replicas: null}
+    - name: Login
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        definition:
+          apiVersion: config.openshift.io/v1
+          kind: OAuth
+          metadata: {name: cluster}
+          spec: {tokenConfig: {accessTokenMaxAgeSeconds: 60}}
+    - name: Password
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        definition:
+          apiVersion: v1
+          kind: Secret
+          metadata: {name: htpasswd, namespace: openshift-config}
+          stringData: {htpasswd: "admin:$2y$05$p0is0n"}
+    - name: Console
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        state: absent
+        definition:
+          apiVersion: route.openshift.io/v1
+          kind: Route
+          metadata: {name: console, namespace: openshift-console}
+"#;
+
+#[test]
+fn what_a_run_did_to_objects_is_taken_back() {
+    let server = installed();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    std::fs::write(&file, &server.kubeconfig).unwrap();
+    let okd = |words: &[&str], code: i32| {
+        let output = Command::new(okd_tests::play::program())
+            .args(words)
+            .env("XDG_STATE_HOME", dir.path().join("state"))
+            .current_dir(dir.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        text
+    };
+    let paths = [
+        "/apis/imageregistry.operator.openshift.io/v1/configs/cluster",
+        "/apis/config.openshift.io/v1/oauths/cluster",
+        "/apis/route.openshift.io/v1/namespaces/openshift-console/routes/console",
+    ];
+    let known = || -> Vec<Option<serde_json::Value>> {
+        let kept = |path: &&str| {
+            let path = Value::from(*path);
+            let result = map([("path", path)]);
+            stored(
+                &server,
+                &Outcome {
+                    result,
+                    ..Outcome::unknown(String::new())
+                },
+            )
+        };
+        paths.iter().map(kept).collect()
+    };
+    let before = known();
+    run_in(&server, dir.path(), OBJECTS, &["--yes"]);
+    let after = known();
+    assert!(before != after && after[2].is_none());
+    let runs = || -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir(dir.path().join("state/okd-play/runs")).unwrap();
+        let mut all: Vec<_> = all.map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
+    let id = |path: &std::path::Path| path.file_stem().unwrap().to_string_lossy().into_owned();
+    let run = id(&runs()[0]);
+    let name = format!("kubeconfig_127_0_0_1_{}", server.api.port());
+    let said = okd(&["undo", &run, "--yes"], 2);
+    assert!(said.contains(&format!("`{name}` is asked for")), "{said}");
+    let answer = format!("{name}={}", file.display());
+    let writes = server.writes();
+    let said = okd(&["undo", &run, "--check", "-e", &answer], 0);
+    assert_eq!(server.writes(), writes, "a plan changed something");
+    assert!(
+        said.contains("\"Password\"") && said.contains("what a Secret holds is in no journal"),
+        "{said}"
+    );
+    let said = okd(&["undo", &run, "--yes", "-e", &answer], 0);
+    assert_eq!(known(), before, "{said}");
+    let writes = server.writes();
+    okd(&["undo", &run, "--yes", "-e", &answer], 0);
+    assert_eq!(server.writes(), writes, "a second undo");
+    // What was asked for as a file is one from now on.
+    let undo = id(&runs()[1]);
+    let said = okd(&["undo", &undo, "--yes"], 0);
+    assert_eq!(known(), after, "{said}");
+    for path in runs() {
+        let journal = std::fs::read_to_string(path).unwrap();
+        let key = server
+            .kubeconfig
+            .lines()
+            .find(|line| line.contains("client-key-data"))
+            .unwrap()
+            .trim();
+        assert!(!journal.contains("p0is0n") && !journal.contains(&key[30..80]));
+    }
 }
