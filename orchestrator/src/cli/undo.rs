@@ -13,7 +13,7 @@ use crate::run::Outcome;
 use crate::source::SourceMap;
 use okd_agent::Value;
 use okd_agent::resource::undo::MOVED;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -53,7 +53,8 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     };
     let done: Vec<Done> = done.into_iter().filter(meant).collect();
     tell_interfaces(&done, given.force);
-    let text = playbook(&past, given.force, &done);
+    let plays = plays(&done, given.force);
+    let text = playbook(&past, given.force, &plays);
     if text.is_empty() {
         super::print(&match done.is_empty() {
             true => format!("Run {} changed nothing on hosts that are known here.\n", past.id()),
@@ -66,6 +67,7 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
     let site = load::made(sources, file, limit, &vault, extra, inventory, &mut run::asked)?;
     let lineage = Lineage {
         undoes: Some(past.id().to_owned()),
+        left: if given.force { BTreeMap::new() } else { prints(&plays) },
         ..Lineage::default()
     };
     run::begin(sources, &site, &args, &lineage)
@@ -160,12 +162,21 @@ fn word(text: &str) -> String {
     Json::from(text).to_string()
 }
 
-fn playbook(past: &Past, force: bool, done: &[Done]) -> String {
+/// See [`crate::run::Options::left`].
+fn prints(plays: &[Play<'_>]) -> BTreeMap<usize, u64> {
+    let print = |(at, play): (usize, &Play<'_>)| match play {
+        Play::Through(_, back, _) => Some((at, back.left_print()?)),
+        Play::There(..) => None,
+    };
+    plays.iter().enumerate().filter_map(print).collect()
+}
+
+fn playbook(past: &Past, force: bool, plays: &[Play<'_>]) -> String {
     let mut text = String::new();
-    for play in plays(done, force) {
+    for play in plays {
         match play {
-            Play::There(session, mut hosts) => {
-                hosts.reverse();
+            Play::There(session, hosts) => {
+                let hosts: Vec<&str> = hosts.iter().rev().copied().collect();
                 there(&mut text, past, force, session, &hosts);
             }
             Play::Through(step, back, args) => through(&mut text, step, back, args),

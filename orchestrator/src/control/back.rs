@@ -1,8 +1,10 @@
 //! What takes a step through an interface back: a step of the same kind with other arguments, since these kinds say what
 //! should be. It stands in the run's journal, so it holds no secret: what was one is asked for again.
 
+use super::ApiKind;
 use super::api::Json;
 use crate::report::{json, scrub};
+use crate::template::from_json;
 use okd_agent::Value;
 use okd_agent::secret::{Secrets, nameless};
 use okd_agent::value::Map;
@@ -21,6 +23,8 @@ pub struct Back {
     pub forced: Option<Json>,
     /// Arguments that are secret, and how they are asked for.
     pub asks: BTreeMap<String, Ask>,
+    /// A hash of what the step left, as the step that takes it back sees it, hexadecimal.
+    pub print: Option<String>,
     /// What stays all the same without `--force`, and why; empty where nothing does.
     pub left: String,
 }
@@ -124,6 +128,21 @@ impl Back {
                 ..Back::not("what was there before holds a secret, which no journal keeps")
             },
         }
+    }
+
+    /// The step that takes it back; `None` where there is none without `--force`.
+    #[must_use]
+    pub fn kind(&self) -> Option<ApiKind> {
+        let Value::Map(args) = from_json(self.args.clone()?) else {
+            return None;
+        };
+        ApiKind::decode(&self.module, &args)?.ok()
+    }
+
+    /// [`Back::print`], as a number.
+    #[must_use]
+    pub fn left_print(&self) -> Option<u64> {
+        u64::from_str_radix(self.print.as_deref()?, 16).ok()
     }
 
     /// Puts it into a step's result.

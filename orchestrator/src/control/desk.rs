@@ -3,15 +3,19 @@
 
 use super::ApiKind;
 use super::api::{Api, ApiError, Call, Json};
+use super::back::Back;
 use super::endpoint::Endpoint;
 use super::overlay::Overlay;
 use super::veil::Veil;
 use crate::link::reach::Address;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
-use okd_agent::Stop;
+use okd_agent::diff::Change;
+use okd_agent::resource::undo::MOVED;
 use okd_agent::resource::{Failure, Outcome, Status, verified};
+use okd_agent::value::map;
 use okd_agent::wire::{Pass, Reply};
+use okd_agent::{Stop, Value};
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +38,8 @@ pub struct Errand {
     pub verify: bool,
     /// See [`okd_agent::wire::Task::kept`].
     pub kept: bool,
+    /// Of a step that takes another back: a hash of what that one has left. What is something else is left alone.
+    pub left: Option<u64>,
 }
 
 /// An interface and its prediction.
@@ -199,6 +205,11 @@ impl Worker {
         };
         let turn = world.turn.as_ref();
         let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(left) = errand.left
+            && let Some(moved) = moved(&errand.kind, left, errand.pass, &world)
+        {
+            return Ok(moved);
+        }
         match errand.pass {
             Pass::Plan => errand.kind.converge(world.plan.as_ref(), errand.expect),
             Pass::Look => errand.kind.converge(&Overlay::new(Arc::clone(&world.real)), None),
@@ -217,7 +228,8 @@ impl Worker {
                     }
                     false => outcome,
                 };
-                if let Some(back) = back {
+                if let Some(mut back) = back {
+                    back.print = print(&back, &world.real);
                     let place = bare(errand.kind.endpoint(), &self.keeper).told();
                     back.sealed(&place).put(&mut outcome.result);
                 }
@@ -259,6 +271,39 @@ pub fn open(endpoint: Endpoint, keeper: &Arc<Keeper>) -> Result<(Endpoint, Arc<d
     }
     let client = endpoint.client()?;
     Ok((endpoint, Arc::new(Veil::new(client, Arc::clone(keeper)))))
+}
+
+/// See [`Back::print`].
+fn print(back: &Back, real: &Arc<dyn Api>) -> Option<String> {
+    let seen = back.kind()?.converge(&Overlay::new(Arc::clone(real)), None).ok()?;
+    Some(format!("{:016x}", seen.fingerprint?))
+}
+
+/// What is said of a thing that would be taken back and that somebody has changed since; `None` where nobody has.
+fn moved(kind: &ApiKind, left: u64, pass: Pass, world: &World) -> Option<Outcome> {
+    let under: Arc<dyn Api> = match pass {
+        Pass::Plan => Arc::clone(&world.plan) as Arc<dyn Api>,
+        Pass::Look | Pass::Apply => Arc::clone(&world.real),
+    };
+    let seen = kind.converge(&Overlay::new(under), None).ok()?;
+    let same = seen.fingerprint.is_none_or(|print| print == left);
+    if same || seen.status != Status::Changed {
+        return None;
+    }
+    let what = seen.diff.iter().filter_map(|change| match change {
+        Change::Item { text, .. } => Some(text.clone()),
+        Change::Field { of, name, .. } => Some(format!("{name} of {of}")),
+        Change::Text(_) | Change::Act(_) => None,
+    });
+    let what = what.collect::<Vec<_>>().join(", ");
+    let why = format!("{MOVED}; --force takes it back all the same");
+    let left = Value::Map(map([("what", what.into()), ("why", why.into())]));
+    Some(Outcome {
+        status: Status::Same,
+        diff: Vec::new(),
+        result: map([("left", Value::List(vec![left]))]),
+        ..seen
+    })
 }
 
 /// A step whose interface cannot be used at all.

@@ -7,6 +7,7 @@ use super::pve::encoded;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
+use okd_agent::secret::Secrets;
 use okd_agent::value::{Map, Value, map};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -165,6 +166,8 @@ impl OkdObject {
             return Back::not("what a Secret holds is in no journal");
         }
         let keys = match (now.there, self.state) {
+            // What was asked for goes along, so that it is seen when somebody has changed it since.
+            (false, _) if !Secrets::marked(&now.given.to_string()) => now.given.clone(),
             (false, _) => serde_json::json!({}),
             (true, Standing::Absent) => bare(now.whole.clone()),
             (true, _) => before(&now.given, &now.whole),

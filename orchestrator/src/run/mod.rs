@@ -75,6 +75,8 @@ pub struct Options {
     pub run: u64,
     /// What the run that is taken up again has done.
     pub done: Done,
+    /// Of an undo: what the run has left that each of these plays takes back through an interface, as a hash of what is seen.
+    pub left: BTreeMap<usize, u64>,
     /// Names the playbook in the ledgers of hosts; empty where nothing is written there.
     pub playbook: String,
     /// Whether the plan finds out everything that the playbook wants, whatever it comes to now.

@@ -1,7 +1,7 @@
 //! `okd-play undo` of what a run did through the interface: what is brought back, what stays and why, and that no journal
 //! holds the token's secret.
 
-use super::{boot1, json, known, vm};
+use super::{boot1, known, vm, wish};
 use okd_tests::pve::{StandIn, TOKEN};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -166,6 +166,37 @@ fn what_a_run_did_is_taken_back() {
 }
 
 #[test]
+fn what_somebody_has_changed_since_is_left() {
+    let site = Site::new(
+        "localhost",
+        r#"    - proxmox_firewall: {name: boot1, options: {policy_in: DROP}}
+    - proxmox_vm: {node: pve, name: boot1, memory: 4096}
+    - proxmox_vm: {node: pve, name: boot1, memory: 8192, cores: 4}
+"#,
+    );
+    boot1().apply(&site.server).unwrap();
+    let before = known(&site.server);
+    let run = site.run("localhost,");
+    let hand = |policy: &str| {
+        let args = json!({"name": "boot1", "node": "-", "options": {"policy_in": policy}});
+        wish("proxmox_firewall", args).apply(&site.server).unwrap();
+        known(&site.server)
+    };
+    let theirs = hand("REJECT");
+    let text = site.okd(&["undo", &run, "--yes", "-e", "@answer.yaml"], 4);
+    let said = "policy_in of the firewall of boot1: it was changed since; --force takes it back all the same";
+    assert!(text.contains(said), "{text}");
+    let left = known(&site.server);
+    assert_eq!(
+        (&left["walls"], &left["guests"]),
+        (&theirs["walls"], &before["guests"]),
+        "{text}"
+    );
+    let text = site.undo(&run, &["--yes", "--force"]);
+    assert_eq!(known(&site.server), before, "{text}");
+}
+
+#[test]
 fn a_limit_asks_for_nothing_that_it_leaves_out() {
     let site = Site::new(
         "all",
@@ -191,6 +222,6 @@ fn a_step_that_shows_nothing_has_no_way_back() {
         text.contains("its task says `no_log`") && text.contains("Nothing of run"),
         "{text}"
     );
-    let left = vm(json(r#"{"name": "boot1", "description": "changed"}"#)).apply(&site.server);
+    let left = vm(json!({"name": "boot1", "description": "changed"})).apply(&site.server);
     assert_eq!(left.unwrap().status, okd_agent::resource::Status::Same);
 }
