@@ -132,9 +132,9 @@ fn returns(server: &StandIn, back: &Back, before: &Option<serde_json::Value>, ap
             "a certificate that was issued is not called back",
             "what a Secret holds is in no journal",
         ];
-        return assert!(why.contains(&back.left.as_str()), "{back:?}");
+        return assert!(why.contains(&back.lost.as_str()), "{back:?}");
     };
-    assert_eq!((back.left.as_str(), &back.forced), ("", &None));
+    assert_eq!((back.stays(false), &back.forced), (Vec::new(), &None));
     let Value::Map(args) = value(args) else { panic!() };
     let kind = ApiKind::decode(&back.module, &args).unwrap().unwrap();
     kind.check().unwrap();

@@ -249,19 +249,20 @@ fn through(text: &mut String, step: &Step, back: &Back, args: &Json) {
 
 /// What was done through interfaces and is not taken back.
 fn tell_interfaces(done: &[Done], force: bool) {
-    let lines = done.iter().filter_map(|deed| match deed {
-        Done::Through(step, back) if !(back.left.is_empty() || force && back.forced.is_some()) => {
-            let item = step.item.as_ref().map(|item| format!(" ({item})")).unwrap_or_default();
-            let Step {
-                host,
-                module,
-                task,
-                path,
-                ..
-            } = step.as_ref();
-            Some(format!("  {host}  {module} \"{task}\"{item}  {path}: {}\n", back.left))
-        }
-        _ => None,
+    let through = done.iter().filter_map(|deed| match deed {
+        Done::Through(step, back) => Some((step, back.stays(force))),
+        Done::There(_) => None,
+    });
+    let lines = through.filter(|(_, stays)| !stays.is_empty()).map(|(step, stays)| {
+        let item = step.item.as_ref().map(|item| format!(" ({item})")).unwrap_or_default();
+        let Step {
+            host,
+            module,
+            task,
+            path,
+            ..
+        } = step.as_ref();
+        format!("  {host}  {module} \"{task}\"{item}  {path}: {}\n", stays.join(", "))
     });
     let lines: BTreeSet<String> = lines.collect();
     if !lines.is_empty() {
@@ -299,4 +300,86 @@ fn all(planned: &Outcome) -> impl Iterator<Item = (&str, &str, &str)> {
             Some((host.as_str(), text("what")?, text("why")?))
         })
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::history::Header;
+    use crate::source::yaml;
+    use serde_json::json;
+
+    fn through(task: &str, back: Back) -> Done {
+        let step = Step {
+            host: "localhost".to_owned(),
+            task: task.to_owned(),
+            ..Step::default()
+        };
+        Done::Through(Box::new(step), back)
+    }
+
+    fn by(task: &str) -> Done {
+        let asks = json!({"api_token_secret": {"name": "token", "prompt": "Secret?", "private": true}});
+        let back = json!({"module": "proxmox_vm", "args": {"name": "{{ x }}"}, "asks": asks});
+        through(task, serde_json::from_value(back).unwrap())
+    }
+
+    fn there(host: &str) -> Done {
+        Done::There(Session {
+            host: host.to_owned(),
+            ..Session::default()
+        })
+    }
+
+    /// The names of the tasks, with the hosts of those on hosts.
+    fn order(done: &[Done]) -> Vec<String> {
+        let name = |play: &Play<'_>| match play {
+            Play::There(_, hosts) => hosts.iter().rev().copied().collect::<Vec<_>>().join(" "),
+            Play::Through(step, ..) => step.task.clone(),
+        };
+        plays(done, false).iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_last_is_taken_back_first_and_what_a_host_stands_on_last() {
+        let run = [
+            by("machine"),
+            there("a"),
+            there("b"),
+            by("object"),
+            there("a"),
+            by("login"),
+        ];
+        assert_eq!(order(&run), ["login", "object", "a b", "machine"]);
+        let run = [there("a"), by("card"), there("b")];
+        assert_eq!(order(&run), ["b", "card", "a"]);
+        let left = [through("keys", Back::never("proxmox_sendkey")), there("a")];
+        assert_eq!(order(&left), ["a"]);
+    }
+
+    #[test]
+    fn what_is_literal_stays_so_and_a_secret_is_asked_for() {
+        let past = Past {
+            path: "x".into(),
+            header: Header::default(),
+            how: How::Done,
+            code: None,
+            seconds: None,
+            hosts: BTreeMap::new(),
+        };
+        let done = [by("a \"machine\"")];
+        let text = playbook(&past, false, &plays(&done, false));
+        let sources = SourceMap::default();
+        let file = sources.add(Path::new("undo"), text.clone());
+        let play = yaml::parse(&sources, file).unwrap().to_value();
+        let play = &play.as_list().unwrap()[0];
+        let prompt = &play.get("vars_prompt").unwrap().as_list().unwrap()[0];
+        assert_eq!(prompt.get("name").unwrap().to_string(), "token");
+        let task = &play.get("tasks").unwrap().as_list().unwrap()[0];
+        assert_eq!(task.get("name").unwrap().to_string(), "undo of \"a \"machine\"\"");
+        let args = task.get("proxmox_vm").unwrap();
+        assert_eq!(args.get("api_token_secret").unwrap().to_string(), "{{ token }}");
+        assert!(text.contains("\"name\": !unsafe \"{{ x }}\""), "{text}");
+    }
 }

@@ -25,7 +25,9 @@ pub struct Back {
     pub asks: BTreeMap<String, Ask>,
     /// A hash of what the step left, as the step that takes it back sees it, hexadecimal.
     pub print: Option<String>,
-    /// What stays all the same without `--force`, and why; empty where nothing does.
+    /// What stays whatever is said, and why; empty where nothing does.
+    pub lost: String,
+    /// What stays without `--force`, and why; empty where nothing does.
     pub left: String,
 }
 
@@ -64,7 +66,7 @@ impl Back {
     #[must_use]
     pub fn not(why: impl Into<String>) -> Back {
         Back {
-            left: why.into(),
+            lost: why.into(),
             ..Back::default()
         }
     }
@@ -76,18 +78,27 @@ impl Back {
         Back::not(own.map(|(_, why)| *why).unwrap_or_default())
     }
 
-    /// With other arguments where it is forced.
+    /// With other arguments where it is forced, and what stays without that.
     #[must_use]
-    pub fn forced(mut self, args: Json) -> Back {
+    pub fn forced(mut self, args: Json, left: impl Into<String>) -> Back {
         self.forced = Some(args);
+        self.left = left.into();
         self
     }
 
     /// With something that stays.
     #[must_use]
-    pub fn leaving(mut self, why: impl Into<String>) -> Back {
-        self.left = why.into();
+    pub fn losing(mut self, why: impl Into<String>) -> Back {
+        self.lost = why.into();
         self
+    }
+
+    /// What stays, and why.
+    #[must_use]
+    pub fn stays(&self, force: bool) -> Vec<&str> {
+        let left = Some(&self.left).filter(|_| !(force && self.forced.is_some()));
+        let all = std::iter::once(&self.lost).chain(left);
+        all.filter(|text| !text.is_empty()).map(String::as_str).collect()
     }
 
     /// With how the interface is reached.
@@ -121,7 +132,7 @@ impl Back {
         }
         self.asks = asks;
         let whole = [&self.args, &self.forced].into_iter().flatten().all(clean);
-        match whole && clean(&Json::from(self.left.as_str())) {
+        match whole {
             true => self,
             false => Back {
                 module: self.module,
@@ -257,7 +268,7 @@ mod tests {
             let back = Back::by(json!({"options": {"description": held}})).reaching("proxmox_vm", reached());
             let back = back.sealed("pve1");
             assert_eq!((&back.args, &back.asks), (&None, &BTreeMap::new()));
-            assert!(back.left.contains("no journal keeps"), "{back:?}");
+            assert!(back.lost.contains("no journal keeps"), "{back:?}");
         }
     }
 
@@ -265,7 +276,7 @@ mod tests {
     fn every_kind_that_stays_is_one_and_says_why() {
         for (name, why) in STAYS {
             assert!(API_KINDS.iter().any(|kind| kind.names[0] == *name), "{name}");
-            assert_eq!(Back::never(name).left, *why);
+            assert_eq!(Back::never(name).lost, *why);
             assert!(!why.is_empty());
         }
     }

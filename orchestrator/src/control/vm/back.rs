@@ -30,39 +30,41 @@ impl ProxmoxVm {
             |name: &&String| now.config.get(*name).cloned().flatten() != want.config.get(*name).cloned().flatten();
         let changed: Vec<&String> = want.config.keys().filter(differs).collect();
         let (mut options, mut delete) = (BTreeMap::new(), Vec::new());
-        let (mut left, mut lost) = (Vec::new(), false);
-        for name in &changed {
-            let raw = now.raw.get(*name);
-            match raw {
-                _ if *name == "name" => {}
-                Some(_) | None if *name == UNSEEN => {
-                    left.push("the password of its users was not to be seen".to_owned())
+        let (mut lost, mut left, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for name in changed.iter().copied().filter(|name| *name != "name") {
+            let after = want.config.get(name).cloned().flatten();
+            match now.raw.get(name) {
+                _ if name == UNSEEN => lost.push("the password of its users was not to be seen".to_owned()),
+                Some(raw) if after.is_none() && self.loses(name, raw) => {
+                    lost.push(format!("the disk {name} is gone"));
+                    gone.push(name.as_str());
                 }
                 Some(raw) => {
-                    if self.loses(name, raw, want.config.get(*name).cloned().flatten().as_deref()) {
-                        left.push(format!("the disk {name} is gone"));
-                        lost = true;
-                        continue;
-                    }
-                    left.extend(self.grown(name, raw));
-                    options.insert((*name).clone(), raw.clone());
+                    lost.extend(self.grown(name, raw));
+                    options.insert(name.clone(), raw.clone());
                 }
                 None => {
-                    if class(name) == Class::Drive && self.asked().get(*name).is_some_and(|asked| holds(asked, name)) {
+                    if self.holds(name) {
                         left.push(format!(
                             "the disk {name} is taken out and stays as `unused…`; `--force` removes it"
                         ));
                     }
-                    delete.push((*name).clone());
+                    delete.push(name.clone());
                 }
             }
         }
         // The server edits the boot order when devices come or go.
         let device = |name: &String| matches!(class(name), Class::Drive | Class::Nic);
-        if let Some(boot) = now.raw.get("boot").filter(|_| !lost)
-            && changed.iter().any(|name| device(name))
-        {
-            options.insert("boot".to_owned(), boot.clone());
+        if changed.iter().any(|name| device(name)) {
+            options.extend(
+                now.raw
+                    .get_key_value("boot")
+                    .map(|(name, boot)| (name.clone(), boot.clone())),
+            );
+        }
+        let names = |boot: &String| boot.split(['=', ';']).any(|device| gone.contains(&device));
+        if options.get("boot").is_some_and(names) {
+            options.remove("boot");
         }
         let mut args = json!({ "node": now.node, "vmid": vmid, "options": options, "delete": delete,
             "shutdown_timeout": self.shutdown_timeout });
@@ -81,12 +83,7 @@ impl ProxmoxVm {
         }
         let mut forced = args.clone();
         forced["force"] = true.into();
-        let back = Back::by(args).leaving(left.join(", and "));
-        // What is gone stays so by force too, and has to be said then too.
-        match lost || left.iter().any(|text| !text.contains("--force")) {
-            true => back,
-            false => back.forced(forced),
-        }
+        Back::by(args).forced(forced, left.join(", ")).losing(lost.join(", "))
     }
 
     /// A machine that was made: by its number and its name, so that no other is meant.
@@ -98,18 +95,22 @@ impl ProxmoxVm {
         if let Some(Value::Int(vmid)) = result.get("vmid") {
             args["vmid"] = (*vmid).into();
         }
-        Back::not("the run made this machine, and its disks may hold what nobody else has; `--force` destroys it")
-            .forced(args)
+        let left = "the run made this machine, and its disks may hold what nobody else has; `--force` destroys it";
+        Back::default().forced(args, left)
     }
 
-    /// Whether a drive's volume is not there any more.
-    fn loses(&self, name: &str, raw: &str, want: Option<&str>) -> bool {
+    /// Whether the volume of a drive that is taken away is not there any more.
+    fn loses(&self, name: &str, raw: &str) -> bool {
         let unused = name.starts_with("unused");
-        (class(name) == Class::Drive || unused)
-            && want.is_none()
-            && (unused || self.force)
-            && !raw.contains("media=cdrom")
-            || want.is_none() && raw.contains("cloudinit")
+        let removed = unused || class(name) == Class::Drive && self.force;
+        raw.contains("cloudinit") || removed && !raw.contains("media=cdrom")
+    }
+
+    /// Whether a drive is made with a volume of its own.
+    fn holds(&self, name: &str) -> bool {
+        let asked = self.asked();
+        let drive = asked.get(name).filter(|_| class(name) == Class::Drive);
+        drive.is_some_and(|drive| Drive::asked(drive, name).source != Source::Volume)
     }
 
     /// What is said of a disk that has grown.
@@ -120,11 +121,6 @@ impl ProxmoxVm {
         let grows = drive.source != Source::Volume && drive.size? > had.get("size").and_then(bytes)?;
         grows.then(|| format!("the disk {name} has grown, and a disk is never shrunk"))
     }
-}
-
-/// Whether a drive is made with a volume of its own.
-fn holds(asked: &str, name: &str) -> bool {
-    Drive::asked(asked, name).source != Source::Volume
 }
 
 /// A machine's name in the list of all.
