@@ -90,24 +90,32 @@ impl Done {
     }
 }
 
-/// What a run did, in order.
+/// What a run did, in order. A host was come to when the first step that changed it ended, if any did.
 fn done(past: &Past) -> Vec<Done> {
     let through = |module: &str| API_KINDS.iter().any(|kind| kind.names.contains(&module));
-    let mut all = Vec::new();
+    let (mut all, mut begun): (Vec<Done>, Vec<(usize, Session)>) = (Vec::new(), Vec::new());
     for line in past.lines() {
         match line["event"].as_str() {
-            Some("session") => all.extend(serde_json::from_value(line).ok().map(Done::There)),
+            Some("session") => begun.extend(serde_json::from_value(line).ok().map(|session| (all.len(), session))),
             Some("result") => {
                 let Ok(step) = serde_json::from_value::<Step>(line) else {
                     continue;
                 };
                 let unknown = || Back::not("the build that did it kept no way back");
+                let changed = step.status == "changed";
                 let back = step.back.clone();
-                let back = back.or_else(|| (step.status == "changed" && through(&step.module)).then(unknown));
+                let back = back.or_else(|| (changed && through(&step.module)).then(unknown));
+                if changed && back.is_none() {
+                    let own = begun.extract_if(.., |(_, session)| session.host == step.host);
+                    all.extend(own.map(|(_, session)| Done::There(session)));
+                }
                 all.extend(back.map(|back| Done::Through(Box::new(step), back)));
             }
             _ => {}
         }
+    }
+    for (at, session) in begun.into_iter().rev() {
+        all.insert(at, Done::There(session));
     }
     all
 }

@@ -172,8 +172,7 @@ fn returns(server: &StandIn, back: &Back, before: &serde_json::Value, shown: &st
     if back.lost.is_empty() {
         let after = known(server);
         assert_eq!(outcome.status, Status::Changed, "{shown}");
-        let lines = |whole: &serde_json::Value| format!("{whole:#}").lines().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(lines(before), lines(&after), "what takes {shown} back");
+        assert!(*before == after, "what takes {shown} back: {before:#}\nis {after:#}");
     }
     assert_eq!(
         kind.converge(client.as_ref(), None).unwrap().status,
@@ -272,6 +271,13 @@ fn bridges_keep_the_laws() {
     changed(laws(
         &bridge(json(r#"{"iface": "vmbr1", "state": "absent"}"#)),
         made(&full),
+    ));
+    changed(laws(&bridge(json(r#"{"iface": "vmbr1", "mtu": 0}"#)), made(&full)));
+    changed(laws(
+        &bridge(json(
+            r#"{"iface": "vmbr0", "mtu": 1400, "gateway": "10.213.0.9", "cidr": "10.213.0.2/24", "autostart": false, "ports": []}"#,
+        )),
+        |_| {},
     ));
     let same = laws(&bridge(json(r#"{"iface": "vmbr1", "state": "absent"}"#)), |_| {}).unwrap();
     assert_eq!(same.status, Status::Same);
@@ -396,6 +402,18 @@ fn virtual_machines_keep_the_laws() {
     changed(laws(
         &vm(json(r#"{"name": "boot1", "delete": ["scsi1"], "force": true}"#)),
         made(&more),
+    ));
+    changed(laws(
+        &vm(json(
+            r#"{"name": "boot1", "delete": ["scsi0"], "force": true, "boot": "order=ide2", "tags": ["okd", "x"]}"#,
+        )),
+        made(&boot),
+    ));
+    changed(laws(
+        &with(
+            r#"{"ide": {"ide2": "none,media=cdrom", "ide0": "none,media=cdrom"}, "agent": "1", "onboot": true, "state": "started"}"#,
+        ),
+        made(&boot),
     ));
     let refused = [
         vm(json(r#"{"name": "boot1", "state": "absent"}"#)).apply_after(&started),

@@ -197,6 +197,35 @@ fn what_somebody_has_changed_since_is_left() {
 }
 
 #[test]
+fn hosts_and_the_interface_are_taken_back_in_one_undo() {
+    let site = Site::new(
+        "localhost",
+        r#"    - name: First
+      proxmox_bridge: {node: pve, iface: vmbr1}
+    - name: File
+      copy: {content: "x\n", dest: "{{ playbook_dir }}/made"}
+    - name: Last
+      proxmox_bridge: {node: pve, iface: vmbr2}
+"#,
+    );
+    let before = known(&site.server);
+    let run = site.run("localhost,");
+    let made = site.folder.path().join("made");
+    assert!(made.exists());
+    let text = site.undo(&run, &["--yes", "--output", "json"]);
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let applied = lines.filter(|line| line["event"] == "result" && line["pass"] == "apply");
+    let tasks: Vec<String> = applied.map(|line| line["task"].as_str().unwrap().to_owned()).collect();
+    let expected = [
+        "undo of \"Last\"".to_owned(),
+        format!("undo of {run}"),
+        "undo of \"First\"".to_owned(),
+    ];
+    assert_eq!(tasks, expected, "{text}");
+    assert_eq!((known(&site.server), made.exists()), (before, false));
+}
+
+#[test]
 fn a_limit_asks_for_nothing_that_it_leaves_out() {
     let site = Site::new(
         "all",
