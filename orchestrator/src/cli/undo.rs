@@ -101,10 +101,11 @@ fn done(past: &Past) -> Vec<Done> {
                 let Ok(step) = serde_json::from_value::<Step>(line) else {
                     continue;
                 };
-                let unknown = || Back::not("the build that did it kept no way back");
                 let changed = step.status == "changed";
-                let back = step.back.clone();
-                let back = back.or_else(|| (changed && through(&step.module)).then(unknown));
+                let back = match &step.back {
+                    None if through(&step.module) => unknown(&step),
+                    back => back.clone(),
+                };
                 if changed && back.is_none() {
                     let own = begun.extract_if(.., |(_, session)| session.host == step.host);
                     all.extend(own.map(|(_, session)| Done::There(session)));
@@ -118,6 +119,16 @@ fn done(past: &Past) -> Vec<Done> {
         all.insert(at, Done::There(session));
     }
     all
+}
+
+/// Of a step through an interface that has kept no way back, why it has none; `None` where it did nothing.
+fn unknown(step: &Step) -> Option<Back> {
+    let touched = step.failure["kept"] == "" && (step.hidden || !step.diff.is_empty());
+    match step.status.as_str() {
+        "changed" => Some(Back::not("the build that did it kept no way back")),
+        "failed" | "ignored" | "rescued" if touched => Some(Back::not("it failed, and how far it came is not known")),
+        _ => None,
+    }
 }
 
 /// A piece of the playbook.

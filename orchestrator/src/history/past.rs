@@ -99,6 +99,10 @@ pub struct Step {
     pub hidden: bool,
     /// Whether the result is all that `register` held: nothing of it is hidden, and no secret was in it.
     pub whole: bool,
+    /// What changed, where that may be shown.
+    pub diff: Vec<Value>,
+    /// Everything about a failure.
+    pub failure: Value,
     /// What takes it back, where it changed something through an interface.
     pub back: Option<Back>,
 }

@@ -1,5 +1,6 @@
 //! How a step ended: what its conditions make of the reply, what it gives to variables, whom it notifies, what is told.
 
+use super::deed::Deed;
 use super::prepare::Context;
 use super::record::Record;
 use super::{ItemEnd, Live, Runner};
@@ -118,7 +119,18 @@ pub(super) fn gave_up(mut end: ItemEnd, attempts: u32) -> ItemEnd {
 /// What a reply comes to, with `changed_when` and `failed_when`.
 pub(super) fn judged(live: &Live, index: usize, reply: Reply, pass: Pass) -> ItemEnd {
     let end = match reply {
-        Reply::Outcome(outcome) => outcome_end(live, *outcome, pass),
+        Reply::Outcome(mut outcome) => {
+            // No machine may say how something is taken back through an interface.
+            let deed = live.items.get(index).and_then(|item| item.deed.as_deref());
+            let back = match deed {
+                Some(Deed::Api(_)) => Back::take(&mut outcome.result),
+                _ => None,
+            };
+            ItemEnd {
+                back: back.map(Box::new),
+                ..outcome_end(live, *outcome, pass)
+            }
+        }
         Reply::Failed(failure) => {
             let unreachable = failure.lost;
             let locals = live
@@ -155,7 +167,6 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         stand,
         seen,
     } = outcome;
-    let back = Back::take(&mut result).map(Box::new);
     let status = match status {
         Status::Same => StepStatus::Ok,
         Status::Changed => StepStatus::Changed,
@@ -200,7 +211,6 @@ fn outcome_end(live: &Live, outcome: Outcome, pass: Pass) -> ItemEnd {
         ));
     }
     end.seen = seen;
-    end.back = back;
     end
 }
 

@@ -226,6 +226,21 @@ fn hosts_and_the_interface_are_taken_back_in_one_undo() {
 }
 
 #[test]
+fn a_step_that_failed_half_way_is_told() {
+    let site = Site::new(
+        "localhost",
+        "    - name: Torn\n      proxmox_vm: {node: pve, name: torn, net: {net0: \"virtio,bridge=none9\"}, state: started}\n",
+    );
+    site.okd(&["run", "-i", "localhost,", "play.yaml", "--yes"], 1);
+    assert_eq!(site.server.world().guests.len(), 1);
+    let text = site.okd(&["undo", &site.last(), "--yes"], 0);
+    assert!(
+        text.contains("\"Torn\"") && text.contains("it failed, and how far it came is not known"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_limit_asks_for_nothing_that_it_leaves_out() {
     let site = Site::new(
         "all",
