@@ -51,7 +51,10 @@ pub(super) fn undo(sources: &SourceMap, given: &UndoArgs) -> End {
             .as_ref()
             .is_none_or(|all| all.iter().any(|host| host.as_str() == deed.host()))
     };
-    let done: Vec<Done> = done.into_iter().filter(meant).collect();
+    let mut done: Vec<Done> = done.into_iter().filter(meant).collect();
+    if !given.force {
+        keep_made(&mut done);
+    }
     tell_interfaces(&done, given.force);
     let plays = plays(&done, given.force);
     let text = playbook(&past, given.force, &plays);
@@ -128,6 +131,28 @@ fn unknown(step: &Step) -> Option<Back> {
         "changed" => Some(Back::not("the build that did it kept no way back")),
         "failed" | "ignored" | "rescued" if touched => Some(Back::not("it failed, and how far it came is not known")),
         _ => None,
+    }
+}
+
+/// A machine that the run made and that stays keeps its options and its firewall.
+fn keep_made(done: &mut [Done]) {
+    let made: Vec<Json> = done
+        .iter()
+        .filter_map(|deed| match deed {
+            Done::Through(_, back) if back.args.is_none() => back.forced.clone(),
+            _ => None,
+        })
+        .collect();
+    let same = |one: &Json, other: &Json, name: &str| !one[name].is_null() && one[name] == other[name];
+    for deed in done {
+        if let Done::Through(_, back) = deed
+            && let Some(args) = &back.args
+            && made
+                .iter()
+                .any(|made| same(made, args, "api_host") && ["name", "vmid"].iter().any(|name| same(made, args, name)))
+        {
+            *back = Back::not("its machine stays");
+        }
     }
 }
 

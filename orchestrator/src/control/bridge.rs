@@ -5,6 +5,7 @@ use super::api::{Api, ApiError, Call, Json, Method, Prediction, flag, rows, text
 use super::back::Back;
 use super::proxmox_params;
 use super::rights::{Need, Store, Zones};
+use super::vm;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -193,6 +194,15 @@ impl ProxmoxBridge {
             args["cidr"] = settings["cidr"].as_str().into();
         }
         Back::by(args)
+    }
+
+    /// Who would miss it.
+    pub(super) fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        if self.state == Presence::Present {
+            return Ok(None);
+        }
+        let user = vm::on_bridge(world, &[&self.iface])?;
+        Ok(user.map(|user| (format!("bridge {} on {}", self.iface, self.node), user)))
     }
 
     /// The row that the interface will show.

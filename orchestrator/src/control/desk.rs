@@ -206,9 +206,9 @@ impl Worker {
         let turn = world.turn.as_ref();
         let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(left) = errand.left
-            && let Some(moved) = moved(&errand.kind, left, errand.pass, &world)
+            && let Some(stays) = stays(&errand.kind, left, errand.pass, &world)
         {
-            return Ok(moved);
+            return Ok(stays);
         }
         match errand.pass {
             Pass::Plan => errand.kind.converge(world.plan.as_ref(), errand.expect),
@@ -279,17 +279,17 @@ fn print(back: &Back, real: &Arc<dyn Api>) -> Option<String> {
     Some(format!("{:016x}", seen.fingerprint?))
 }
 
-/// What is said of a thing that would be taken back and that somebody has changed since; `None` where nobody has.
-fn moved(kind: &ApiKind, left: u64, pass: Pass, world: &World) -> Option<Outcome> {
+/// What is said of a thing that would be taken back, where somebody has changed it since or would miss it.
+fn stays(kind: &ApiKind, left: u64, pass: Pass, world: &World) -> Option<Outcome> {
     let under: Arc<dyn Api> = match pass {
         Pass::Plan => Arc::clone(&world.plan) as Arc<dyn Api>,
         Pass::Look | Pass::Apply => Arc::clone(&world.real),
     };
-    let seen = kind.converge(&Overlay::new(under), None).ok()?;
-    let same = seen.fingerprint.is_none_or(|print| print == left);
-    if same || seen.status != Status::Changed {
-        return None;
+    if let Ok(Some((what, why))) = kind.held(under.as_ref()) {
+        return Some(leaving(&what, &why));
     }
+    let seen = kind.converge(&Overlay::new(under), None).ok()?;
+    let moved = seen.fingerprint.is_some_and(|print| print != left);
     let what = seen.diff.iter().filter_map(|change| match change {
         Change::Item { text, .. } => Some(text.clone()),
         Change::Field { of, name, .. } => Some(format!("{name} of {of}")),
@@ -297,13 +297,17 @@ fn moved(kind: &ApiKind, left: u64, pass: Pass, world: &World) -> Option<Outcome
     });
     let what = what.collect::<Vec<_>>().join(", ");
     let why = format!("{MOVED}; --force takes it back all the same");
+    (moved && seen.status == Status::Changed).then(|| leaving(&what, &why))
+}
+
+/// Nothing is done, and that is said.
+fn leaving(what: &str, why: &str) -> Outcome {
     let left = Value::Map(map([("what", what.into()), ("why", why.into())]));
-    Some(Outcome {
+    Outcome {
         status: Status::Same,
-        diff: Vec::new(),
         result: map([("left", Value::List(vec![left]))]),
-        ..seen
-    })
+        ..Outcome::unknown(String::new())
+    }
 }
 
 /// A step whose interface cannot be used at all.

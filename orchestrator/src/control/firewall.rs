@@ -1,7 +1,7 @@
 //! The firewall of Proxmox VE at one of its levels: options, and the rules that carry our mark. The rules are compared as one
 //! ordered list; those without the mark are other people's, and stay as they are behind ours.
 
-use super::api::{Api, Call, Json, Method, number, rows, text};
+use super::api::{Api, ApiError, Call, Json, Method, number, rows, text};
 use super::back::Back;
 use super::property::truth;
 use super::proxmox_params;
@@ -382,6 +382,11 @@ impl ProxmoxFirewall {
             let rest = list.iter().enumerate().filter(|(index, _)| index != at);
             world.send(&call.predicting(path.as_str(), positioned(rest.map(|(_, row)| row.clone()))))?;
         }
+    }
+
+    /// Nobody would miss it.
+    pub(super) fn held(&self, _: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        Ok(None)
     }
 
     /// The privileges that it needs.

@@ -27,7 +27,7 @@ mod tls;
 pub mod veil;
 pub mod vm;
 
-use crate::control::api::Api;
+use crate::control::api::{Api, ApiError};
 use crate::control::back::Back;
 use crate::control::endpoint::Endpoint;
 use crate::control::rights::{Need, Store, Zones};
@@ -48,6 +48,14 @@ pub trait Remote: Resource<World = dyn Api> {
     /// What takes a step back that has met `now` and given `result`. Pure. Its arguments go without those of
     /// [`Remote::reached`].
     fn back(&self, now: &Self::State, result: &Map) -> Back;
+
+    /// What it takes away that somebody would miss, and who, in a sentence.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn held(&self, _world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        Ok(None)
+    }
 
     /// The privileges that it needs.
     fn needs(&self, _zones: &Zones) -> Vec<Need> {
@@ -129,6 +137,13 @@ macro_rules! proxmox_params {
                 self.taken_back(now, result)
             }
 
+            fn held(
+                &self,
+                world: &dyn $crate::control::api::Api,
+            ) -> Result<Option<(String, String)>, $crate::control::api::ApiError> {
+                self.held(world)
+            }
+
             fn needs(&self, zones: &$crate::control::rights::Zones) -> Vec<$crate::control::rights::Need> {
                 self.rights(zones)
             }
@@ -199,6 +214,14 @@ macro_rules! registry {
                 expect: Option<u64>,
             ) -> Result<(Outcome, Option<Back>), Box<Failure>> {
                 match self { $(ApiKind::$kind(kind) => applied(kind.as_ref(), world, expect)),* }
+            }
+
+            /// See [`Remote::held`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+                match self { $(ApiKind::$kind(kind) => Remote::held(kind.as_ref(), world)),* }
             }
 
             /// The privileges that it needs.

@@ -6,6 +6,7 @@ use super::back::Back;
 use super::bridge::{Presence, under_way};
 use super::proxmox_params;
 use super::rights::{Need, Store, Zones};
+use super::vm;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -213,6 +214,18 @@ impl ProxmoxSdn {
             args[name] = value;
         }
         Back::by(args)
+    }
+
+    /// Who would miss one of its vnets.
+    pub(super) fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        let goes = |tag: u64| tag == 0 || self.state == Presence::Absent;
+        let vnets = self
+            .vnets
+            .iter()
+            .filter(|(_, tag)| goes(**tag))
+            .map(|(name, _)| name.as_str());
+        let user = vm::on_bridge(world, &vnets.collect::<Vec<_>>())?;
+        Ok(user.map(|user| (format!("zone {}", self.zone), user)))
     }
 
     /// Staged edits of others: of the zones and vnets, and of the nodes' networks, which are applied along.

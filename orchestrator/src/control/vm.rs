@@ -6,7 +6,7 @@ mod found;
 mod option;
 mod rights;
 
-pub(super) use found::{everyone, meant};
+pub(super) use found::{everyone, meant, on_bridge, with_option};
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, number, rows, text};
 use super::bridge::under_way;

@@ -226,6 +226,40 @@ fn hosts_and_the_interface_are_taken_back_in_one_undo() {
 }
 
 #[test]
+fn what_a_machine_that_stays_stands_on_stays() {
+    let site = Site::new(
+        "localhost",
+        r#"    - proxmox_bridge: {node: pve, iface: vmbr1}
+    - proxmox_image: {node: pve, src: disc.iso, filename: disc-1.iso}
+    - proxmox_image: {node: pve, src: disc.iso, filename: other-1.iso}
+    - proxmox_vm: {node: pve, name: m, net: {net0: "virtio,bridge=vmbr1"}, ide: {ide2: "local:iso/disc-1.iso,media=cdrom"}}
+    - name: Wall
+      proxmox_firewall: {name: m, options: {enable: 1}}
+    - name: Power
+      proxmox_vm: {node: pve, name: m, state: started}
+"#,
+    );
+    let before = known(&site.server);
+    let run = site.run("localhost,");
+    let mut after = known(&site.server);
+    let text = site.undo(&run, &["--yes"]);
+    for said in [
+        "bridge vmbr1 on pve: net0 of the machine m is on it",
+        "local:iso/disc-1.iso: it is in ide2 of the machine m",
+        "\"Wall\"",
+        "\"Power\"",
+        "its machine stays",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    after["template/iso"].as_array_mut().unwrap().pop();
+    assert_eq!(known(&site.server), after, "{text}");
+    let text = site.undo(&run, &["--yes", "--force"]);
+    assert_eq!(known(&site.server)["net"], before["net"], "{text}");
+    assert_eq!(known(&site.server)["guests"], before["guests"], "{text}");
+}
+
+#[test]
 fn a_step_that_failed_half_way_is_told() {
     let site = Site::new(
         "localhost",

@@ -3,7 +3,7 @@
 
 use super::option::{Class, Drive, Source, class};
 use super::{ProxmoxVm, Vm, VmState};
-use crate::control::api::{Json, number, text};
+use crate::control::api::{Api, ApiError, Json, number, text};
 use crate::control::back::Back;
 use crate::control::property::{Property, bytes};
 use okd_agent::resource::Resource;
@@ -84,6 +84,11 @@ impl ProxmoxVm {
         let mut forced = args.clone();
         forced["force"] = true.into();
         Back::by(args).forced(forced, left.join(", ")).losing(lost.join(", "))
+    }
+
+    /// Nobody would miss it.
+    pub(in crate::control) fn held(&self, _: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        Ok(None)
     }
 
     /// A machine that was made: by its number and its name, so that no other is meant.
