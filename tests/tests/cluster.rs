@@ -1,4 +1,4 @@
-//! The kinds of the cluster's API over its stand-in: the three laws, which requests for certificates are approved and which
+//! The kinds of the cluster's API over its stand-in: the four laws, which requests for certificates are approved and which
 //! are not, and what is said when a cluster does not come up.
 #![allow(
     clippy::expect_used,
@@ -13,6 +13,7 @@ use okd_agent::resource::{Failure, Outcome, Status};
 use okd_agent::value::{Map, Value, map};
 use okd_play::control::ApiKind;
 use okd_play::control::api::{Call, Method};
+use okd_play::control::back::Back;
 use okd_play::control::overlay::Overlay;
 use okd_tests::cluster::{Faults, Keys, Options, StandIn, request};
 use std::process::{Command, Output};
@@ -86,7 +87,8 @@ fn laws(wish: &Wish, start: impl Fn() -> StandIn) -> Outcome {
     let plan = Overlay::new(kind.endpoint().client().unwrap());
     let client = real.endpoint().client().unwrap();
     let predicted = kind.converge(&plan, None).unwrap();
-    let applied = real.converge(client.as_ref(), None).unwrap();
+    let there = stored(&applied_at, &predicted);
+    let (applied, back) = real.applied(client.as_ref(), None).unwrap();
     assert_eq!(planned_at.writes(), before, "the plan touched the server");
     let shown = format!("{:?}", wish.args);
     let anonymous = |diff: &[Change]| -> Vec<String> { diff.iter().map(|change| format!("{change:?}")).collect() };
@@ -107,7 +109,39 @@ fn laws(wish: &Wish, start: impl Fn() -> StandIn) -> Outcome {
         .find(|line| line.contains("client-key-data"))
         .unwrap();
     assert!(!format!("{applied:?}").contains(key.trim()), "silence");
+    assert_eq!(back.is_some(), applied.status == Status::Changed, "{shown}");
+    if let Some(back) = back {
+        returns(&applied_at, &back, &there, &applied);
+    }
     applied
+}
+
+/// The object that a step is about, without what the server counts.
+fn stored(server: &StandIn, outcome: &Outcome) -> Option<serde_json::Value> {
+    let path = outcome.result.get("path")?.as_str()?.to_owned();
+    let mut object = server.world().objects.get(&path)?.clone();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, _| !["uid", "resourceVersion", "creationTimestamp"].contains(&key.as_str()));
+    Some(object)
+}
+
+/// The fourth law: what takes a step back brings what was there before, or it says why there is none.
+fn returns(server: &StandIn, back: &Back, before: &Option<serde_json::Value>, applied: &Outcome) {
+    let Some(args) = &back.args else {
+        let why = [
+            "a certificate that was issued is not called back",
+            "what a Secret holds is in no journal",
+        ];
+        return assert!(why.contains(&back.lost.as_str()), "{back:?}");
+    };
+    assert_eq!((back.stays(false), &back.forced), (Vec::new(), &None));
+    let Value::Map(args) = value(args) else { panic!() };
+    let kind = ApiKind::decode(&back.module, &args).unwrap().unwrap();
+    kind.check().unwrap();
+    let client = kind.endpoint().client().unwrap();
+    let outcome = kind.converge(client.as_ref(), None).unwrap();
+    assert_eq!(outcome.status, Status::Changed);
+    assert_eq!(stored(server, applied), *before, "what takes it back: {args:?}");
 }
 
 fn options(masters: usize, workers: usize) -> Options {
@@ -644,18 +678,24 @@ fn a_machine_gets_its_configuration_and_joins_by_http() {
 /// Runs a play against the stand-in; a person reads what it says.
 fn run(server: &StandIn, tasks: &str, more: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("kubeconfig"), &server.kubeconfig).unwrap();
+    run_in(server, dir.path(), tasks, more)
+}
+
+/// The same in a folder that stays, where the run leaves its journal too.
+fn run_in(server: &StandIn, dir: &std::path::Path, tasks: &str, more: &[&str]) -> Output {
+    std::fs::write(dir.join("kubeconfig"), &server.kubeconfig).unwrap();
     let play = format!(
         "- hosts: localhost\n  gather_facts: false\n  vars:\n    api: {}\n  tasks:\n    - slurp:\n        src: {}/kubeconfig\n      register: \
          kubeconfig\n      no_log: true\n{tasks}",
         server.api,
-        dir.path().display()
+        dir.display()
     );
-    std::fs::write(dir.path().join("play.yaml"), play).unwrap();
+    std::fs::write(dir.join("play.yaml"), play).unwrap();
     Command::new(okd_tests::play::program())
         .args(["run", "play.yaml", "-i", "localhost,"])
         .args(more)
-        .current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.join("state"))
+        .current_dir(dir)
         .output()
         .unwrap()
 }
@@ -727,4 +767,124 @@ fn the_stand_in_serves_under_an_authority_that_it_is_given() {
     server.join("master-1", "master", &["10.0.0.2"]);
     let wait = wish("okd_wait", r#"{"for": "bootstrap-complete", "deadline": 30}"#);
     assert_eq!(wait.apply(&server).unwrap().status, Status::Same);
+}
+
+const OBJECTS: &str = r#"    - name: Registry
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        state: patched
+        definition:
+          apiVersion: imageregistry.operator.openshift.io/v1
+          kind: Config
+          metadata: {name: cluster}
+          spec: {managementState: Managed, storage: {emptyDir: {}}, replicas: null}
+    - name: Login
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        definition:
+          apiVersion: config.openshift.io/v1
+          kind: OAuth
+          metadata: {name: cluster}
+          spec: {tokenConfig: {accessTokenMaxAgeSeconds: 60}}
+    - name: Password
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        definition:
+          apiVersion: v1
+          kind: Secret
+          metadata: {name: htpasswd, namespace: openshift-config}
+          stringData: {htpasswd: "admin:$2y$05$p0is0n"}
+    - name: Console
+      okd_object:
+        kubeconfig: "{{ kubeconfig.content | b64decode }}"
+        server: "{{ api }}"
+        state: absent
+        definition:
+          apiVersion: route.openshift.io/v1
+          kind: Route
+          metadata: {name: console, namespace: openshift-console}
+"#;
+
+#[test]
+fn what_a_run_did_to_objects_is_taken_back() {
+    let server = installed();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    std::fs::write(&file, &server.kubeconfig).unwrap();
+    let okd = |words: &[&str], code: i32| {
+        let output = Command::new(okd_tests::play::program())
+            .args(words)
+            .env("XDG_STATE_HOME", dir.path().join("state"))
+            .current_dir(dir.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        text
+    };
+    let paths = [
+        "/apis/imageregistry.operator.openshift.io/v1/configs/cluster",
+        "/apis/config.openshift.io/v1/oauths/cluster",
+        "/apis/route.openshift.io/v1/namespaces/openshift-console/routes/console",
+    ];
+    let known = || -> Vec<Option<serde_json::Value>> {
+        let kept = |path: &&str| {
+            let path = Value::from(*path);
+            let result = map([("path", path)]);
+            stored(
+                &server,
+                &Outcome {
+                    result,
+                    ..Outcome::unknown(String::new())
+                },
+            )
+        };
+        paths.iter().map(kept).collect()
+    };
+    let before = known();
+    run_in(&server, dir.path(), OBJECTS, &["--yes"]);
+    let after = known();
+    assert!(before != after && after[2].is_none());
+    let runs = || -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir(dir.path().join("state/okd-play/runs")).unwrap();
+        let mut all: Vec<_> = all.map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
+    let id = |path: &std::path::Path| path.file_stem().unwrap().to_string_lossy().into_owned();
+    let run = id(&runs()[0]);
+    let name = format!("kubeconfig_127_0_0_1_{}", server.api.port());
+    let said = okd(&["undo", &run, "--yes"], 2);
+    assert!(said.contains(&format!("`{name}` is asked for")), "{said}");
+    let answer = format!("{name}={}", file.display());
+    let writes = server.writes();
+    let said = okd(&["undo", &run, "--check", "-e", &answer], 0);
+    assert_eq!(server.writes(), writes, "a plan changed something");
+    assert!(
+        said.contains("\"Password\"") && said.contains("what a Secret holds is in no journal"),
+        "{said}"
+    );
+    let said = okd(&["undo", &run, "--yes", "-e", &answer], 0);
+    assert_eq!(known(), before, "{said}");
+    let writes = server.writes();
+    okd(&["undo", &run, "--yes", "-e", &answer], 0);
+    assert_eq!(server.writes(), writes, "a second undo");
+    // What was asked for as a file is one from now on.
+    let undo = id(&runs()[1]);
+    let said = okd(&["undo", &undo, "--yes"], 0);
+    assert_eq!(known(), after, "{said}");
+    for path in runs() {
+        let journal = std::fs::read_to_string(path).unwrap();
+        let key = server
+            .kubeconfig
+            .lines()
+            .find(|line| line.contains("client-key-data"))
+            .unwrap()
+            .trim();
+        assert!(!journal.contains("p0is0n") && !journal.contains(&key[30..80]));
+    }
 }

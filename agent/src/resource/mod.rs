@@ -257,6 +257,23 @@ pub fn converge<R: Resource>(resource: &R, world: &R::World, expect: Option<u64>
     ended(Course::begin(resource, world).and_then(|course| steps(&course, expect)))
 }
 
+/// As [`converge`]; `then` learns what was there before, and how the step ended well.
+///
+/// # Errors
+/// As there.
+pub fn converge_then<R: Resource>(
+    resource: &R,
+    world: &R::World,
+    expect: Option<u64>,
+    then: impl FnOnce(&R::State, &mut Outcome),
+) -> Result<Outcome, Box<Failure>> {
+    ended(Course::begin(resource, world).and_then(|course| {
+        let mut outcome = steps(&course, expect)?;
+        then(&course.now, &mut outcome);
+        Ok(outcome)
+    }))
+}
+
 /// What applying came to, once it has been inspected again in a world that keeps changes to itself.
 ///
 /// # Errors

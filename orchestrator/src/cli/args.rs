@@ -539,7 +539,7 @@ pub struct UndoArgs {
     /// Only on these hosts
     #[arg(short = 'l', long, value_name = "PATTERN")]
     pub limit: Option<String>,
-    /// Also what somebody has changed since
+    /// Also what somebody has changed since, and machines and disks that the run made
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]

@@ -72,7 +72,15 @@ fn site(sources: &SourceMap, args: &ExecArgs) -> Result<Site, crate::error::Diag
         "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - name: command\n      command:\n        argv: !unsafe {words}\n"
     );
     let file = sources.add(Path::new("command line"), text);
-    load::made(sources, file, args.site.limit.clone(), &vault, extra, inventory)
+    load::made(
+        sources,
+        file,
+        args.site.limit.clone(),
+        &vault,
+        extra,
+        inventory,
+        &mut |_| None,
+    )
 }
 
 fn shown(result: &crate::report::StepResult) -> String {

@@ -31,6 +31,8 @@ pub(super) struct Lineage {
     pub(super) base: Option<PathBuf>,
     /// What the run that it takes up again has done.
     pub(super) done: Done,
+    /// See [`crate::run::Options::left`].
+    pub(super) left: BTreeMap<usize, u64>,
 }
 
 /// The run begins to change things: it gets its id and its journal, and hosts are told of it. `ledger` is its name in

@@ -75,35 +75,7 @@ pub fn built(
     let (Some(book), Some(inventory), true) = (book, inventory, errors.is_empty()) else {
         return Err(errors);
     };
-    let mut answers = Vars::new();
-    for prompt in book.plays.iter().flat_map(|play| &play.vars_prompt) {
-        if let Some(given) = extra.get_mut(&prompt.name) {
-            if prompt.private {
-                *given = Arc::new(private(&prompt.name, given, &vault));
-            }
-            continue;
-        }
-        if answers.contains_key(&prompt.name) {
-            continue;
-        }
-        let Some(answer) = ask(prompt).or_else(|| prompt.default.clone()) else {
-            let text = format!("`{}` is asked for, and there is no terminal to ask on", prompt.name);
-            return Err(Diagnostic::new("no-terminal", text)
-                .help(format!("give it by `-e {}=…`", prompt.name))
-                .into());
-        };
-        let answer = match prompt.private && !answer.is_empty() {
-            true => vault.keeper().keep(&prompt.name, Secret::new(answer)),
-            false => answer,
-        };
-        let file = sources.add(Path::new("vars_prompt"), answer.clone());
-        let span = crate::source::Span {
-            file,
-            start: 0,
-            end: answer.len() as u32,
-        };
-        answers.insert(prompt.name.clone(), Arc::new(Node::str(answer, span)));
-    }
+    let answers = answers(&book, &mut extra, sources, &vault, ask)?;
     // Among them are answers to private questions, which are secrets by now.
     loading.extra = Arc::new(extra.clone());
     let wanted = Wanted {
@@ -123,6 +95,44 @@ pub fn built(
     errors.into_result(site)
 }
 
+/// The answers to the questions of a playbook; what is given beforehand and is private is made a secret.
+fn answers(
+    book: &Playbook,
+    extra: &mut Vars,
+    sources: &SourceMap,
+    vault: &Arc<Vault>,
+    ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
+) -> Result<Vars, Diagnostic> {
+    let mut answers = Vars::new();
+    for prompt in book.plays.iter().flat_map(|play| &play.vars_prompt) {
+        if let Some(given) = extra.get_mut(&prompt.name) {
+            if prompt.private {
+                *given = Arc::new(private(&prompt.name, given, vault));
+            }
+            continue;
+        }
+        if answers.contains_key(&prompt.name) {
+            continue;
+        }
+        let Some(answer) = ask(prompt).or_else(|| prompt.default.clone()) else {
+            let text = format!("`{}` is asked for, and there is no terminal to ask on", prompt.name);
+            return Err(Diagnostic::new("no-terminal", text).help(format!("give it by `-e {}=…`", prompt.name)));
+        };
+        let answer = match prompt.private && !answer.is_empty() {
+            true => vault.keeper().keep(&prompt.name, Secret::new(answer)),
+            false => answer,
+        };
+        let file = sources.add(Path::new("vars_prompt"), answer.clone());
+        let span = crate::source::Span {
+            file,
+            start: 0,
+            end: answer.len() as u32,
+        };
+        answers.insert(prompt.name.clone(), Arc::new(Node::str(answer, span)));
+    }
+    Ok(answers)
+}
+
 /// A site of a playbook that the program has made itself.
 ///
 /// # Errors
@@ -132,10 +142,11 @@ pub fn made(
     playbook: FileId,
     limit: Option<String>,
     vault: &Arc<Vault>,
-    extra: Vars,
+    mut extra: Vars,
     inventory: Inventory,
+    ask: &mut dyn FnMut(&crate::playbook::Prompt) -> Option<String>,
 ) -> Result<Site, Diagnostics> {
-    let loading = loading(sources, Tags::default(), &extra, vault);
+    let mut loading = loading(sources, Tags::default(), &extra, vault);
     let plays = loading
         .loader
         .parsed(&yaml::parse(sources, playbook)?, Path::new("."))?;
@@ -143,9 +154,12 @@ pub fn made(
         path: PathBuf::from("."),
         plays,
     };
+    let answers = answers(&book, &mut extra, sources, vault, ask)?;
+    loading.extra = Arc::new(extra.clone());
     let wanted = Wanted {
         limit,
         extra,
+        answers,
         ..Wanted::default()
     };
     Site::build(loading, inventory, &book, &wanted)

@@ -18,6 +18,7 @@ use crate::site::{Site, Tags};
 use crate::source::{SourceMap, in_project};
 use okd_agent::secret::Secret;
 use okd_agent::wire::Request;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,6 +58,7 @@ pub(super) fn with(sources: &SourceMap, args: &RunArgs, lineage: &Lineage) -> En
 pub(super) fn begin(sources: &SourceMap, site: &Site, args: &RunArgs, lineage: &Lineage) -> End {
     let options = Options {
         done: lineage.done.clone(),
+        left: lineage.left.clone(),
         playbook: in_project(&args.playbook),
         ..options(&args.link, args.check, !args.no_diff, args.verify)?
     };
@@ -138,6 +140,7 @@ pub(super) fn options(link: &LinkArgs, check: bool, diff: bool, verify: bool) ->
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros() as u64),
         done: Done::default(),
+        left: BTreeMap::new(),
         playbook: String::new(),
         survey: false,
         keeping: Keeping::No,

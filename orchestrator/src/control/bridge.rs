@@ -2,8 +2,10 @@
 //! so other people's staged edits are shown and refused, never applied along.
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, flag, rows, text};
+use super::back::Back;
 use super::proxmox_params;
 use super::rights::{Need, Store, Zones};
+use super::vm;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -29,7 +31,7 @@ proxmox_params! {
         iface: String ["name"],
         /// Whether it should be there.
         state: Presence = "present",
-        /// Its MTU, 1280 to 65520; the system's own without it.
+        /// Its MTU, 1280 to 65520, or 0 for the system's own; left alone without it.
         mtu: Option<u64>,
         /// Bring it up when the node starts.
         autostart: bool = "yes",
@@ -118,7 +120,11 @@ impl ProxmoxBridge {
             }
         };
         set("autostart", Some(u8::from(self.autostart).to_string()));
-        set("mtu", self.mtu.map(|mtu| mtu.to_string()));
+        set(
+            "mtu",
+            self.mtu
+                .map(|mtu| if mtu == 0 { String::new() } else { mtu.to_string() }),
+        );
         set(
             "bridge_ports",
             self.bridge_ports.as_ref().map(|ports| sorted(&ports.join(" "))),
@@ -152,6 +158,51 @@ impl ProxmoxBridge {
             params.push(("delete".to_owned(), delete.join(",")));
         }
         params
+    }
+
+    /// Its settings as they were; a bridge that was not there goes again, and one that was removed comes back where all of its
+    /// settings can be said.
+    pub(super) fn taken_back(&self, now: &Bridge, _: &Map) -> Back {
+        let mut args = serde_json::json!({ "node": self.node, "iface": self.iface });
+        let Some(settings) = &now.settings else {
+            args["state"] = Presence::Absent.word().into();
+            return Back::by(args);
+        };
+        let absent = self.state == Presence::Absent;
+        if let (true, Some(name)) = (absent, strange(&now.row)) {
+            return Back::not(format!(
+                "the bridge that was removed had `{name}`, which cannot be said here"
+            ));
+        }
+        let want = self.wanted(settings);
+        for (name, value) in settings {
+            let value = match *name {
+                "autostart" => Json::Bool(value == "1"),
+                _ if !absent && want.get(name) == Some(value) => continue,
+                "bridge_vlan_aware" => Json::Bool(value == "1"),
+                "mtu" => value.parse::<u64>().unwrap_or_default().into(),
+                "bridge_ports" => value
+                    .split(' ')
+                    .filter(|port| !port.is_empty())
+                    .map(Json::from)
+                    .collect(),
+                _ => value.as_str().into(),
+            };
+            args[*name] = value;
+        }
+        if args.get("gateway").is_some() && args.get("cidr").is_none() {
+            args["cidr"] = settings["cidr"].as_str().into();
+        }
+        Back::by(args)
+    }
+
+    /// Who would miss it.
+    pub(super) fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        if self.state == Presence::Present {
+            return Ok(None);
+        }
+        let user = vm::on_bridge(world, &[&self.iface])?;
+        Ok(user.map(|user| (format!("bridge {} on {}", self.iface, self.node), user)))
     }
 
     /// The row that the interface will show.
@@ -190,6 +241,25 @@ fn shown(row: &Json) -> BTreeMap<&'static str, String> {
         ("gateway", own("gateway")),
         ("comments", own("comments")),
     ])
+}
+
+/// A setting that is no parameter here, and not as a bridge has it unasked.
+fn strange(row: &Json) -> Option<String> {
+    let own = [
+        "type", "iface", "method", "method6", "families", "active", "exists", "priority", "digest", "address",
+        "netmask",
+    ];
+    let usual = [("bridge_stp", "off"), ("bridge_fd", "0"), ("bridge_vids", "2-4094")];
+    let known = shown(&Json::Null);
+    let mut names = row.as_object().into_iter().flatten().map(|(name, _)| name);
+    let strange = names.find(|name| {
+        !own.contains(&name.as_str())
+            && !known.contains_key(name.as_str())
+            && !usual
+                .iter()
+                .any(|(key, value)| key == name && text(row, name).as_deref() == Some(value))
+    });
+    strange.cloned()
 }
 
 /// The staged changes that are not certainly those of one interface's own stanza.
@@ -233,8 +303,8 @@ impl Resource for ProxmoxBridge {
 
     fn check(&self) -> Result<(), Vec<String>> {
         let mut wrong = self.connection();
-        if self.mtu.is_some_and(|mtu| !(1280..=65520).contains(&mtu)) {
-            wrong.push("`mtu` is 1280 to 65520".to_owned());
+        if self.mtu.is_some_and(|mtu| mtu != 0 && !(1280..=65520).contains(&mtu)) {
+            wrong.push("`mtu` is 1280 to 65520, or 0".to_owned());
         }
         if self.gateway.is_some() && self.cidr.is_none() {
             wrong.push("`gateway` needs `cidr`".to_owned());

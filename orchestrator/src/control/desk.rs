@@ -3,15 +3,19 @@
 
 use super::ApiKind;
 use super::api::{Api, ApiError, Call, Json};
+use super::back::Back;
 use super::endpoint::Endpoint;
 use super::overlay::Overlay;
 use super::veil::Veil;
 use crate::link::reach::Address;
 use crate::template::SecretStore;
 use crate::vault::Keeper;
-use okd_agent::Stop;
+use okd_agent::diff::Change;
+use okd_agent::resource::undo::MOVED;
 use okd_agent::resource::{Failure, Outcome, Status, verified};
+use okd_agent::value::map;
 use okd_agent::wire::{Pass, Reply};
+use okd_agent::{Stop, Value};
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +38,8 @@ pub struct Errand {
     pub verify: bool,
     /// See [`okd_agent::wire::Task::kept`].
     pub kept: bool,
+    /// Of a step that takes another back: a hash of what that one has left. What is something else is left alone.
+    pub left: Option<u64>,
 }
 
 /// An interface and its prediction.
@@ -199,6 +205,11 @@ impl Worker {
         };
         let turn = world.turn.as_ref();
         let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(left) = errand.left
+            && let Some(stays) = stays(&errand.kind, left, errand.pass, &world)
+        {
+            return Ok(stays);
+        }
         match errand.pass {
             Pass::Plan => errand.kind.converge(world.plan.as_ref(), errand.expect),
             Pass::Look => errand.kind.converge(&Overlay::new(Arc::clone(&world.real)), None),
@@ -209,14 +220,20 @@ impl Worker {
                     id: errand.id,
                     stops: [self.cut.clone(), self.stopped.clone()],
                 };
-                let outcome = errand.kind.converge(&real, errand.expect)?;
-                match errand.verify && outcome.status != Status::Same {
+                let (outcome, back) = errand.kind.applied(&real, errand.expect)?;
+                let mut outcome = match errand.verify && outcome.status != Status::Same {
                     true => {
                         let fresh = Overlay::new(Arc::clone(&world.real));
-                        verified(outcome, errand.kind.converge(&fresh, None)?)
+                        verified(outcome, errand.kind.converge(&fresh, None)?)?
                     }
-                    false => Ok(outcome),
+                    false => outcome,
+                };
+                if let Some(mut back) = back {
+                    back.print = print(&back, &world.real);
+                    let place = bare(errand.kind.endpoint(), &self.keeper).told();
+                    back.sealed(&place).put(&mut outcome.result);
                 }
+                Ok(outcome)
             }
         }
     }
@@ -254,6 +271,43 @@ pub fn open(endpoint: Endpoint, keeper: &Arc<Keeper>) -> Result<(Endpoint, Arc<d
     }
     let client = endpoint.client()?;
     Ok((endpoint, Arc::new(Veil::new(client, Arc::clone(keeper)))))
+}
+
+/// See [`Back::print`].
+fn print(back: &Back, real: &Arc<dyn Api>) -> Option<String> {
+    let seen = back.kind()?.converge(&Overlay::new(Arc::clone(real)), None).ok()?;
+    Some(format!("{:016x}", seen.fingerprint?))
+}
+
+/// What is said of a thing that would be taken back, where somebody has changed it since or would miss it.
+fn stays(kind: &ApiKind, left: u64, pass: Pass, world: &World) -> Option<Outcome> {
+    let under: Arc<dyn Api> = match pass {
+        Pass::Plan => Arc::clone(&world.plan) as Arc<dyn Api>,
+        Pass::Look | Pass::Apply => Arc::clone(&world.real),
+    };
+    if let Ok(Some((what, why))) = kind.held(under.as_ref()) {
+        return Some(leaving(&what, &why));
+    }
+    let seen = kind.converge(&Overlay::new(under), None).ok()?;
+    let moved = seen.fingerprint.is_some_and(|print| print != left);
+    let what = seen.diff.iter().filter_map(|change| match change {
+        Change::Item { text, .. } => Some(text.clone()),
+        Change::Field { of, name, .. } => Some(format!("{name} of {of}")),
+        Change::Text(_) | Change::Act(_) => None,
+    });
+    let what = what.collect::<Vec<_>>().join(", ");
+    let why = format!("{MOVED}; --force takes it back all the same");
+    (moved && seen.status == Status::Changed).then(|| leaving(&what, &why))
+}
+
+/// Nothing is done, and that is said.
+fn leaving(what: &str, why: &str) -> Outcome {
+    let left = Value::Map(map([("what", what.into()), ("why", why.into())]));
+    Outcome {
+        status: Status::Same,
+        result: map([("left", Value::List(vec![left]))]),
+        ..Outcome::unknown(String::new())
+    }
 }
 
 /// A step whose interface cannot be used at all.

@@ -33,6 +33,15 @@ impl Endpoint {
         }
     }
 
+    /// What it is, for people.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Endpoint::Proxmox(endpoint) => format!("{} at {}", endpoint.token(), endpoint.host),
+            Endpoint::Kubernetes(endpoint) => format!("the cluster at {}", endpoint.place()),
+        }
+    }
+
     /// Whether its steps take turns. With Proxmox VE they do: an apply of the network takes all that is staged with it, and
     /// a free number of a virtual machine is nobody's until it is used. With a cluster they do not: one may wait while another
     /// approves what is waited for.

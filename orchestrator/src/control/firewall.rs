@@ -1,7 +1,8 @@
 //! The firewall of Proxmox VE at one of its levels: options, and the rules that carry our mark. The rules are compared as one
 //! ordered list; those without the mark are other people's, and stay as they are behind ours.
 
-use super::api::{Api, Call, Json, Method, number, rows, text};
+use super::api::{Api, ApiError, Call, Json, Method, number, rows, text};
+use super::back::Back;
 use super::property::truth;
 use super::proxmox_params;
 use super::rights::{Need, Store, Zones};
@@ -77,7 +78,8 @@ proxmox_params! {
         name: Option<String>,
         /// The machine's number, of level `guest`.
         vmid: Option<u64>,
-        /// Options by their own names, such as `enable: 1` and `policy_in: DROP`; others are left alone.
+        /// Options by their own names, such as `enable: 1` and `policy_in: DROP`; an empty one goes back to its default, others are
+        /// left alone.
         options: indexmap::IndexMap<String, String>,
         /// The rules that carry `mark`, in their order; they stand before all others. Without it, rules are left alone.
         rules: Option<Vec<Rule>>,
@@ -200,6 +202,23 @@ fn shown(row: &Json) -> Row {
     rule
 }
 
+/// A row as the rule that makes it.
+fn as_given(row: &Row, mark: &str) -> Json {
+    let given = row.iter().filter_map(|(name, value)| {
+        let value = match name.as_str() {
+            "source" | "dest" => value.split(',').map(Json::from).collect(),
+            "enable" => Json::Bool(value == "1"),
+            "comment" => {
+                let own = value.strip_prefix(mark)?.trim_start_matches(':').trim();
+                Some(own).filter(|own| !own.is_empty())?.into()
+            }
+            _ => value.as_str().into(),
+        };
+        Some((name.clone(), value))
+    });
+    Json::Object(given.collect())
+}
+
 /// As many addresses, with commas, as one rule of Proxmox VE holds.
 const LONGEST: usize = 512;
 
@@ -264,6 +283,44 @@ impl ProxmoxFirewall {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
     }
 
+    /// The options that are asked for, and the rules that shall be ours.
+    fn wanted(&self, now: &Wall) -> (BTreeMap<String, String>, Vec<Row>) {
+        let options = self
+            .options
+            .iter()
+            .map(|(name, value)| (name.clone(), truth(value.trim())));
+        let rules = match &self.rules {
+            Some(rules) => rules.iter().flat_map(|rule| rule.rows(&self.mark)).collect(),
+            None => now.rules.clone(),
+        };
+        (options.collect(), rules)
+    }
+
+    /// The options and our rules as they were.
+    pub(super) fn taken_back(&self, now: &Wall, _: &Map) -> Back {
+        let (options, rules) = self.wanted(now);
+        let options = now
+            .options
+            .iter()
+            .filter(|(name, before)| options.get(*name) != Some(*before));
+        let options: BTreeMap<&String, &String> = options.collect();
+        let mut args = serde_json::json!({ "level": self.level.word(), "mark": self.mark, "options": options });
+        for (name, value) in [
+            ("node", self.node.as_ref().map(|node| node.as_str().into())),
+            ("name", self.name.as_ref().map(|name| name.as_str().into())),
+            ("vmid", self.vmid.map(Json::from)),
+            (
+                "rules",
+                (rules != now.rules).then(|| now.rules.iter().map(|rule| as_given(rule, &self.mark)).collect()),
+            ),
+        ] {
+            if let Some(value) = value {
+                args[name] = value;
+            }
+        }
+        Back::by(args)
+    }
+
     /// Its path, what it is called, and what a person should know of it.
     fn place(&self, world: &dyn Api) -> Result<(String, String, Vec<String>), ResourceError> {
         match self.level {
@@ -325,6 +382,11 @@ impl ProxmoxFirewall {
             let rest = list.iter().enumerate().filter(|(index, _)| index != at);
             world.send(&call.predicting(path.as_str(), positioned(rest.map(|(_, row)| row.clone()))))?;
         }
+    }
+
+    /// Nobody would miss it.
+    pub(super) fn held(&self, _: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        Ok(None)
     }
 
     /// The privileges that it needs.
@@ -478,17 +540,10 @@ impl Resource for ProxmoxFirewall {
     }
 
     fn desire(&self, now: &Wall) -> Result<Wall, ResourceError> {
-        let options = self
-            .options
-            .iter()
-            .map(|(name, value)| (name.clone(), truth(value.trim())));
-        let rules = self.rules.as_ref();
+        let (options, rules) = self.wanted(now);
         Ok(Wall {
-            options: options.collect(),
-            rules: rules.map_or_else(
-                || now.rules.clone(),
-                |rules| rules.iter().flat_map(|rule| rule.rows(&self.mark)).collect(),
-            ),
+            options,
+            rules,
             ..now.clone()
         })
     }
@@ -503,11 +558,23 @@ impl Resource for ProxmoxFirewall {
             let mut call = Call::new(Method::Put, path.as_str());
             let mut after = now.raw.as_object().cloned().unwrap_or_default();
             after.remove("digest");
+            let mut delete = Vec::new();
             for (name, value) in &want.options {
-                if now.options.get(name) != Some(value) {
-                    call = call.with(name, value.as_str());
+                let same = now.options.get(name) == Some(value);
+                match value.as_str() {
+                    "" if same => {}
+                    "" => {
+                        delete.push(name.as_str());
+                        after.remove(name);
+                    }
+                    value => {
+                        call = if same { call } else { call.with(name, value) };
+                        after.insert(name.clone(), value.into());
+                    }
                 }
-                after.insert(name.clone(), value.as_str().into());
+            }
+            if !delete.is_empty() {
+                call = call.with("delete", delete.join(","));
             }
             world.send(&call.predicting(path.as_str(), Json::Object(after)))?;
         }

@@ -2,6 +2,7 @@
 //! that is there is the one that is meant.
 
 use super::api::{Api, ApiError, Call, Json, Method, number, rows, text};
+use super::back::Back;
 use super::bridge::{Presence, under_way};
 use super::property::size;
 use super::pve::encoded;
@@ -112,6 +113,20 @@ impl ProxmoxImage {
             .collect()
     }
 
+    /// A file that was put there goes again; what it took the place of, and what was removed, nobody has kept.
+    pub(super) fn taken_back(&self, now: &Image, _: &Map) -> Back {
+        if now.present {
+            return Back::not("the file that was there before is gone");
+        }
+        Back::by(serde_json::json!({
+            "node": self.node,
+            "storage": self.storage,
+            "content": self.content.word(),
+            "filename": self.file(),
+            "state": Presence::Absent.word(),
+        }))
+    }
+
     fn volume(&self) -> String {
         format!("{}:{}/{}", self.storage, self.content.word(), self.file())
     }
@@ -146,29 +161,25 @@ impl ProxmoxImage {
 
     /// A file that a machine has in a drive is not removed: the machine would not start any more.
     fn unused(&self, world: &dyn Api) -> Result<(), ResourceError> {
-        let volume = self.volume();
-        for guest in vm::everyone(world)?
-            .iter()
-            .filter(|row| text(row, "type").as_deref() == Some("qemu"))
-        {
-            let (Some(node), Some(vmid)) = (text(guest, "node"), number(guest, "vmid")) else {
-                continue;
-            };
-            let config = match world.get(&format!("/nodes/{node}/qemu/{vmid}/config")) {
-                Err(error) if error.is_missing() => continue,
-                config => config?,
-            };
-            let options = config.get("data").and_then(Json::as_object).into_iter().flatten();
-            let mut drives =
-                options.filter(|(_, value)| value.as_str().and_then(|text| text.split(',').next()) == Some(&volume));
-            if let Some((drive, _)) = drives.next() {
-                let name = text(guest, "name").unwrap_or_else(|| vmid.to_string());
-                return Err(ResourceError::message(format!(
-                    "{volume} is in the drive {drive} of {name}: take it out first, such as by `{drive}: none,media=cdrom`"
-                )));
-            }
+        match self.user(world)? {
+            Some((name, drive)) => Err(ResourceError::message(format!(
+                "{} is in the drive {drive} of {name}: take it out first, such as by `{drive}: none,media=cdrom`",
+                self.volume()
+            ))),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// A machine that has it in a drive, and the drive.
+    fn user(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        let volume = self.volume();
+        vm::with_option(world, &|_, value| value.split(',').next() == Some(&volume))
+    }
+
+    /// Who would miss it.
+    pub(super) fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        let user = self.user(world)?.filter(|_| self.state == Presence::Absent);
+        Ok(user.map(|(name, drive)| (self.volume(), format!("it is in {drive} of the machine {name}"))))
     }
 
     /// The storage has to be there, to be up and to take such files; gives what room it has.

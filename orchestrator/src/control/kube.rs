@@ -1,7 +1,7 @@
 //! The API of a cluster, by its kubeconfig: JSON as it is there, without envelopes, and secrets readable as `stringData`.
 
 use super::api::{Api, ApiError, Call, Json, Method, Seen, Wait};
-use super::http::{Cause, Request, Source, Wire};
+use super::http::{Cause, Request, Source, Wire, place};
 use super::kubeconfig::{Kubeconfig, host_port};
 use base64ct::{Base64, Encoding};
 use okd_agent::Value;
@@ -35,6 +35,20 @@ macro_rules! cluster_params {
                     kubeconfig_path: self.kubeconfig_path.clone(),
                     server: self.server.clone(),
                 })
+            }
+
+            fn reached(&self) -> okd_agent::value::Map {
+                let given = [
+                    ("kubeconfig", &self.kubeconfig),
+                    ("kubeconfig_path", &self.kubeconfig_path),
+                    ("server", &self.server),
+                ];
+                let given = given.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.as_deref()?.into())));
+                given.collect()
+            }
+
+            fn back(&self, now: &Self::State, result: &okd_agent::value::Map) -> $crate::control::back::Back {
+                self.taken_back(now, result)
             }
         }
 
@@ -96,6 +110,17 @@ impl Endpoint {
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         self.text().map(|text| Kubeconfig::secrets(&text)).unwrap_or_default()
+    }
+
+    /// Host and port, for people; of the server that the kubeconfig names where no other is given.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let named = || {
+            Kubeconfig::read(&self.text().ok()?, None)
+                .ok()
+                .map(|config| place(&config.host, config.port))
+        };
+        self.server.clone().or_else(named).unwrap_or_default()
     }
 
     fn text(&self) -> Result<String, ApiError> {

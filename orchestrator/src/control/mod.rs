@@ -2,6 +2,7 @@
 //! under the same `converge` and the same laws as those of machines; only what they act in is another one.
 
 pub mod api;
+pub mod back;
 pub mod bridge;
 pub mod desk;
 pub mod doctor;
@@ -26,10 +27,12 @@ mod tls;
 pub mod veil;
 pub mod vm;
 
-use crate::control::api::Api;
+use crate::control::api::{Api, ApiError};
+use crate::control::back::Back;
 use crate::control::endpoint::Endpoint;
 use crate::control::rights::{Need, Store, Zones};
-use okd_agent::resource::Resource;
+use okd_agent::resource::{self, Failure, Outcome, Resource, Status};
+use okd_agent::value::Map;
 
 /// A kind that is brought about through an HTTP interface.
 pub trait Remote: Resource<World = dyn Api> {
@@ -38,6 +41,21 @@ pub trait Remote: Resource<World = dyn Api> {
 
     /// Where it is.
     fn endpoint(&self) -> Endpoint;
+
+    /// The arguments of [`Remote::endpoint`].
+    fn reached(&self) -> Map;
+
+    /// What takes a step back that has met `now` and given `result`. Pure. Its arguments go without those of
+    /// [`Remote::reached`].
+    fn back(&self, now: &Self::State, result: &Map) -> Back;
+
+    /// What it takes away that somebody would miss, and who, in a sentence.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn held(&self, _world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        Ok(None)
+    }
 
     /// The privileges that it needs.
     fn needs(&self, _zones: &Zones) -> Vec<Need> {
@@ -100,6 +118,32 @@ macro_rules! proxmox_params {
                 })
             }
 
+            fn reached(&self) -> okd_agent::value::Map {
+                let mut all = okd_agent::value::map([
+                    ("api_host", self.api_host.as_str().into()),
+                    ("api_port", okd_agent::Value::Int(self.api_port.into())),
+                    ("api_user", self.api_user.as_str().into()),
+                    ("api_token_id", self.api_token_id.as_str().into()),
+                    ("api_token_secret", self.api_token_secret.as_str().into()),
+                    ("timeout", okd_agent::Value::Int(self.timeout.cast_signed())),
+                ]);
+                for (name, given) in [("fingerprint", &self.fingerprint), ("ca_path", &self.ca_path)] {
+                    all.extend(given.as_deref().map(|text| (name.to_owned(), text.into())));
+                }
+                all
+            }
+
+            fn back(&self, now: &Self::State, result: &okd_agent::value::Map) -> $crate::control::back::Back {
+                self.taken_back(now, result)
+            }
+
+            fn held(
+                &self,
+                world: &dyn $crate::control::api::Api,
+            ) -> Result<Option<(String, String)>, $crate::control::api::ApiError> {
+                self.held(world)
+            }
+
             fn needs(&self, zones: &$crate::control::rights::Zones) -> Vec<$crate::control::rights::Need> {
                 self.rights(zones)
             }
@@ -160,6 +204,26 @@ macro_rules! registry {
                 match self { $(ApiKind::$kind(kind) => kind.endpoint()),* }
             }
 
+            /// As [`ApiKind::converge`], with what takes the step back where it changed something.
+            ///
+            /// # Errors
+            /// As there.
+            pub fn applied(
+                &self,
+                world: &(dyn Api + 'static),
+                expect: Option<u64>,
+            ) -> Result<(Outcome, Option<Back>), Box<Failure>> {
+                match self { $(ApiKind::$kind(kind) => applied(kind.as_ref(), world, expect)),* }
+            }
+
+            /// See [`Remote::held`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+                match self { $(ApiKind::$kind(kind) => Remote::held(kind.as_ref(), world)),* }
+            }
+
             /// The privileges that it needs.
             #[must_use]
             pub fn needs(&self, zones: &Zones) -> Vec<Need> {
@@ -179,6 +243,20 @@ macro_rules! registry {
             }
         }
     };
+}
+
+fn applied<R: Remote>(
+    kind: &R,
+    world: &R::World,
+    expect: Option<u64>,
+) -> Result<(Outcome, Option<Back>), Box<Failure>> {
+    let mut back = None;
+    let outcome = resource::converge_then(kind, world, expect, |now, outcome| {
+        if outcome.status == Status::Changed {
+            back = Some(kind.back(now, &outcome.result).reaching(R::NAMES[0], kind.reached()));
+        }
+    })?;
+    Ok((outcome, back))
 }
 
 registry! {

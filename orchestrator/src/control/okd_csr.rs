@@ -2,6 +2,7 @@
 //! others. What does not fit is left pending and told; nothing is ever denied.
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, Seen, Wait};
+use super::back::Back;
 use super::judge::{Machine, Round, Rules, approved, pending};
 use super::kube::{at, cluster_params, condition, get, items, name, patiently};
 use super::okd_wait::{lacking, node_of};
@@ -241,6 +242,12 @@ fn decide(object: &mut Json, approval: &Approval) {
         "message": format!("the {} certificate of {}, a machine of the topology", approval.round, approval.node),
     });
     object["status"]["conditions"] = serde_json::json!([condition]);
+}
+
+impl OkdCsr {
+    pub(super) fn taken_back(&self, _: &Joining, _: &Map) -> Back {
+        Back::never("okd_csr")
+    }
 }
 
 impl Resource for OkdCsr {

@@ -1,11 +1,13 @@
 //! An object of the cluster's API, by the keys that are given: what else the server holds of it is left alone.
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, Seen, Wait};
+use super::back::Back;
 use super::kube::{at, cluster_params, get, json, patiently};
 use super::pve::encoded;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
+use okd_agent::secret::Secrets;
 use okd_agent::value::{Map, Value, map};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -158,6 +160,39 @@ impl OkdObject {
         }
     }
 
+    /// The keys as they were; an object that was not there goes again, and one that was removed comes back.
+    pub(super) fn taken_back(&self, now: &Object, _: &Map) -> Back {
+        if at(&now.given, &["kind"]) == "Secret" {
+            return Back::not("what a Secret holds is in no journal");
+        }
+        let keys = match (now.there, self.state) {
+            // What was asked for goes along, so that it is seen when somebody has changed it since.
+            (false, _) if !Secrets::marked(&now.given.to_string()) => now.given.clone(),
+            (false, _) => serde_json::json!({}),
+            (true, Standing::Absent) => bare(now.whole.clone()),
+            (true, _) => before(&now.given, &now.whole),
+        };
+        let mut definition = serde_json::json!({ "metadata": {} });
+        for key in ["apiVersion", "kind"] {
+            definition[key] = now.given[key].clone();
+        }
+        for key in ["name", "namespace"] {
+            if let Some(value) = now.given["metadata"].get(key) {
+                definition["metadata"][key] = value.clone();
+            }
+        }
+        let state = match (now.there, self.state) {
+            (false, _) => Standing::Absent,
+            (true, Standing::Absent) => Standing::Present,
+            (true, _) => Standing::Patched,
+        };
+        Back::by(serde_json::json!({
+            "state": state.word(),
+            "definition": merged(keys, &definition),
+            "deadline": self.deadline,
+        }))
+    }
+
     fn remove(&self, now: &Object, world: &dyn Api) -> Result<Map, ResourceError> {
         let gone = ApiError::Refused {
             request: format!("GET {}", now.path),
@@ -238,6 +273,42 @@ fn covers(given: &Json, there: &Json) -> bool {
         }
         (given, there) => given == there,
     }
+}
+
+/// The merge patch that brings what is there back once `given` was merged into it.
+fn before(given: &Json, there: &Json) -> Json {
+    match (given, there) {
+        (Json::Object(given), Json::Object(there)) => {
+            let keys = given.iter().filter_map(|(key, value)| match there.get(key) {
+                Some(own) => Some((key.clone(), before(value, own))),
+                None if value.is_null() => None,
+                None => Some((key.clone(), Json::Null)),
+            });
+            Json::Object(keys.collect())
+        }
+        (_, there) => there.clone(),
+    }
+}
+
+/// An object as it can be made again: without what the server writes into it.
+fn bare(mut whole: Json) -> Json {
+    let server = [
+        "uid",
+        "resourceVersion",
+        "generation",
+        "managedFields",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ];
+    if let Some(object) = whole.as_object_mut() {
+        object.remove("status");
+    }
+    if let Some(metadata) = whole.get_mut("metadata").and_then(Json::as_object_mut) {
+        metadata.retain(|key, _| !server.contains(&key.as_str()));
+    }
+    whole
 }
 
 /// A merge patch (RFC 7386).
@@ -392,6 +463,19 @@ mod tests {
         assert!(differs(&json!({"spec": {"l": [{"n": 3}]}}), &there));
         assert!(differs(&json!({"spec": {"a": null}}), &there));
         assert!(differs(&json!({"spec": {"new": {}}}), &there));
+    }
+
+    #[test]
+    fn what_was_merged_is_taken_back() {
+        let there = json!({"metadata": {"name": "x"}, "a": {"b": 1, "c": 2}, "l": [1], "o": {"k": 1}, "s": "t", "n": {"e": {}}});
+        for given in [
+            json!({"a": {"b": null, "d": {"e": 3}}, "l": [9], "o": "text", "s": {"k": 1}, "gone": null}),
+            json!({"a": "text", "new": {"k": {}}, "n": {"e": {"f": 1}}}),
+            json!({"o": null, "n": {"e": {}}}),
+        ] {
+            let back = before(&given, &there);
+            assert_eq!(merged(merged(there.clone(), &given), &back), there, "{given} by {back}");
+        }
     }
 
     #[test]

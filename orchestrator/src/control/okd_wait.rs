@@ -2,6 +2,7 @@
 //! in vain, what was seen last and where to look.
 
 use super::api::{Api, ApiError, Json, Seen, Wait};
+use super::back::Back;
 use super::kube::{at, cluster_params, condition, get, items, name, says, seconds};
 use okd_agent::choice;
 use okd_agent::diff::Change;
@@ -324,6 +325,12 @@ fn settled(operator: &Json, now: i64) -> bool {
         let since = seconds(at(one, &["lastTransitionTime"])).unwrap_or_default();
         at(one, &["status"]) == "False" && now - since > SETTLED
     })
+}
+
+impl OkdWait {
+    pub(super) fn taken_back(&self, _: &Reached, _: &Map) -> Back {
+        Back::never("okd_wait")
+    }
 }
 
 impl Resource for OkdWait {

@@ -2,9 +2,11 @@
 //! everything that anyone staged, on every node: so other people's staged edits are named and refused, never applied along.
 
 use super::api::{Api, ApiError, Call, Json, Method, number, rows, text};
+use super::back::Back;
 use super::bridge::{Presence, under_way};
 use super::proxmox_params;
 use super::rights::{Need, Store, Zones};
+use super::vm;
 use okd_agent::choice;
 use okd_agent::diff::{Change, Sign};
 use okd_agent::resource::{Resource, ResourceError, View};
@@ -34,14 +36,14 @@ proxmox_params! {
         r#type: ZoneType = "vxlan",
         /// Addresses of all nodes that it joins, of a `vxlan` zone; the order does not matter.
         peers: Vec<String>,
-        /// The MTU of its vnets: 50 below that of the network between the nodes (70 where that is IPv6).
+        /// The MTU of its vnets: 50 below that of the network between the nodes (70 where that is IPv6); 0 for the system's own.
         mtu: Option<u64>,
-        /// The UDP port; 4789 without it.
+        /// The UDP port; 0 for the usual one, 4789.
         vxlan_port: Option<u64>,
         /// Nodes that have it; all without it.
         nodes: Option<Vec<String>>,
         /// Its vnets and their tags (VNI, 1 to 16777215), such as `okdnet: 4242`. A vnet is a bridge that machines can be put
-        /// on. Others of the zone are left alone.
+        /// on. One with the tag 0 is taken away, others of the zone are left alone.
         vnets: indexmap::IndexMap<String, u64>,
         /// Whether the zone should be there; `absent` takes the named vnets with it.
         state: Presence = "present",
@@ -153,10 +155,77 @@ impl ProxmoxSdn {
                 all.insert(name, value);
             }
         };
-        set("mtu", self.mtu.map(|mtu| mtu.to_string()));
-        set("vxlan-port", self.vxlan_port.map(|port| port.to_string()));
+        let number = |value: u64| if value == 0 { String::new() } else { value.to_string() };
+        set("mtu", self.mtu.map(number));
+        set("vxlan-port", self.vxlan_port.map(number));
         set("nodes", self.nodes.as_ref().map(|nodes| sorted(&nodes.join(","))));
         all
+    }
+
+    /// The zone and the named vnets as they were; where they were not there they go again.
+    pub(super) fn taken_back(&self, now: &Sdn, _: &Map) -> Back {
+        let gone = self.state == Presence::Absent;
+        let lists = [
+            ("zone", &now.zones, &["type", "peers", "mtu", "vxlan-port", "nodes"][..]),
+            ("vnet", &now.all, &["zone", "tag"]),
+        ];
+        for (word, list, known) in lists.into_iter().filter(|_| gone) {
+            let own = list.iter().filter(|row| is(row, "zone", &self.zone));
+            let names = own
+                .flat_map(|row| row.as_object().into_iter().flatten())
+                .map(|(name, _)| name.as_str());
+            let mut strange =
+                names.filter(|name| ![word, "type", "digest", "pending"].contains(name) && !known.contains(name));
+            if let Some(name) = strange.next() {
+                return Back::not(format!(
+                    "the {word} that was removed had `{name}`, which cannot be said here"
+                ));
+            }
+        }
+        let before = |name: &String| (name.clone(), now.vnets.get(name).copied().unwrap_or_default());
+        let vnets: BTreeMap<String, u64> = self.vnets.keys().map(before).collect();
+        let kind = now
+            .settings
+            .as_ref()
+            .map_or(self.r#type.word(), |own| own["type"].as_str());
+        let mut args = serde_json::json!({ "zone": self.zone, "type": kind, "vnets": vnets });
+        let Some(settings) = &now.settings else {
+            args["state"] = Presence::Absent.word().into();
+            return Back::by(args);
+        };
+        let want = self.wanted(Some(settings));
+        for (name, value) in settings {
+            let list = || {
+                value
+                    .split(',')
+                    .filter(|item| !item.is_empty())
+                    .map(Json::from)
+                    .collect()
+            };
+            let number = || value.parse::<u64>().unwrap_or_default().into();
+            let same = !gone && want.get(name) == Some(value);
+            let (name, value) = match *name {
+                "peers" if !value.is_empty() => ("peers", list()),
+                "nodes" if !same => ("nodes", list()),
+                "mtu" if !same => ("mtu", number()),
+                "vxlan-port" if !same => ("vxlan_port", number()),
+                _ => continue,
+            };
+            args[name] = value;
+        }
+        Back::by(args)
+    }
+
+    /// Who would miss one of its vnets.
+    pub(super) fn held(&self, world: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        let goes = |tag: u64| tag == 0 || self.state == Presence::Absent;
+        let vnets = self
+            .vnets
+            .iter()
+            .filter(|(_, tag)| goes(**tag))
+            .map(|(name, _)| name.as_str());
+        let user = vm::on_bridge(world, &vnets.collect::<Vec<_>>())?;
+        Ok(user.map(|user| (format!("zone {}", self.zone), user)))
     }
 
     /// Staged edits of others: of the zones and vnets, and of the nodes' networks, which are applied along.
@@ -319,11 +388,11 @@ impl Resource for ProxmoxSdn {
         for peer in self.peers.iter().filter(|peer| peer.parse::<IpAddr>().is_err()) {
             wrong.push(format!("`{peer}` in `peers` is no address"));
         }
-        if self.mtu.is_some_and(|mtu| !(1280..=65520).contains(&mtu)) {
-            wrong.push("`mtu` is 1280 to 65520".to_owned());
+        if self.mtu.is_some_and(|mtu| mtu != 0 && !(1280..=65520).contains(&mtu)) {
+            wrong.push("`mtu` is 1280 to 65520, or 0".to_owned());
         }
-        for (name, tag) in self.vnets.iter().filter(|(_, tag)| !(1..=16_777_215).contains(*tag)) {
-            wrong.push(format!("the tag {tag} of `{name}` is not 1 to 16777215"));
+        for (name, tag) in self.vnets.iter().filter(|(_, tag)| **tag > 16_777_215) {
+            wrong.push(format!("the tag {tag} of `{name}` is not 1 to 16777215, or 0"));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
@@ -392,8 +461,12 @@ impl Resource for ProxmoxSdn {
                 )));
             }
             want.settings = Some(self.wanted(now.settings.as_ref()));
-            want.vnets
-                .extend(self.vnets.iter().map(|(name, tag)| (name.clone(), *tag)));
+            for (name, tag) in &self.vnets {
+                match tag {
+                    0 => drop(want.vnets.remove(name)),
+                    tag => drop(want.vnets.insert(name.clone(), *tag)),
+                }
+            }
         }
         if now.foreign.is_empty() || now.changes(&want).is_empty() {
             return Ok(want);

@@ -2,6 +2,7 @@
 //! each time that its task runs, and what it came to has to be looked for elsewhere.
 
 use super::api::{Api, ApiError, Call, Method, Typed, number, text};
+use super::back::Back;
 use super::rights::{Need, Store, Zones};
 use super::{keyboard, proxmox_params, vm};
 use crate::error::nearest;
@@ -67,6 +68,11 @@ impl ProxmoxSendkey {
             .collect()
     }
 
+    /// Nobody would miss it.
+    pub(super) fn held(&self, _: &dyn Api) -> Result<Option<(String, String)>, ApiError> {
+        Ok(None)
+    }
+
     /// The privileges that it needs.
     fn rights(&self, _: &Zones) -> Vec<Need> {
         let place = self
@@ -92,6 +98,12 @@ fn absent(world: &dyn Api, message: String) -> ResourceError {
     match world.predicted() {
         true => ApiError::Unknown(format!("{message}; a step before this one has to see to it")).into(),
         false => ResourceError::message(message),
+    }
+}
+
+impl ProxmoxSendkey {
+    pub(super) fn taken_back(&self, _: &Console, _: &Map) -> Back {
+        Back::never("proxmox_sendkey")
     }
 }
 

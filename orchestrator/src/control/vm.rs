@@ -1,11 +1,12 @@
 //! A virtual machine of Proxmox VE, compared key by key: what the server has learned (addresses of cards, names of volumes)
 //! is kept, disks grow and never shrink, and what waits for a restart is said.
 
+mod back;
 mod found;
 mod option;
 mod rights;
 
-pub(super) use found::{everyone, meant};
+pub(super) use found::{everyone, meant, on_bridge, with_option};
 
 use super::api::{Api, ApiError, Call, Json, Method, Prediction, number, rows, text};
 use super::bridge::under_way;

@@ -2,6 +2,7 @@
 
 use super::journal::goes_on;
 use super::{RunId, files, folder};
+use crate::control::back::Back;
 use crate::error::Diagnostic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -98,6 +99,12 @@ pub struct Step {
     pub hidden: bool,
     /// Whether the result is all that `register` held: nothing of it is hidden, and no secret was in it.
     pub whole: bool,
+    /// What changed, where that may be shown.
+    pub diff: Vec<Value>,
+    /// Everything about a failure.
+    pub failure: Value,
+    /// What takes it back, where it changed something through an interface.
+    pub back: Option<Back>,
 }
 
 impl Step {

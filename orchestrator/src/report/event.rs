@@ -1,5 +1,6 @@
 //! What a run says while it goes. Workers never print: they send these, and one place turns them into text or JSON.
 
+use crate::control::back::Back;
 use okd_agent::Value;
 use okd_agent::diff::Change;
 use okd_agent::ledger::Stand;
@@ -219,4 +220,6 @@ pub struct Trace {
     pub fires: Vec<String>,
     /// Whether `no_log` hides its result.
     pub hidden: bool,
+    /// What takes it back, where it went through an interface.
+    pub back: Option<Box<Back>>,
 }

@@ -1,6 +1,7 @@
 //! `--output json`: one object a line, for programs. The schema stands in docs/.
 
 use super::{StepResult, json, scrub};
+use crate::control::back::Back;
 use crate::link::reach::Address;
 use crate::run::{Counts, Outcome};
 use okd_agent::diff::{Change, Sign, TextChange};
@@ -32,6 +33,11 @@ pub(crate) fn kept(result: &StepResult) -> Value {
     });
     if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
         line.extend(more);
+        let back = trace.back.as_deref().map(|back| match trace.hidden {
+            true => Back::not("its task says `no_log`"),
+            false => back.clone(),
+        });
+        line.extend(back.map(|back| ("back".to_owned(), json!(back))));
     }
     line
 }

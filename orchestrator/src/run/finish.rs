@@ -1,8 +1,10 @@
 //! How a step ended: what its conditions make of the reply, what it gives to variables, whom it notifies, what is told.
 
+use super::deed::Deed;
 use super::prepare::Context;
 use super::record::Record;
 use super::{ItemEnd, Live, Runner};
+use crate::control::back::Back;
 use crate::graph::build::StepNode;
 use crate::graph::{End, NodeId};
 use crate::report::{Event, Pass, StepResult, StepStatus, Trace};
@@ -117,7 +119,18 @@ pub(super) fn gave_up(mut end: ItemEnd, attempts: u32) -> ItemEnd {
 /// What a reply comes to, with `changed_when` and `failed_when`.
 pub(super) fn judged(live: &Live, index: usize, reply: Reply, pass: Pass) -> ItemEnd {
     let end = match reply {
-        Reply::Outcome(outcome) => outcome_end(live, *outcome, pass),
+        Reply::Outcome(mut outcome) => {
+            // No machine may say how something is taken back through an interface.
+            let deed = live.items.get(index).and_then(|item| item.deed.as_deref());
+            let back = match deed {
+                Some(Deed::Api(_)) => Back::take(&mut outcome.result),
+                _ => None,
+            };
+            ItemEnd {
+                back: back.map(Box::new),
+                ..outcome_end(live, *outcome, pass)
+            }
+        }
         Reply::Failed(failure) => {
             let unreachable = failure.lost;
             let locals = live
@@ -597,6 +610,7 @@ impl Runner<'_, '_> {
                 sent: item.lasting,
                 fires: notifies.fires.clone(),
                 hidden,
+                back: end.back.clone(),
                 ..told.trace
             };
             told.item = item.label.clone().filter(|_| !hidden);

@@ -26,6 +26,7 @@ pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 pub use resume::Done;
 
+use crate::control::back::Back;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
@@ -74,6 +75,8 @@ pub struct Options {
     pub run: u64,
     /// What the run that is taken up again has done.
     pub done: Done,
+    /// Of an undo: what the run has left that each of these plays takes back through an interface, as a hash of what is seen.
+    pub left: BTreeMap<usize, u64>,
     /// Names the playbook in the ledgers of hosts; empty where nothing is written there.
     pub playbook: String,
     /// Whether the plan finds out everything that the playbook wants, whatever it comes to now.
@@ -246,6 +249,8 @@ struct LiveItem {
     /// Whether it has been asked for.
     begun: bool,
     end: Option<ItemEnd>,
+    /// What takes back what its first try that changed something did.
+    back: Option<Box<Back>>,
     /// How its own host is reached, where `delegate_to` names one an item.
     reach: Option<Arc<Reach>>,
 }
@@ -291,6 +296,8 @@ struct ItemEnd {
     origins: Vec<Origin>,
     /// The step whose failure took it back.
     by: Option<NodeId>,
+    /// What takes it back, where it went through an interface.
+    back: Option<Box<Back>>,
 }
 
 impl ItemEnd {
@@ -309,6 +316,7 @@ impl ItemEnd {
             quiet: false,
             origins: Vec::new(),
             by: None,
+            back: None,
         }
     }
 }
@@ -780,6 +788,7 @@ impl Runner<'_, '_> {
             env: Vec::new(),
             touches: Vec::new(),
             doubts: Vec::new(),
+            back: None,
             args: Map::new(),
             sent: None,
             lasting: None,
@@ -993,9 +1002,10 @@ impl Runner<'_, '_> {
         }
         Self::note_guard(&mut live, index, &end);
         live.open -= 1;
+        end.back = live.items[index].back.take().or(end.back);
         let again = finish::again(&live, index, &end, self.pass);
         match again {
-            Some(true) => {}
+            Some(true) => live.items[index].back = end.back,
             Some(false) if self.pass == Pass::Plan => {
                 live.items[index].end = Some(finish::unknown(
                     &live.context,

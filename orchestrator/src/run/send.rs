@@ -281,6 +281,7 @@ impl Runner<'_, '_> {
                             expect,
                             verify,
                             kept,
+                            left: self.options.left.get(&live.context.node.play.index).copied(),
                         },
                     ),
                 }

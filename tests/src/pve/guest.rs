@@ -846,6 +846,13 @@ fn configure(world: &mut World, asked: &Asked, vmid: u64) -> Result<(), String> 
             return Err(format!("invalid bootorder: device '{device}' does not exist'"));
         }
     }
+    // A volume that is in a drive again is not unused any more (`write_vm_config` of qemu-server).
+    let file = |drive: &str| drive.split(',').next().unwrap_or_default().to_owned();
+    let drives = guest.config.iter().filter(|(name, _)| is_disk(name));
+    let used: Vec<String> = drives.map(|(_, drive)| file(drive)).collect();
+    guest
+        .config
+        .retain(|name, volume| !name.starts_with("unused") || !used.contains(volume));
     world.guests.insert(vmid, guest);
     Ok(())
 }

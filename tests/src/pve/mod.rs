@@ -250,24 +250,30 @@ impl World {
         said.and_then(Result::ok).unwrap_or_default().trim().to_owned()
     }
 
-    /// Writes down all that is known.
-    fn save(&self) {
-        if !self.keep {
-            return;
-        }
+    /// Its networks, firewalls and machines, as its answers are made of them.
+    #[must_use]
+    pub fn known(&self) -> Json {
         let guests: serde_json::Map<String, Json> = self
             .guests
             .iter()
             .map(|(vmid, guest)| (vmid.to_string(), guest.kept()))
             .collect();
-        let tasks: Vec<Json> = self.tasks.iter().map(Task::kept).collect();
         let walls: serde_json::Map<String, Json> = self
             .walls
             .iter()
             .map(|(name, wall)| (name.clone(), wall.kept()))
             .collect();
-        let kept = json!({ "net": self.net.kept(), "sdn": self.sdn.kept(), "walls": walls, "guests": guests,
-            "tasks": tasks, "counter": self.counter });
+        json!({ "net": self.net.kept(), "sdn": self.sdn.kept(), "walls": walls, "guests": guests })
+    }
+
+    /// Writes down all that is known.
+    fn save(&self) {
+        if !self.keep {
+            return;
+        }
+        let mut kept = self.known();
+        kept["tasks"] = self.tasks.iter().map(Task::kept).collect();
+        kept["counter"] = self.counter.into();
         let fresh = self.state.join("state.json.new");
         let written = std::fs::write(&fresh, kept.to_string());
         written.and_then(|()| std::fs::rename(&fresh, self.book())).unwrap();

@@ -1,4 +1,4 @@
-//! The kinds of Proxmox VE over its stand-in: the three laws, errors that say what to do, and a run that was killed.
+//! The kinds of Proxmox VE over its stand-in: the four laws, errors that say what to do, and a run that was killed.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -16,12 +16,14 @@ mod recorded;
 mod refused;
 mod sendkey;
 mod tables;
+mod undone;
 
 use okd_agent::diff::Change;
 use okd_agent::resource::{Failure, Outcome, Status};
 use okd_agent::value::{Map, Value, map};
 use okd_play::control::ApiKind;
 use okd_play::control::api::{Api, Call, Method};
+use okd_play::control::back::Back;
 use okd_play::control::overlay::Overlay;
 use okd_tests::pve::{Guest, ROLE, StandIn, TOKEN};
 use std::io::{Read, Write};
@@ -120,6 +122,65 @@ impl Wish {
     }
 }
 
+/// What the server answers: its networks, firewalls, machines and the files of its storage.
+fn known(server: &StandIn) -> serde_json::Value {
+    let mut known = server.world().known();
+    // Whether the node's file was ever written, and a firewall in which nothing is set, no answer tells.
+    known["net"].as_object_mut().unwrap().remove("written");
+    let walls = known["walls"].as_object_mut().unwrap();
+    walls.retain(|_, wall| *wall != serde_json::json!({ "options": {}, "rules": [] }));
+    for folder in ["template/iso", "images"] {
+        let files = std::fs::read_dir(server.storage().join(folder)).unwrap().flatten();
+        let mut files: Vec<String> = files.map(|file| format!("{:?}", file.file_name())).collect();
+        files.sort();
+        known[folder] = files.into();
+    }
+    known
+}
+
+/// Parts of the reasons for which something of a step stays.
+const LEFT: &[&str] = &[
+    "a disk is never shrunk",
+    "is taken out and stays as `unused…`",
+    "is gone",
+    "the machine is gone with its disks",
+    "its disks may hold what nobody else has",
+    "the file that was there before is gone",
+];
+
+/// The fourth law: what takes a step back brings what was there before, but for what it says that it leaves.
+fn returns(server: &StandIn, back: &Back, before: &serde_json::Value, shown: &str) {
+    for stays in back.stays(false) {
+        assert!(LEFT.iter().any(|part| stays.contains(part)), "{stays}");
+    }
+    let Some(args) = back.forced.as_ref().or(back.args.as_ref()) else {
+        return assert!(
+            !back.lost.is_empty(),
+            "nothing takes {shown} back, and nobody knows why"
+        );
+    };
+    let Value::Map(args) = value(args) else { panic!() };
+    let kind = ApiKind::decode(&back.module, &args).unwrap().unwrap();
+    kind.check().unwrap();
+    let client = kind.endpoint().client().unwrap();
+    let plan = Overlay::new(kind.endpoint().client().unwrap());
+    let predicted = kind.converge(&plan, None).unwrap();
+    let outcome = kind
+        .converge(client.as_ref(), None)
+        .unwrap_or_else(|failure| panic!("what takes {shown} back: {failure:?}"));
+    assert_eq!(predicted.diff, outcome.diff, "fidelity of what takes {shown} back");
+    if back.lost.is_empty() {
+        let after = known(server);
+        assert_eq!(outcome.status, Status::Changed, "{shown}");
+        assert!(*before == after, "what takes {shown} back: {before:#}\nis {after:#}");
+    }
+    assert_eq!(
+        kind.converge(client.as_ref(), None).unwrap().status,
+        Status::Same,
+        "{shown}"
+    );
+}
+
 /// Fidelity, idempotence, and that a plan touches nothing; from the same start in both worlds.
 fn laws(wish: &Wish, prepare: impl Fn(&StandIn)) -> Option<Outcome> {
     let (planned_at, applied_at) = (StandIn::start(), StandIn::start());
@@ -130,7 +191,12 @@ fn laws(wish: &Wish, prepare: impl Fn(&StandIn)) -> Option<Outcome> {
     let under: Arc<dyn Api> = kind.endpoint().client().unwrap();
     let plan = Overlay::new(under);
     let client = real.endpoint().client().unwrap();
-    let (predicted, applied) = (kind.converge(&plan, None), real.converge(client.as_ref(), None));
+    let there = known(&applied_at);
+    let (predicted, applied) = (kind.converge(&plan, None), real.applied(client.as_ref(), None));
+    let (applied, back) = match applied {
+        Ok((outcome, back)) => (Ok(outcome), back),
+        Err(failure) => (Err(failure), None),
+    };
     assert_eq!(planned_at.writes(), before, "the plan touched the server");
     let shown = format!("{:?}", wish.args);
     match (predicted, applied) {
@@ -145,6 +211,10 @@ fn laws(wish: &Wish, prepare: impl Fn(&StandIn)) -> Option<Outcome> {
             assert_eq!(real_again.diff, Vec::<Change>::new(), "idempotence of {shown}");
             assert_eq!(again.diff, Vec::<Change>::new(), "idempotence in the plan of {shown}");
             assert_eq!(again.fingerprint, real_again.fingerprint, "what is seen after {shown}");
+            assert_eq!(back.is_some(), applied.status == Status::Changed, "{shown}");
+            if let Some(back) = back {
+                returns(&applied_at, &back, &there, &shown);
+            }
             Some(applied)
         }
         (Err(predicted), Err(applied)) => {
@@ -201,6 +271,13 @@ fn bridges_keep_the_laws() {
     changed(laws(
         &bridge(json(r#"{"iface": "vmbr1", "state": "absent"}"#)),
         made(&full),
+    ));
+    changed(laws(&bridge(json(r#"{"iface": "vmbr1", "mtu": 0}"#)), made(&full)));
+    changed(laws(
+        &bridge(json(
+            r#"{"iface": "vmbr0", "mtu": 1400, "gateway": "10.213.0.9", "cidr": "10.213.0.2/24", "autostart": false, "ports": []}"#,
+        )),
+        |_| {},
     ));
     let same = laws(&bridge(json(r#"{"iface": "vmbr1", "state": "absent"}"#)), |_| {}).unwrap();
     assert_eq!(same.status, Status::Same);
@@ -325,6 +402,18 @@ fn virtual_machines_keep_the_laws() {
     changed(laws(
         &vm(json(r#"{"name": "boot1", "delete": ["scsi1"], "force": true}"#)),
         made(&more),
+    ));
+    changed(laws(
+        &vm(json(
+            r#"{"name": "boot1", "delete": ["scsi0"], "force": true, "boot": "order=ide2", "tags": ["okd", "x"]}"#,
+        )),
+        made(&boot),
+    ));
+    changed(laws(
+        &with(
+            r#"{"ide": {"ide2": "none,media=cdrom", "ide0": "none,media=cdrom"}, "agent": "1", "onboot": true, "state": "started"}"#,
+        ),
+        made(&boot),
     ));
     let refused = [
         vm(json(r#"{"name": "boot1", "state": "absent"}"#)).apply_after(&started),

@@ -39,6 +39,8 @@ fn zones_keep_the_laws() {
         r#"{"zone": "okdz", "peers": ["10.213.0.2"], "mtu": 1400, "vnets": {"okdnet": 4243, "okdnet2": 7}}"#,
     ));
     changed(laws(&other, made(&zone())));
+    let fewer = r#"{"zone": "okdz", "peers": ["10.213.0.2", "10.213.0.3"], "mtu": 0, "vxlan_port": 4790, "vnets": {"okdnet": 0, "new": 5}}"#;
+    changed(laws(&sdn(json(fewer)), made(&zone())));
     changed(laws(&sdn(json(r#"{"zone": "simp", "type": "simple"}"#)), |_| {}));
     let gone = sdn(json(r#"{"zone": "okdz", "state": "absent", "vnets": {"okdnet": 1}}"#));
     changed(laws(&gone, made(&zone())));

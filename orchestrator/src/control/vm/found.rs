@@ -145,6 +145,45 @@ pub(in crate::control) fn everyone(world: &dyn Api) -> Result<Vec<Json>, ApiErro
     Ok(rows(&world.get(ALL)?))
 }
 
+/// The first machine with such an option: its name, and the option's.
+pub(in crate::control) fn with_option(
+    world: &dyn Api,
+    is: &dyn Fn(&str, &str) -> bool,
+) -> Result<Option<(String, String)>, ApiError> {
+    for guest in everyone(world)?
+        .iter()
+        .filter(|row| text(row, "type").as_deref() == Some("qemu"))
+    {
+        let (Some(node), Some(vmid)) = (text(guest, "node"), number(guest, "vmid")) else {
+            continue;
+        };
+        let config = match world.get(&format!("/nodes/{node}/qemu/{vmid}/config")) {
+            Err(error) if error.is_missing() => continue,
+            config => config?,
+        };
+        let mut options = config.get("data").and_then(Json::as_object).into_iter().flatten();
+        let found = options.find(|(name, value)| value.as_str().is_some_and(|value| is(name, value)));
+        if let Some((option, _)) = found {
+            let name = text(guest, "name").unwrap_or_else(|| vmid.to_string());
+            return Ok(Some((name, option.clone())));
+        }
+    }
+    Ok(None)
+}
+
+/// The card of a machine that is on one of these bridges, for people.
+pub(in crate::control) fn on_bridge(world: &dyn Api, bridges: &[&str]) -> Result<Option<String>, ApiError> {
+    let is = |name: &str, value: &str| {
+        let bridge = |part: &str| {
+            part.strip_prefix("bridge=")
+                .is_some_and(|bridge| bridges.contains(&bridge))
+        };
+        class(name) == Class::Nic && value.split(',').any(bridge)
+    };
+    let found = with_option(world, &is)?;
+    Ok(found.map(|(guest, card)| format!("{card} of the machine {guest} is on it")))
+}
+
 /// A machine's name; one that is quite new stands in the list without it.
 fn name_of(world: &dyn Api, row: &Json) -> Result<Option<String>, ApiError> {
     if let Some(name) = text(row, "name") {
