@@ -202,6 +202,7 @@ fn sshd(transport: &str) {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let play = Play::new(&lab, SSHD);
+    let first = host.read("/etc/ssh/sshd_config.d/lab.conf");
     let words = |line: &'static str| ["--yes", "--transport", transport, "-e", SHORT, "-e", line];
     let good = play.run(&words("line='MaxAuthTries 7'")).ended(0);
     for task in ["Configuration", "Restart"] {
@@ -226,15 +227,18 @@ fn sshd(transport: &str) {
     }
     // What was restarted under guard is restarted under guard when that is taken back.
     let since = || host.sh("systemctl show ssh -P ActiveEnterTimestampMonotonic");
+    let standing = guards(&host);
     let (before, run) = (since(), play.runs().last().unwrap()["id"].as_str().unwrap().to_owned());
     let undone = play.okd(&["undo", &run, "--yes", "--output", "json"]).ended(0);
     let name = format!("undo of {run}");
     let result = undone.result("apply", "host", &name);
     assert_eq!(result["result"]["okd_guard"]["state"], "confirmed", "{undone}");
     undone.says("restart ssh");
-    assert!(!host.has("/etc/ssh/sshd_config.d/lab.conf"));
+    assert_eq!(host.read("/etc/ssh/sshd_config.d/lab.conf"), first, "{undone}");
     assert_ne!(since(), before, "{undone}");
-    nothing_left(&host);
+    until("the undo's guard is gone", 30, || {
+        (guards(&host) == standing).then_some(())
+    });
 }
 
 #[test]
