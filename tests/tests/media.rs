@@ -3,8 +3,10 @@
 
 use okd_agent::diff::Change;
 use okd_agent::param::Params;
+use okd_agent::resource::undo::Undo;
 use okd_agent::resource::{Outcome, Resource, Status, converge};
 use okd_agent::system::System;
+use okd_agent::system::journal::Journal;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Overlay;
 use okd_agent::value::{Map, Value, map};
@@ -118,6 +120,31 @@ fn only_the_areas_of_the_image_differ() {
     assert_eq!(mode & 0o7777, 0o644);
     let left = std::fs::read_dir(bench.folder.path()).unwrap().count();
     assert_eq!(left, 2, "something was left behind");
+}
+
+#[test]
+fn an_image_is_taken_back() {
+    let bench = Bench::new(&LiveIso::default());
+    let machine: Arc<dyn System> = Arc::new(Local::new());
+    for before in [None, Some("another image")] {
+        if let Some(text) = before {
+            std::fs::write(bench.path("made.iso"), text).unwrap();
+        }
+        let run = format!("20260101-000000-{}", std::process::id());
+        let journal = Journal::new(machine.clone());
+        journal.begin(&run);
+        assert_eq!(self::run(&bench.installs(), &journal).status, Status::Changed);
+        let undo = Undo::decode(&map([("run", run.as_str().into())])).unwrap();
+        let undone = converge(&undo, machine.as_ref(), None).unwrap();
+        assert_eq!(undone.status, Status::Changed, "{undone:?}");
+        let now = std::fs::read_to_string(bench.path("made.iso")).ok();
+        assert_eq!(now.as_deref(), before, "{undone:?}");
+        assert!(!bench.path(".made.iso.okd-play").exists());
+        let home = std::env::var("HOME").unwrap_or_default();
+        for folder in okd_agent::system::journal::folders(&home) {
+            let _ = std::fs::remove_dir_all(folder.join(&run).as_str());
+        }
+    }
 }
 
 #[test]

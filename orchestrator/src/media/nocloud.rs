@@ -245,7 +245,6 @@ mod tests {
     use okd_agent::param::Params;
     use okd_agent::resource::converge;
     use okd_agent::system::fake::Fake;
-    use std::sync::Arc;
 
     const PRIVATE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -272,11 +271,8 @@ mod tests {
             drive(&[("host_key", "/etc/key".into())]),
             drive(&[("host_key", "/etc/none".into())]),
         ] {
-            laws(&kind, &(Arc::new(world()) as Arc<dyn System>));
-            laws(
-                &kind,
-                &(Arc::new(world().file("/etc/cidata.iso", "no image")) as Arc<dyn System>),
-            );
+            laws(&kind, "/etc/cidata.iso", world());
+            laws(&kind, "/etc/cidata.iso", world().file("/etc/cidata.iso", "no image"));
         }
     }
 

@@ -136,7 +136,10 @@ fn three_programs_make_one_network_of_which_strangers_are_no_part() {
 
     // A lab host's devices outlive its boot; what makes them anew is what lies on its disk.
     for (host, bridge) in [(&el, "br-okd"), (&networkd, "br-okd"), (&ifupdown, "vmbr9")] {
-        host.sh(&format!("ip link del vxlan100; ip link del {bridge}"));
+        // Nothing may make them again before the power is gone: they would be there at the boot, and nobody's.
+        host.sh(&format!(
+            "systemctl -q stop NetworkManager systemd-networkd 2>/dev/null || :; ip link del vxlan100; ip link del {bridge}"
+        ));
         host.verb("kill");
         host.verb("start");
     }
