@@ -79,6 +79,12 @@ impl Wish {
     }
 }
 
+/// The line of a kubeconfig that nobody may be shown.
+fn client_key(server: &StandIn) -> &str {
+    let mut lines = server.kubeconfig.lines();
+    lines.find(|line| line.contains("client-key-data")).unwrap().trim()
+}
+
 /// Fidelity, idempotence, and that a plan touches nothing; from the same start in both worlds.
 fn laws(wish: &Wish, start: impl Fn() -> StandIn) -> Outcome {
     let (planned_at, applied_at) = (start(), start());
@@ -103,12 +109,8 @@ fn laws(wish: &Wish, start: impl Fn() -> StandIn) -> Outcome {
     assert_eq!(real_again.diff, Vec::<Change>::new(), "idempotence of {shown}");
     assert_eq!(again.diff, Vec::<Change>::new(), "idempotence in the plan of {shown}");
     assert_eq!(again.fingerprint, real_again.fingerprint, "what is seen after {shown}");
-    let key = applied_at
-        .kubeconfig
-        .lines()
-        .find(|line| line.contains("client-key-data"))
-        .unwrap();
-    assert!(!format!("{applied:?}").contains(key.trim()), "silence");
+    let key = client_key(&applied_at);
+    assert!(!format!("{applied:?}").contains(key), "silence");
     assert_eq!(back.is_some(), applied.status == Status::Changed, "{shown}");
     if let Some(back) = back {
         returns(&applied_at, &back, &there, &applied);
@@ -738,12 +740,7 @@ fn a_run_lets_workers_in_and_a_second_one_changes_nothing() {
     let first = run(&server, STEPS, &["--yes"]);
     let text = String::from_utf8_lossy(&first.stdout).into_owned() + &String::from_utf8_lossy(&first.stderr);
     assert!(first.status.success(), "{text}");
-    let key = server
-        .kubeconfig
-        .lines()
-        .find(|line| line.contains("client-key-data"))
-        .unwrap()
-        .trim();
+    let key = client_key(&server);
     assert!(!text.contains(&key[30..80]), "silence");
     let before = server.writes();
     let second = run(&server, STEPS, &["--yes"]);
@@ -879,12 +876,7 @@ fn what_a_run_did_to_objects_is_taken_back() {
     assert_eq!(known(), after, "{said}");
     for path in runs() {
         let journal = std::fs::read_to_string(path).unwrap();
-        let key = server
-            .kubeconfig
-            .lines()
-            .find(|line| line.contains("client-key-data"))
-            .unwrap()
-            .trim();
+        let key = client_key(&server);
         assert!(!journal.contains("p0is0n") && !journal.contains(&key[30..80]));
     }
 }

@@ -31,6 +31,12 @@ use units::{Tell, UnitSpot};
 /// How the reason begins why something is left alone that is not what the run left.
 pub const MOVED: &str = "it was changed since";
 
+/// Why something is left alone that was changed since, and `how`, where that can be said.
+fn moved_since(how: Option<&str>) -> String {
+    let how = how.map(|how| format!(", {how}")).unwrap_or_default();
+    format!("{MOVED}{how}; --force takes it back all the same")
+}
+
 params! {
     /// Takes back what a run did on this machine.
     pub struct Undo {

@@ -1,6 +1,6 @@
 //! Users and groups that a run made, changed or removed.
 
-use super::{Deeds, MOVED, field};
+use super::{Deeds, field, moved_since};
 use crate::diff::{Change, Sign};
 use crate::path::AbsPath;
 use crate::resource::user::memberships;
@@ -159,7 +159,7 @@ fn group_spot(
     let found = deeds.found(&key).map(Group::read);
     let moved = found.as_ref().is_some_and(|found| !agree(found, &now, same));
     let stays = match (&before, &now) {
-        _ if moved && !force => Some(format!("{MOVED}; --force takes it back all the same")),
+        _ if moved && !force => Some(moved_since(None)),
         (None, Some(now)) => {
             let met = found.iter().flatten().flat_map(|group| &group.members);
             let met: Vec<&String> = met.collect();
@@ -203,11 +203,10 @@ fn user_spot(
     if agree(&before, &now, User::agrees) {
         return Ok(None);
     }
-    let gone = deeds.found(&probe.key).is_some();
+    let kept = deeds.found(&probe.key).is_some();
     let found = User::read(name, &|key| deeds.found(key).cloned());
-    if gone && !agree(&found, &now, User::agrees) && !force {
-        let why = format!("{MOVED}; --force takes it back all the same");
-        left.push((format!("user {name}"), why));
+    if kept && !agree(&found, &now, User::agrees) && !force {
+        left.push((format!("user {name}"), moved_since(None)));
         return Ok(None);
     }
     let mail = match (&before, &now) {

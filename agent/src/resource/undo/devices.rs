@@ -3,7 +3,7 @@
 //! A device and the files that make it at boot are taken back both or neither: half of it would be another device after the
 //! next boot.
 
-use super::{Deeds, MOVED, State};
+use super::{Deeds, State, moved_since};
 use crate::diff::Change;
 use crate::path::AbsPath;
 use crate::resource::device::back;
@@ -76,10 +76,7 @@ pub(super) fn look(
         }
         let moved = after.as_ref().and_then(|after| moved(now.as_ref(), after.as_ref()));
         if let Some(moved) = moved.filter(|_| !force) {
-            left.push((
-                (*name).to_owned(),
-                format!("{MOVED}, {moved}; --force takes it back all the same"),
-            ));
+            left.push(((*name).to_owned(), moved_since(Some(moved))));
             continue;
         }
         spots.push(DeviceSpot {

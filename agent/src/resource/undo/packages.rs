@@ -1,6 +1,6 @@
 //! Packages that a run installed, removed, or brought to another version, with all that came and went beside them.
 
-use super::{MOVED, State, Undo, field};
+use super::{State, Undo, field, moved_since};
 use crate::diff::{Change, Sign};
 use crate::resource::acting::{failed, run};
 use crate::resource::apt::{self, Deb};
@@ -392,10 +392,9 @@ impl Undo {
                 continue;
             }
             match spot.moved(manager, &left).filter(|_| !self.force) {
-                Some(moved) => state.left.push((
-                    format!("package {}", spot.name),
-                    format!("{MOVED}, {moved}; --force takes it back all the same"),
-                )),
+                Some(moved) => state
+                    .left
+                    .push((format!("package {}", spot.name), moved_since(Some(&moved)))),
                 None => packages.spots.push(spot),
             }
         }
@@ -614,7 +613,7 @@ impl Packages {
                     spot.before.insert(package.configuration().line);
                     left.push((
                         format!("configuration of package {}", package.name),
-                        format!("{MOVED}, {path}; --force takes it back all the same"),
+                        moved_since(Some(path)),
                     ));
                 }
             }

@@ -1,6 +1,6 @@
 //! Files, folders and links that a run touched.
 
-use super::{MOVED, State, Undo, field};
+use super::{State, Undo, field, moved_since};
 use crate::diff::{Change, TextChange, TextKind, text};
 use crate::path::AbsPath;
 use crate::resource::ResourceError;
@@ -342,7 +342,7 @@ impl Undo {
             return Ok(Some(format!("what it was is not kept: {lost}")));
         }
         if let Some(moved) = trace.moved(now, size).filter(|_| !self.force) {
-            return Ok(Some(format!("{MOVED}, {moved}; --force takes it back all the same")));
+            return Ok(Some(moved_since(Some(&moved))));
         }
         if now.kind() == Some(FileKind::Directory) && now.gives_way(before) {
             let spot = links::Spot::find(path, false, &mut |at| world.stat(at))?;
