@@ -2,8 +2,15 @@
 
 use okd_tests::{Flavour, Host, Lab, Play, Run, until};
 
-/// A short guard, so that a test need not wait a minute.
+/// A short guard for what is to be put back, so that a test need not wait a minute. What is to stay has the time that
+/// everybody's changes have.
 const SHORT: &str = "okd_guard=5";
+
+/// The words of a run with these variables.
+fn words<'a>(transport: &'a str, variables: &[&'a str]) -> Vec<&'a str> {
+    let given = variables.iter().flat_map(|line| ["-e", line]);
+    ["--yes", "--transport", transport].into_iter().chain(given).collect()
+}
 
 fn guards(host: &Host<'_>) -> String {
     host.sh("systemctl list-units --all --no-legend --plain 'okd-play-guard*' | cut -d' ' -f1; systemctl list-timers --all --no-legend 'okd-play*'; ls -A /var/lib/okd-play/guard 2>/dev/null || :")
@@ -49,8 +56,7 @@ fn nftables(transport: &str) {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let play = Play::tasks(&lab, NFT);
-    let words = |open: &'static str| ["--transport", transport, "-e", SHORT, "-e", open];
-    let good = play.apply(&words("open=22"));
+    let good = play.apply(&words(transport, &["open=22"])[1..]);
     assert_eq!(
         good.result("plan", "host", "Firewall")["result"]["okd_guard"]["state"],
         "planned",
@@ -65,13 +71,13 @@ fn nftables(transport: &str) {
     let rules = host.sh("nft -s list ruleset");
     let file = host.sha256("/etc/nftables/okd-play.nft");
     host.sh("rm /srv/behind");
-    let bad = play.run(&[&["--yes"][..], &words("open=2222")].concat()).ended(1);
+    let bad = play.run(&words(transport, &[SHORT, "open=2222"])).ended(1);
     was_put_back(&bad, &host, "Firewall");
     assert_eq!(bad.status("apply", "host", "Behind it"), "blocked", "{bad}");
     assert!(!host.has("/srv/behind"));
     assert_eq!(host.sh("nft -s list ruleset"), rules);
     assert_eq!(host.sha256("/etc/nftables/okd-play.nft"), file);
-    let again = play.apply(&words("open=22"));
+    let again = play.apply(&words(transport, &["open=22"])[1..]);
     assert_eq!(again.count("host", "changed"), 1, "only what was behind it\n{again}");
 }
 
@@ -148,8 +154,7 @@ fn service_of_firewalld(transport: &str) {
     let host = firewalld(&lab);
     let text = "    - name: Service\n      firewalld: {service: \"{{ name }}\", state: \"{{ state }}\", permanent: true, immediate: true}\n";
     let play = Play::tasks(&lab, text);
-    let words = |more: &'static str| ["--yes", "--transport", transport, "-e", SHORT, "-e", more];
-    let good = play.run(&words("name=dns state=enabled")).ended(0);
+    let good = play.run(&words(transport, &["name=dns state=enabled"])).ended(0);
     assert_eq!(
         good.result("apply", "host", "Service")["result"]["okd_guard"]["state"],
         "confirmed",
@@ -158,7 +163,9 @@ fn service_of_firewalld(transport: &str) {
     nothing_left(&host);
     let before = rules(&host);
     assert!(before.contains("services: dhcpv6-client dns ssh"), "{before}");
-    let bad = play.run(&words("name=ssh state=disabled")).ended(1);
+    let bad = play
+        .run(&words(transport, &[SHORT, "name=ssh state=disabled"]))
+        .ended(1);
     was_put_back(&bad, &host, "Service");
     assert_eq!(rules(&host), before);
 }
@@ -203,8 +210,7 @@ fn sshd(transport: &str) {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let play = Play::new(&lab, SSHD);
     let first = host.read("/etc/ssh/sshd_config.d/lab.conf");
-    let words = |line: &'static str| ["--yes", "--transport", transport, "-e", SHORT, "-e", line];
-    let good = play.run(&words("line='MaxAuthTries 7'")).ended(0);
+    let good = play.run(&words(transport, &["line='MaxAuthTries 7'"])).ended(0);
     for task in ["Configuration", "Restart"] {
         assert_eq!(
             good.result("apply", "host", task)["result"]["okd_guard"]["state"],
@@ -218,7 +224,7 @@ fn sshd(transport: &str) {
         ("line='Port 2222'", "could not be reached any more"),
         ("line='Prot 22'", "Bad configuration option"),
     ] {
-        let bad = play.run(&words(line)).ended(1);
+        let bad = play.run(&words(transport, &[SHORT, line])).ended(1);
         assert_eq!(bad.status("apply", "host", "Configuration"), "changed", "{bad}");
         was_put_back(&bad, &host, "Restart");
         bad.says(words_of_it);
@@ -257,9 +263,9 @@ fn killed(transport: &str) {
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
     let play = Play::tasks(&lab, NFT);
     // The second connection is not let in, so that the confirmation does not come in between.
-    let mut run = play.start(&["--yes", "--transport", transport, "-e", SHORT, "-e", "open=2222"]);
+    let mut run = play.start(&words(transport, &[SHORT, "open=2222"]));
     until("the rule is there", 60, || {
-        assert!(run.goes_on());
+        assert!(run.goes_on(), "{}\n{}", run.so_far(), run.said());
         host.holds("nft list table inet okd_play").then_some(())
     });
     run.kill();
@@ -270,9 +276,7 @@ fn killed(transport: &str) {
     until("the guard has ended", 30, || {
         journal(&host).contains("the old state is back").then_some(())
     });
-    let again = play
-        .run(&["--yes", "--transport", transport, "-e", SHORT, "-e", "open=22"])
-        .ended(0);
+    let again = play.run(&words(transport, &["open=22"])).ended(0);
     assert_eq!(
         again.result("apply", "host", "Firewall")["result"]["okd_guard"]["state"],
         "confirmed",
@@ -288,9 +292,8 @@ fn taken_up(transport: &str) {
     let slow = format!(
         "    - name: Slow\n      command: sh -c 'echo UseDNS no >{file}; touch /srv/begun; sleep 3'\n      vars: {{okd_guard: always 5}}\n"
     );
-    let words = ["--yes", "--transport", transport];
     let first = Play::tasks(&lab, &slow);
-    let mut run = first.start(&words);
+    let mut run = first.start(&words(transport, &[]));
     until("the file is there", 60, || {
         assert!(run.goes_on(), "{}", run.so_far());
         host.has("/srv/begun").then_some(())
@@ -300,7 +303,7 @@ fn taken_up(transport: &str) {
         &lab,
         &format!("    - name: File\n      copy: {{dest: {file}, content: \"UseDNS no\\n\"}}\n"),
     );
-    let again = play.run(&words).ended(0);
+    let again = play.run(&words(transport, &[])).ended(0);
     again.says("waits: what another run has changed there is put back unless that run confirms it");
     assert!(journal(&host).contains("the old state is back"), "{again}");
     assert_eq!(again.status("apply", "host", "File"), "changed", "{again}");
@@ -418,7 +421,7 @@ fn a_new_connection_takes_the_same_way() {
 "#;
     let play = Play::tasks(&lab, rule);
     play.put("hosts.yaml", "all:\n  hosts:\n    host: {ansible_host: 10.77.1.21}\n");
-    let run = |words: &[&str]| play.run(&[&["--yes", "-e", SHORT], words].concat());
+    let run = |words: &[&str]| play.run(&[&["--yes"], words].concat());
     let jump = ["-e", "{\"ansible_ssh_extra_args\": \"-o ProxyJump=root@10.77.1.20\"}"];
     let good = run(&[&["-e", "from=10.77.1.20"][..], &jump].concat()).ended(0);
     assert_eq!(
@@ -426,7 +429,7 @@ fn a_new_connection_takes_the_same_way() {
         "confirmed",
         "{good}"
     );
-    let bad = run(&[&["-e", "from=10.77.1.1"][..], &jump].concat()).ended(1);
+    let bad = run(&[&["-e", SHORT, "-e", "from=10.77.1.1"][..], &jump].concat()).ended(1);
     was_put_back(&bad, &host, "Firewall");
     assert!(host.sh("nft list ruleset").contains("10.77.1.20"));
 }
@@ -472,14 +475,14 @@ fn without_a_guard_nobody_puts_anything_back() {
 fn a_person_reads_of_it_before_and_after() {
     let lab = Lab::up();
     let host = lab.host("host", "10.77.1.21", Flavour::Debian);
-    let unknown = "    - name: Unknown\n      command: \"true\"\n      vars: {okd_guard: always 7}\n";
-    let firewall = NFT.replace("- name: Firewall", "- vars: {okd_guard: 5}\n      name: Firewall");
+    let unknown = "    - name: Unknown\n      command: \"true\"\n      vars: {okd_guard: always 11}\n";
+    let firewall = NFT.replace("- name: Firewall", "- vars: {okd_guard: 9}\n      name: Firewall");
     let play = Play::tasks(&lab, &format!("{firewall}{unknown}"));
     let words = |more: &'static str| ["--yes", "--output", "text", "-e", more];
     let good = play.run(&words("open=22")).ended(0);
     for line in [
-        "  guarded: put back after 5 s unless",
-        "  guarded: put back after 7 s unless",
+        "  guarded: put back after 9 s unless",
+        "  guarded: put back after 11 s unless",
     ] {
         good.says(line);
     }
