@@ -1,22 +1,21 @@
 //! Packages that a run installed, removed, or brought to another version, with all that came and went beside them.
 
+mod list;
+mod needs;
+
 use super::{State, Undo, field, moved_since};
 use crate::diff::{Change, Sign};
 use crate::resource::acting::{failed, run};
-use crate::resource::apt::{self, Deb};
-use crate::resource::dnf::{self, Rpm};
 use crate::resource::packages::{ALL, Manager};
-use crate::resource::{ResourceError, acting};
-use crate::system::journal::{Deed, Listed, PACKAGES, Record};
+use crate::resource::{ResourceError, acting, apt, dnf};
+use crate::system::journal::Record;
 use crate::system::{Action, Answer, Declared, Effect, Probe, Staged, System};
+#[cfg(test)]
+pub(crate) use list::lines;
+use list::{Held, Package, Trace, Traces, deeds, list};
+use needs::blocks;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The lines of one name: a package may be there for several architectures, a kernel in several versions.
-type Held = BTreeSet<String>;
-
-/// Names, and the lines of each.
-type List = BTreeMap<String, Held>;
+use std::collections::BTreeSet;
 
 /// The packages that the run touched, and who manages them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -37,211 +36,10 @@ struct PackageSpot {
     before: Held,
 }
 
-/// One line of a list of packages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Package {
-    /// As dpkg and rpm name it alone.
-    name: String,
-    arch: String,
-    version: String,
-    /// Whether only its configuration is there.
-    config: bool,
-    /// As programs take exactly it, without its epoch.
-    exact: String,
-    /// The line without what follows from its version.
-    line: String,
-}
-
 /// What becomes of one package.
 struct Step {
     from: Option<Package>,
     to: Option<Package>,
-}
-
-/// Something that keeps a package from going.
-struct Block {
-    target: String,
-    words: String,
-}
-
-impl Package {
-    fn parse(manager: Manager, line: &str) -> Option<Package> {
-        match manager {
-            Manager::Apt => {
-                let deb = Deb::parse(line)?;
-                let config = match deb.status.as_bytes().get(1)? {
-                    b'n' => return None,
-                    state => *state == b'c',
-                };
-                let arch = deb.arch.unwrap_or_default();
-                let full = if arch.is_empty() {
-                    deb.name.clone()
-                } else {
-                    format!("{}:{arch}", deb.name)
-                };
-                let status = if config { "rc" } else { "ii" };
-                let line = format!("{full} {} {status} ", deb.version);
-                Some(Package {
-                    name: deb.name,
-                    arch,
-                    version: deb.version,
-                    config,
-                    exact: full,
-                    line,
-                })
-            }
-            Manager::Dnf => {
-                let rpm = Rpm::parse(line)?;
-                let version = rpm.evr();
-                let Rpm {
-                    name,
-                    epoch,
-                    version: number,
-                    release,
-                    arch,
-                } = rpm;
-                let line = format!("{name} {epoch} {number} {release} {arch}");
-                let exact = match number.is_empty() {
-                    true => name.clone(),
-                    false => format!("{name}-{number}-{release}{}", dotted(&arch)),
-                };
-                Some(Package {
-                    name,
-                    arch,
-                    version,
-                    config: false,
-                    exact,
-                    line,
-                })
-            }
-        }
-    }
-
-    /// As what installs packages takes it in this version.
-    fn wanted(&self, manager: Manager) -> String {
-        match manager {
-            _ if self.version.is_empty() => self.exact.clone(),
-            Manager::Apt => format!("{}={}", self.exact, self.version),
-            Manager::Dnf => format!("{}-{}{}", self.name, self.version, dotted(&self.arch)),
-        }
-    }
-
-    /// The same with its programs.
-    fn whole(&self) -> Package {
-        let line = self.line.strip_suffix(" rc ").map(|line| format!("{line} ii "));
-        Package {
-            config: false,
-            line: line.unwrap_or_else(|| self.line.clone()),
-            ..self.clone()
-        }
-    }
-
-    /// What dpkg leaves of it when it removes it.
-    fn configuration(&self) -> Package {
-        Package {
-            config: true,
-            line: format!("{} {} rc ", self.exact, self.version),
-            ..self.clone()
-        }
-    }
-
-    fn shown(&self) -> String {
-        let config = if self.config { " (its configuration)" } else { "" };
-        format!("{} {}{config}", self.name, self.version).trim_end().to_owned()
-    }
-}
-
-/// As rpm writes the architecture after a version; a key that was imported has none.
-fn dotted(arch: &str) -> String {
-    match arch {
-        "" | "(none)" => String::new(),
-        _ => format!(".{arch}"),
-    }
-}
-
-/// A list of packages without what follows from their versions, sorted.
-#[cfg(test)]
-pub(crate) fn lines(list: &[String]) -> Vec<String> {
-    let mut lines: Vec<String> = list
-        .iter()
-        .filter_map(|line| {
-            let debs = ["ii", "hi", "rc"]
-                .iter()
-                .any(|status| line.split(' ').nth(2) == Some(status));
-            Package::parse(if debs { Manager::Apt } else { Manager::Dnf }, line).map(|package| package.line)
-        })
-        .collect();
-    lines.sort();
-    lines
-}
-
-fn list<'a>(manager: Manager, lines: impl Iterator<Item = &'a str>) -> List {
-    let mut list = List::new();
-    for package in lines.filter_map(|line| Package::parse(manager, line)) {
-        list.entry(package.name).or_default().insert(package.line);
-    }
-    list
-}
-
-/// What a run has done to the lines of a name.
-struct Trace {
-    before: Held,
-    left: Held,
-}
-
-/// What commands have done to a list, put together.
-#[derive(Default)]
-struct Traces(BTreeMap<String, Trace>);
-
-impl Traces {
-    fn add(&mut self, before: &List, name: &str, after: Held) {
-        let before = before.get(name).cloned().unwrap_or_default();
-        if before != after {
-            let trace = self.0.entry(name.to_owned());
-            trace
-                .or_insert(Trace {
-                    before,
-                    left: Held::new(),
-                })
-                .left = after;
-        }
-    }
-
-    fn add_listed(&mut self, manager: Manager, before: &List, listed: &Listed) {
-        let came = list(manager, listed.came.iter().map(String::as_str));
-        let went = list(manager, listed.went.iter().map(String::as_str));
-        let names: BTreeSet<&String> = came.keys().chain(went.keys()).collect();
-        for name in names {
-            let mut after = before.get(name).cloned().unwrap_or_default();
-            after.retain(|line| went.get(name).is_none_or(|went| !went.contains(line)));
-            after.extend(came.get(name).cloned().unwrap_or_default());
-            self.add(before, name, after);
-        }
-    }
-}
-
-/// The lists that commands of the run found, each with what it changed in it, where that is known.
-fn deeds(records: &[Record]) -> Vec<(&Probe, &Answer, Option<&Listed>)> {
-    let mut deeds: Vec<(&Probe, &Answer, Option<&Listed>)> = Vec::new();
-    for record in records {
-        match &record.deed {
-            Deed::Act(act) if act.whole => {
-                let facts = act.facts.iter().filter(|fact| fact.key.starts_with(PACKAGES));
-                deeds.extend(
-                    facts
-                        .filter_map(|fact| fact.before.as_ref())
-                        .map(|(probe, list)| (probe, list, None)),
-                );
-            }
-            Deed::Packages(listed) => {
-                if let Some((.., after)) = deeds.iter_mut().find(|(.., after)| after.is_none()) {
-                    *after = Some(listed);
-                }
-            }
-            _ => {}
-        }
-    }
-    deeds
 }
 
 impl PackageSpot {
@@ -837,127 +635,6 @@ fn offered(manager: Manager, package: &Package, text: &str) -> bool {
             }
         }),
     })
-}
-
-/// What keeps packages from going, as the tools themselves say it; what changes with them is none of that.
-fn blocks(
-    manager: Manager,
-    goes: &[Package],
-    changing: &BTreeSet<&str>,
-    world: &dyn System,
-) -> Result<Vec<Block>, ResourceError> {
-    let mut argv = match manager {
-        Manager::Apt => words(&["dpkg", "--no-act", "--abort-after=100000", "--remove"]),
-        Manager::Dnf => words(&["rpm", "-e", "--test"]),
-    };
-    argv.extend(goes.iter().map(|package| package.exact.clone()));
-    let probe = asked("packages:goes", argv);
-    let answer = world.probe(&probe)?;
-    if answer.success() {
-        return Ok(Vec::new());
-    }
-    let (read, mut blocks) = match manager {
-        Manager::Apt => dpkg_blocks(&answer.error_text(), changing),
-        Manager::Dnf => rpm_blocks(&answer.error_text(), goes, changing, world)?,
-    };
-    blocks.retain(|block| goes.iter().any(|package| package.exact == block.target));
-    // What cannot be read keeps all of them.
-    if !read {
-        let words = failed(&probe.argv, &answer).to_string();
-        blocks = goes
-            .iter()
-            .map(|package| Block {
-                target: package.exact.clone(),
-                words: words.clone(),
-            })
-            .collect();
-    }
-    Ok(blocks)
-}
-
-/// Whether all of it could be read, and what dpkg says.
-fn dpkg_blocks(text: &str, changing: &BTreeSet<&str>) -> (bool, Vec<Block>) {
-    let (mut read, mut blocks, mut target, mut processed) = (false, Vec::new(), String::new(), String::new());
-    for line in text.lines() {
-        let word = |text: &str| text.split([' ', '\n']).next().unwrap_or_default().to_owned();
-        if let Some((_, of)) = line.split_once("prevent removal of ") {
-            target = word(of).trim_end_matches(':').to_owned();
-        } else if let Some((_, of)) = line.split_once("error processing package ") {
-            processed = word(of);
-        } else if let Some((who, _)) = line.strip_prefix(' ').and_then(|line| line.split_once("depends on ")) {
-            read = true;
-            let who = who.trim_end_matches("pre-").trim();
-            if !changing.contains(who) {
-                let words = line
-                    .trim()
-                    .trim_end_matches("; however:")
-                    .trim_end_matches('.')
-                    .to_owned();
-                blocks.push(Block {
-                    target: target.clone(),
-                    words,
-                });
-            }
-        } else if !processed.is_empty() {
-            let words = line.trim().to_owned();
-            if !words.starts_with("dependency problems") {
-                read = true;
-                blocks.push(Block {
-                    target: std::mem::take(&mut processed),
-                    words,
-                });
-            }
-            processed.clear();
-        }
-    }
-    (read, blocks)
-}
-
-/// Whether all of it could be read, and what rpm says: `bind is needed by (installed) bind-utils-9.16-1.x86_64`.
-fn rpm_blocks(
-    text: &str,
-    goes: &[Package],
-    changing: &BTreeSet<&str>,
-    world: &dyn System,
-) -> Result<(bool, Vec<Block>), ResourceError> {
-    let Some((_, lines)) = text.split_once("error: Failed dependencies:\n") else {
-        return Ok((false, Vec::new()));
-    };
-    let mut blocks = Vec::new();
-    for line in lines.lines().map(str::trim) {
-        let Some((what, who)) = line.split_once(" is needed by (installed) ") else {
-            return Ok((false, Vec::new()));
-        };
-        // rpm says its epoch, where it has one.
-        let who = match who.split_once(':') {
-            Some((left, right)) => format!("{}-{right}", left.rsplit_once('-').map_or(left, |(name, _)| name)),
-            None => who.to_owned(),
-        };
-        if changing.contains(who.as_str()) {
-            continue;
-        }
-        let what = [" >= ", " <= ", " = ", " > ", " < "]
-            .iter()
-            .fold(what, |what, mark| what.split(mark).next().unwrap_or(what));
-        let argv = words(&["rpm", "-q", "--whatprovides", "--qf", dnf::FORMAT, what]);
-        let answer = world.probe(&asked(&format!("provides:{what}"), argv))?.text();
-        let providers: Vec<Package> = answer
-            .lines()
-            .filter_map(|line| Package::parse(Manager::Dnf, line))
-            .collect();
-        let provides = |package: &&Package| providers.iter().any(|other| other.line == package.line);
-        // What nobody can be found to provide may be of any of them.
-        let unclear = !goes.iter().any(|package| provides(&package));
-        blocks.extend(
-            goes.iter()
-                .filter(|package| unclear || provides(package))
-                .map(|package| Block {
-                    target: package.exact.clone(),
-                    words: line.to_owned(),
-                }),
-        );
-    }
-    Ok((true, blocks))
 }
 
 #[cfg(test)]

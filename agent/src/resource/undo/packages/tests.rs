@@ -1,13 +1,14 @@
 //! Packages of machines made of data, taken back.
 #![allow(clippy::unwrap_used)]
 
+use super::needs::dpkg_blocks;
 use super::*;
 use crate::param::Params;
 use crate::path::AbsPath;
 use crate::resource::apt::Apt;
 use crate::resource::{Outcome, Status, converge};
 use crate::system::fake::Fake;
-use crate::system::journal::{Journal, folders};
+use crate::system::journal::{Deed, Journal, folders};
 use crate::system::{FileWrite, Removal};
 use crate::value::{Value, map};
 use std::sync::Arc;
