@@ -10,6 +10,7 @@ use okd_agent::system::journal::Journal;
 use okd_agent::system::local::Local;
 use okd_agent::system::overlay::Overlay;
 use okd_agent::value::{Map, Value, map};
+use okd_play::history::RunId;
 use okd_play::media::coreos::CoreosIso;
 use okd_tests::live_iso::{Areas, LiveIso};
 use std::os::unix::fs::PermissionsExt;
@@ -130,7 +131,8 @@ fn an_image_is_taken_back() {
         if let Some(text) = before {
             std::fs::write(bench.path("made.iso"), text).unwrap();
         }
-        let run = format!("20260101-000000-{}", std::process::id());
+        // The oldest runs of a machine go, and other tests run on this one.
+        let run = RunId::new().to_string();
         let journal = Journal::new(machine.clone());
         journal.begin(&run);
         assert_eq!(self::run(&bench.installs(), &journal).status, Status::Changed);
