@@ -110,7 +110,7 @@ impl<'lab> Play<'lab> {
         if !given("--ssh-common-args") {
             let known = folder.join("known_hosts");
             let options = format!(
-                "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o ConnectTimeout=5",
+                "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o ConnectTimeout=15",
                 known.display()
             );
             command.arg("--ssh-common-args").arg(options);

@@ -233,8 +233,8 @@ impl Chaos<'_> {
 fn serves(host: &Host<'_>, description: usize) -> String {
     let Description { web, .. } = DESCRIPTIONS[description];
     host.sh(&format!(
-        "for name in api master3 worker1 worker3 some.apps; do echo \"$name $(dig +short +time=2 @10.0.0.1 $name.okd.example.org | tr '\\n' ' ')\"; done
-         dig +short +time=2 @10.0.0.1 okd.example.org SOA; dig +short +time=2 @10.0.0.1 -x 10.0.0.9
+        "for name in api master3 worker1 worker3 some.apps; do echo \"$name $(dig +short +time=10 @10.0.0.1 $name.okd.example.org | tr '\\n' ' ')\"; done
+         dig +short +time=10 @10.0.0.1 okd.example.org SOA; dig +short +time=10 @10.0.0.1 -x 10.0.0.9
          curl -s 'http://127.0.0.1:9000/;csv' | cut -d, -f 1,2 | sort
          curl -s -o /dev/null -w 'web %{{http_code}}\\n' http://10.0.0.1:{web}/marker.txt
          firewall-cmd --list-all-zones; firewall-cmd --permanent --list-all-zones; firewall-cmd --list-all-policies
