@@ -1,10 +1,12 @@
 //! One session of the agent: requests in, answers out, in order; the end of the input is the end of the session.
 
+mod env;
+mod watchful;
+
 use crate::Turn;
 use crate::diff::{Change, Sign, TextKind};
 use crate::inbox::{Inbox, Stop};
 use crate::ledger::{Debt, Ledger, Owing, lock};
-use crate::path::AbsPath;
 use crate::resource::{Failure, Kind, Outcome, Status, verified};
 use crate::system::cached::Cached;
 use crate::system::guard::{self, Guarded, Post, Risk};
@@ -12,13 +14,15 @@ use crate::system::journal::Journal;
 use crate::system::overlay::{Overlay, Recorded};
 use crate::system::veil::Veil;
 use crate::system::witness::Witness;
-use crate::system::{Action, Alter, Answer, Entry, FileWrite, Make, Meta, Probe, Removal, System, SystemError};
+use crate::system::{Answer, System, SystemError};
 use crate::wire::{self, BUILD, Begin, Pass, Reply, Request, Response, Task};
+use env::WithEnv;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use watchful::Watchful;
 
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished if it has changed anything, and no other is begun; the sessions that come meanwhile
@@ -426,7 +430,7 @@ impl Session {
                     .map_err(|error| Box::new(error.into()))
                     .and_then(|()| self.apply(task, work, staged))
             }
-            Pass::Look => work.converge(&with_env(fresh(self.machine(staged)), &task.env), None),
+            Pass::Look => work.converge(&WithEnv::new(fresh(self.machine(staged)), &task.env), None),
         };
         match end {
             Ok(mut outcome) if task.pass == Pass::Apply && outcome.status == Status::Changed => {
@@ -457,7 +461,7 @@ impl Session {
         let world = staged.unwrap_or(&self.plan).clone();
         self.witness.watch(true);
         let (world, guarded) = self.guarded(task, work, world);
-        let end = work.converge(&with_env(world, &task.env), task.expect);
+        let end = work.converge(&WithEnv::new(world, &task.env), task.expect);
         let end = told(end, guarded.as_deref());
         self.witness.watch(false);
         let end = end.map(|outcome| self.noted(task, work, outcome));
@@ -482,7 +486,7 @@ impl Session {
         let machine = self.machine(staged);
         let (guarded_machine, guarded) = self.guarded(task, work, machine.clone());
         let world = Watchful {
-            under: with_env(guarded_machine, &task.env),
+            under: WithEnv::new(guarded_machine, &task.env),
             witness: self.witness.clone(),
             turn: self.turn.clone(),
             moved: Mutex::default(),
@@ -529,7 +533,7 @@ impl Session {
         if !task.verify || outcome.status == Status::Same {
             return Ok(outcome);
         }
-        let again = work.converge(&with_env(fresh(machine.clone()), &task.env), None)?;
+        let again = work.converge(&WithEnv::new(fresh(machine.clone()), &task.env), None)?;
         verified(outcome, again)
     }
 
@@ -605,163 +609,15 @@ fn failure(message: String) -> Box<Failure> {
     })
 }
 
-fn with_env(under: Arc<dyn System>, env: &[(String, String)]) -> WithEnv {
-    WithEnv {
-        under,
-        env: env.to_vec(),
-    }
-}
-
-/// A machine whose commands get further environment; what a command brings itself goes first.
-struct WithEnv {
-    under: Arc<dyn System>,
-    env: Vec<(String, String)>,
-}
-
-impl WithEnv {
-    fn env(&self, own: &[(String, String)]) -> Vec<(String, String)> {
-        self.env.iter().chain(own).cloned().collect()
-    }
-}
-
-impl System for WithEnv {
-    fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
-        self.under.stat(path)
-    }
-
-    fn read(&self, path: &AbsPath, limit: u64) -> Result<Option<Vec<u8>>, SystemError> {
-        self.under.read(path, limit)
-    }
-
-    fn list(&self, dir: &AbsPath) -> Result<Vec<Entry>, SystemError> {
-        self.under.list(dir)
-    }
-
-    fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
-        self.under.probe(&Probe {
-            env: self.env(&probe.env),
-            ..probe.clone()
-        })
-    }
-
-    fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
-        self.under.write(file)
-    }
-
-    fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
-        self.under.make(path, kind)
-    }
-
-    fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
-        self.under.alter(path, change)
-    }
-
-    fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
-        self.under.remove(path, how)
-    }
-
-    fn act(&self, action: &Action) -> Result<Answer, SystemError> {
-        self.under.act(&Action {
-            env: self.env(&action.env),
-            ..action.clone()
-        })
-    }
-
-    fn promised(&self) -> Vec<String> {
-        self.under.promised()
-    }
-
-    fn predicted(&self) -> bool {
-        self.under.predicted()
-    }
-}
-
-/// A machine on which a step that has looked at something that moved since the plan changes nothing, and on which it is a
-/// step's turn from its first change on.
-struct Watchful {
-    under: WithEnv,
-    witness: Arc<Witness>,
-    turn: Turn,
-    moved: Mutex<Option<AbsPath>>,
-    owing: Owing,
-}
-
-impl Watchful {
-    fn sees(&self, path: &AbsPath) {
-        if self.witness.has_moved(path) {
-            *lock(&self.moved) = Some(path.clone());
-        }
-    }
-
-    fn change<T>(&self, verb: impl FnOnce(&WithEnv) -> Result<T, SystemError>) -> Result<T, SystemError> {
-        if let Some(path) = &*lock(&self.moved) {
-            return Err(SystemError::Moved(path.to_string()));
-        }
-        if !self.turn.take() {
-            return Err(SystemError::Lost("nobody is there any more to hear of it".to_owned()));
-        }
-        self.owing.begin();
-        self.owing.tried(verb(&self.under))
-    }
-}
-
-impl System for Watchful {
-    fn stat(&self, path: &AbsPath) -> Result<Option<Meta>, SystemError> {
-        self.sees(path);
-        self.under.stat(path)
-    }
-
-    fn read(&self, path: &AbsPath, limit: u64) -> Result<Option<Vec<u8>>, SystemError> {
-        self.sees(path);
-        self.under.read(path, limit)
-    }
-
-    fn list(&self, dir: &AbsPath) -> Result<Vec<Entry>, SystemError> {
-        self.sees(dir);
-        self.under.list(dir)
-    }
-
-    fn probe(&self, probe: &Probe) -> Result<Answer, SystemError> {
-        self.under.probe(probe)
-    }
-
-    fn write(&self, file: &FileWrite) -> Result<(), SystemError> {
-        self.change(|under| under.write(file))
-    }
-
-    fn make(&self, path: &AbsPath, kind: &Make) -> Result<(), SystemError> {
-        self.change(|under| under.make(path, kind))
-    }
-
-    fn alter(&self, path: &AbsPath, change: &Alter) -> Result<(), SystemError> {
-        self.change(|under| under.alter(path, change))
-    }
-
-    fn remove(&self, path: &AbsPath, how: Removal) -> Result<(), SystemError> {
-        self.change(|under| under.remove(path, how))
-    }
-
-    fn act(&self, action: &Action) -> Result<Answer, SystemError> {
-        self.change(|under| under.act(action))
-    }
-
-    fn promised(&self) -> Vec<String> {
-        self.under.promised()
-    }
-
-    fn predicted(&self) -> bool {
-        self.under.predicted()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::ledger::{Managed, Thing};
+    use crate::path::AbsPath;
     use crate::resource::Kind;
-    use crate::system::FileKind;
     use crate::system::fake::Fake;
+    use crate::system::{Action, Alter, Entry, FileKind, FileWrite, Make, Meta, Probe, Removal};
     use crate::value::map;
     use crate::wire::Note;
 

@@ -9,6 +9,7 @@ pub mod foresee;
 mod grow;
 pub mod guard;
 pub mod kept;
+mod live;
 mod local;
 pub mod moved;
 pub mod origin;
@@ -26,29 +27,23 @@ pub use finish::answers;
 pub use record::{Counts, Outcome, Record, Records};
 pub use resume::Done;
 
-use crate::control::back::Back;
 use crate::error::{Diagnostic, Diagnostics};
 use crate::graph::build::{Graph, StepNode, Work};
 use crate::graph::{End, NodeId};
-use crate::link::reach::{Address, LinkEvent, Links, Reach};
-use crate::report::{Event, Pass, StepStatus};
+use crate::link::reach::{Address, LinkEvent, Links};
+use crate::report::{Event, Pass};
 use crate::site::scope::{HostVars, run_facts};
 use crate::site::{Site, SitePlay, Slot, Step, World};
 use deed::Deed;
 use digest::Digests;
 use indexmap::IndexMap;
 use kept::{Agreed, Consent, Keeping};
+use live::{ItemEnd, Live, LiveItem};
 use local::{Effect, LocalEnd};
 use okd_agent::Value;
-use okd_agent::diff::Change;
-use okd_agent::ledger::{Debt, Stand};
-use okd_agent::path::AbsPath;
-use okd_agent::resource::{Failure, Kind};
-use okd_agent::seen::Seen;
-use okd_agent::system::overlay::Recorded;
+use okd_agent::resource::Failure;
 use okd_agent::value::Map;
 use okd_agent::wire;
-use origin::Origin;
 use owed::Owed;
 use prepare::{Context, Item, ItemWork, Prepared, Stop};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -201,124 +196,6 @@ fn world(site: &Site, options: &Options) -> Result<Arc<World>, Diagnostics> {
     run.insert("ansible_skip_tags".to_owned(), tags.skip.clone().into());
     run.insert("ansible_forks".to_owned(), Value::Int(options.forks as i64));
     site.world(run)
-}
-
-/// A step that is under way.
-struct Live {
-    context: Context,
-    name: String,
-    items: Vec<LiveItem>,
-    looped: bool,
-    /// Items that have not ended.
-    open: usize,
-    reach: Option<Arc<Reach>>,
-    delegated: Option<String>,
-    /// What steps behind this one in the pipeline have to wait for at the far end.
-    barrier: Vec<u64>,
-    attempt: u32,
-    attempts: u32,
-    delay: Duration,
-    started: Instant,
-    ignore: bool,
-    /// Where the step waits for its host to answer.
-    waiting: Option<waiting::Waiting>,
-    /// How long each try of each item may take.
-    timeout: Option<Duration>,
-    /// Between the items of a loop.
-    pause: Duration,
-    /// What it owes once it changes something.
-    owes: Vec<Debt>,
-    /// Items whose guard is or may be set up and has not been confirmed, and whether their answer was lost.
-    guarded: Vec<(usize, bool)>,
-}
-
-struct LiveItem {
-    label: Option<String>,
-    locals: Map,
-    deed: Option<Box<Deed>>,
-    env: Vec<(String, String)>,
-    /// Paths that it may change.
-    touches: Vec<AbsPath>,
-    /// What nobody knows any more on its machine, where it is not known itself.
-    doubts: Vec<Recorded>,
-    args: Map,
-    sent: Option<u64>,
-    /// What names it in a journal.
-    lasting: Option<u64>,
-    agreed: Agreed,
-    /// Whether it has been asked for.
-    begun: bool,
-    end: Option<ItemEnd>,
-    /// What takes back what its first try that changed something did.
-    back: Option<Box<Back>>,
-    /// How its own host is reached, where `delegate_to` names one an item.
-    reach: Option<Arc<Reach>>,
-}
-
-impl Live {
-    /// Whether an item is asked for only when the one before it has ended.
-    fn in_turn(&self) -> bool {
-        self.items.len() > 1 && (self.timeout.is_some() || !self.pause.is_zero())
-    }
-
-    /// The next item to ask for.
-    fn next(&self) -> Option<usize> {
-        self.items.iter().position(|item| !item.begun && item.end.is_none())
-    }
-
-    /// Whether an item that was asked for has not ended.
-    fn trying(&self) -> bool {
-        self.items.iter().any(|item| item.begun && item.end.is_none())
-    }
-
-    /// How the host of an item is reached.
-    fn reach_of(&self, index: usize) -> Option<&Arc<Reach>> {
-        let own = self.items.get(index).and_then(|item| item.reach.as_ref());
-        own.or(self.reach.as_ref())
-    }
-}
-
-/// How an item ended.
-#[derive(Debug, Clone)]
-struct ItemEnd {
-    status: StepStatus,
-    diff: Vec<Change>,
-    msg: String,
-    notes: Vec<String>,
-    failure: Option<Box<Failure>>,
-    result: Value,
-    fingerprint: Option<u64>,
-    stand: Option<Stand>,
-    seen: Option<Seen>,
-    repeated: bool,
-    quiet: bool,
-    /// Variables that brought what was refused.
-    origins: Vec<Origin>,
-    /// The step whose failure took it back.
-    by: Option<NodeId>,
-    /// What takes it back, where it went through an interface.
-    back: Option<Box<Back>>,
-}
-
-impl ItemEnd {
-    fn new(status: StepStatus, msg: impl Into<String>, result: Value) -> ItemEnd {
-        ItemEnd {
-            status,
-            diff: Vec::new(),
-            msg: msg.into(),
-            notes: Vec::new(),
-            failure: None,
-            result,
-            fingerprint: None,
-            stand: None,
-            seen: None,
-            repeated: false,
-            quiet: false,
-            origins: Vec::new(),
-            by: None,
-            back: None,
-        }
-    }
 }
 
 /// What a step will give once it has ended.
@@ -1136,15 +1013,6 @@ impl Runner<'_, '_> {
         let free: Vec<NodeId> = std::mem::take(&mut self.waiting_for_fork).into_iter().collect();
         free.into_iter().for_each(|id| self.graph.ready.defer(id));
     }
-}
-
-/// How long a step may take at most: its `timeout`, or that of what waits for something.
-fn limit(live: &Live) -> Option<Duration> {
-    let waits = live.items.iter().filter_map(|item| match item.deed.as_deref() {
-        Some(Deed::Machine(Kind::WaitFor(wait))) => Some(wait.timeout),
-        _ => None,
-    });
-    live.timeout.or_else(|| waits.max().map(Duration::from_secs))
 }
 
 /// Whether everything before a step has to have ended when it begins: what is done here, what is done elsewhere, and what

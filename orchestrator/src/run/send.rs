@@ -3,7 +3,7 @@
 use super::deed::Deed;
 use super::kept::Agreed;
 use super::local::Effect;
-use super::{ItemEnd, Live, Promise, Runner, Timer, args, finish, limit, reach, waiting};
+use super::{ItemEnd, Live, Promise, Runner, Timer, args, finish, reach, waiting};
 use crate::control::desk::Errand;
 use crate::graph::NodeId;
 use crate::link::reach::{LinkEvent, Reach};
@@ -72,7 +72,7 @@ impl Runner<'_, '_> {
         }
         if !ids.is_empty() {
             let task = live.name.clone();
-            let limit = limit(&live);
+            let limit = live.limit();
             let _ = self.channels.events.send(Event::Started { host, task, limit });
         }
         let task = &live.context.node.step.task;
