@@ -24,6 +24,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use watchful::Watchful;
 
+/// How long a run whose link was ended may take to let the machine go.
+const LETS_GO: Duration = Duration::from_secs(10);
+
 /// Serves one session on a machine: [`Response::Hello`] first, then an answer to each step until `reader` ends. When it
 /// ends, the step that runs is finished if it has changed anything, and no other is begun; the sessions that come meanwhile
 /// wait for it, by `turn`, and for what [`guard`] may still put back.
@@ -294,16 +297,25 @@ impl Session {
 
     /// Takes the machine for the run, once; waits where another has it and that was asked for.
     fn own(&mut self) -> Result<(), SystemError> {
-        let Some((claim, seconds)) = self.run.as_ref().and_then(|run| Some((&run.claim, run.alone?))) else {
+        let Some((run, seconds)) = self.run.as_ref().and_then(|run| Some((run, run.alone?))) else {
             return Ok(());
         };
         let mut deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut hung_up = false;
         while !self.owned {
-            match self.machine.claim(claim) {
+            match self.machine.claim(&run.claim) {
                 Ok(cannot) => {
                     self.notes.extend(cannot);
                     self.owned = true;
                     self.turn.if_cut(|| self.machine.unclaim());
+                }
+                Err(SystemError::Busy { by }) if !hung_up && run.over.contains(&by.run) => {
+                    hung_up = true;
+                    if self.machine.hang_up(&by.run) {
+                        deadline = deadline.max(Instant::now() + LETS_GO);
+                        let note = "which is over, had this machine still, which had not noticed; its link was ended";
+                        self.notes.push(format!("run {}, {note}", by.run));
+                    }
                 }
                 Err(SystemError::Busy { .. }) if Instant::now() < deadline && !self.stop.is_set() => {
                     std::thread::sleep(Duration::from_millis(200));

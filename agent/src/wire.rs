@@ -62,6 +62,9 @@ pub struct Begin {
     pub claim: Claim,
     /// Whether the run has the machine for itself; how many seconds it waits for another that has it.
     pub alone: Option<u64>,
+    /// Runs of the same control node that are over. One of them that still has the machine has lost its link, and the
+    /// machine does not know.
+    pub over: Vec<String>,
 }
 
 /// One step. Its kind is one of those that agents have, unless it is worked on in this process.

@@ -353,6 +353,10 @@ impl System for Local {
     fn claimed(&self) -> Option<Claim> {
         lock::taken()
     }
+
+    fn hang_up(&self, run: &str) -> bool {
+        lock::hang_up(run)
+    }
 }
 
 /// Removes what is in a folder and the folder. Links are not followed, other file systems not entered.

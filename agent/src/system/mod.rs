@@ -113,6 +113,12 @@ pub trait System: Send + Sync {
     /// Lets the machine go again.
     fn unclaim(&self) {}
 
+    /// Ends the link of a run that is over and still has the machine: its session sees the end of its input then, as when
+    /// a link is lost that both ends know of. Whether there was one. Only the machine itself can do so.
+    fn hang_up(&self, _run: &str) -> bool {
+        false
+    }
+
     /// The run that has the machine, as far as that can be seen at once.
     fn claimed(&self) -> Option<Claim> {
         None

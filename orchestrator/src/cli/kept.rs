@@ -59,6 +59,7 @@ pub(super) fn begin(
         by: header.by,
         since: history::moment(header.started, "%H:%M:%S UTC on %Y-%m-%d"),
         wait: args.wait_lock,
+        over: history::over(),
         began: Arc::new(move |reach| {
             let login = match &reach.way {
                 Way::Ssh(target) => target.user.clone(),

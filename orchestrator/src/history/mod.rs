@@ -8,7 +8,7 @@ mod past;
 pub use id::{RunId, moment, seconds, who};
 pub use journal::Journal;
 pub use own::{OWN_KINDS, OwnKind};
-pub use past::{Header, How, Past, Session, Step, all, find};
+pub use past::{Header, How, Past, Session, Step, all, find, over};
 
 use std::path::{Path, PathBuf};
 

@@ -174,6 +174,9 @@ pub struct Past {
 /// No line at a journal's end is longer than this but those with results.
 const TAIL: u64 = 1 << 20;
 
+/// So many runs that are over are told to hosts, which may not know it.
+const OVER: usize = 16;
+
 impl Past {
     /// Reads who a run is and how it ended; `None` for what is no journal.
     #[must_use]
@@ -273,6 +276,17 @@ pub fn all() -> Vec<Past> {
     let mut found = folder().map(|folder| files(&folder)).unwrap_or_default();
     found.sort();
     found.iter().rev().filter_map(|path| Past::read(path)).collect()
+}
+
+/// The ids of the newest runs that do not go on, however they ended.
+#[must_use]
+pub fn over() -> Vec<String> {
+    let mut found = folder().map(|folder| files(&folder)).unwrap_or_default();
+    found.sort();
+    let ended = found.iter().rev().filter(|path| !goes_on(path)).take(OVER);
+    ended
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect()
 }
 
 /// The run that is meant by its id, or by a part of it that no other run has.

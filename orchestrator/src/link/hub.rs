@@ -54,6 +54,8 @@ pub struct Run {
     pub since: String,
     /// Seconds that it waits for a host that another run has.
     pub wait: u64,
+    /// Earlier runs of this control node that are over.
+    pub over: Vec<String>,
     /// Is told of each session before anything is applied there.
     pub began: Arc<dyn Fn(&Reach) + Send + Sync>,
 }
@@ -62,7 +64,12 @@ impl Run {
     /// What a session is told. The control node itself is not taken: many runs may work from there.
     fn on(self, reach: &Reach) -> Begin {
         let Run {
-            id, by, since, wait, ..
+            id,
+            by,
+            since,
+            wait,
+            over,
+            ..
         } = self;
         Begin {
             claim: Claim {
@@ -72,6 +79,7 @@ impl Run {
                 host: reach.host.clone(),
             },
             alone: (reach.way != Way::Local).then_some(wait),
+            over,
         }
     }
 }

@@ -524,6 +524,11 @@ impl System for Shell {
             _ => Ok(Some(format!("no lock can be had: {}", reply.words()))),
         }
     }
+
+    fn hang_up(&self, run: &str) -> bool {
+        let line = Line::new("hang_up").words([run]);
+        self.ask(&line, &[]).is_ok_and(|reply| reply.status == 0)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

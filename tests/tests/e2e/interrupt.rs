@@ -105,3 +105,50 @@ fn a_run_after_one_that_was_killed_waits_for_the_step_that_goes_on() {
     assert_eq!(again.count("host", "changed"), 1, "{again}");
     assert_eq!(host.read("/srv/after"), "after");
 }
+
+/// A run that is over, of which its host does not know: nothing of its connection comes through any more.
+fn not_noticed(first: &str, next: &str) {
+    let lab = Lab::up();
+    let host = lab.host("host", "10.77.1.21", Flavour::Debian);
+    let tasks = "    - name: File\n      copy: {dest: /srv/began, content: began}\n    - wait_for: {path: /srv/go, timeout: 300}\n";
+    let play = Play::tasks(&lab, tasks);
+    let run = play.start(&["--yes", "--transport", first]);
+    until("the host is held", 60, || host.has("/srv/began").then_some(()));
+    host.sh(
+        "port=$(ss -Htn state established '( sport = :22 )' | awk '{ print $4 }' | sed 's/.*://')
+         nft \"add table inet cut; add chain inet cut in { type filter hook input priority 0; };
+              add rule inet cut in tcp sport $port drop\"",
+    );
+    drop(run);
+    let lost = play.runs()[0]["id"].as_str().unwrap().to_owned();
+    let other = Play::tasks(&lab, "    - copy: {dest: /srv/other, content: other}\n");
+    let refused = other.run(&["--yes", "--transport", next]).ended(1);
+    refused.says("host is being changed by ");
+    let after = "    - name: After\n      copy: {dest: /srv/after, content: after}\n";
+    play.put(
+        "play.yaml",
+        &format!("- hosts: all\n  gather_facts: false\n  tasks:\n{after}"),
+    );
+    let again = play.run(&["--yes", "--transport", next]).ended(0);
+    again.says(&format!("run {lost}, which is over, had this machine still"));
+    assert!(host.has("/srv/after"));
+    until("what was left of the run ends", 30, || {
+        (!host.holds("ss -Htn state established '( sport = :22 )' | grep -q .")).then_some(())
+    });
+}
+
+#[test]
+fn a_host_that_has_not_noticed_that_an_agents_run_is_over_is_had_again() {
+    not_noticed("agent", "agent");
+}
+
+#[test]
+fn a_host_that_has_not_noticed_that_a_run_by_plain_ssh_is_over_is_had_again() {
+    not_noticed("ssh", "ssh");
+}
+
+#[test]
+fn a_host_that_has_not_noticed_is_had_again_by_the_other_transport() {
+    not_noticed("agent", "ssh");
+    not_noticed("ssh", "agent");
+}

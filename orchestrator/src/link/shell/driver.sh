@@ -147,20 +147,25 @@ swap() {
   exit 0
 }
 
-# hold RUN WORD...: takes the machine for a run, as long as this shell lasts; 46: another one has it, 47: no lock here.
-# As okd_agent's Local does.
-hold() {
-  has flock || { echo 'flock(1) is not there' >&2; return 47; }
+# The file of the lock, as $lock.
+lock_file() {
   uid=$(id -u)
   if [ "$uid" = 0 ]; then lock=/run/okd-play/lock
   elif [ -d "/run/user/$uid" ]; then lock=/run/user/$uid/okd-play.lock
   else lock=$HOME/.cache/okd-play/lock
   fi
+}
+
+# hold RUN WORD...: takes the machine for a run, as long as this shell lasts; 46: another one has it, 47: no lock here.
+# As okd_agent's Local does.
+hold() {
+  has flock || { echo 'flock(1) is not there' >&2; return 47; }
+  lock_file
   (umask 077; mkdir -p "${lock%/*}" && : >>"$lock") || return 47
   exec 9<>"$lock"
   for try in 1 2 3 4 5 6 7 8 9 10; do
     if flock -n -x 9; then
-      printf '%s\n' "$@" >"$lock" || return 47
+      printf '%s\n' "$@" "$$" >"$lock" || return 47
       flock -n -s 9 && return 0
     elif flock -n -s 9; then
       read -r held <"$lock"
@@ -172,6 +177,23 @@ hold() {
   exec 9>&-
   cat "$lock"
   return 46
+}
+
+# hang_up RUN: ends the SSH server's process by which a run came that is over and still has the machine.
+# As okd_agent's Local does.
+hang_up() {
+  lock_file
+  { read -r run; read -r by; read -r since; read -r host; read -r pid; } <"$lock"
+  [ "$run" = "$1" ] && [ -n "$pid" ] || exit 1
+  holds=
+  for fd in "/proc/$pid/fd"/*; do [ "$(readlink -- "$fd")" = "$lock" ] && holds=1; done
+  [ -n "$holds" ] || exit 1
+  while [ "${pid:-1}" -gt 1 ]; do
+    read -r name <"/proc/$pid/comm"
+    case $name in sshd* | dropbear*) kill "$pid"; exit ;; esac
+    pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+  done
+  exit 1
 }
 
 count=0
