@@ -1,6 +1,6 @@
 //! The lock by which one run has this machine: flock(2) on a file that says whose it is, and the number of the process
-//! that took it. The kernel frees it with the process that holds it. All sessions of a run hold it shared; who takes it from nobody holds it alone for as long as
-//! it takes to write whose it is.
+//! that took it. The kernel frees it with the process that holds it. All sessions of a run hold it shared; who takes it
+//! from nobody holds it alone for as long as it takes to write whose it is.
 
 use super::super::SystemError;
 use super::super::claim::Claim;
